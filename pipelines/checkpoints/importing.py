@@ -1,0 +1,137 @@
+"""Anything that users have, into the project's format."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, AutoTokenizer
+
+import pipelines.gated_conv  # noqa: F401  registers the architecture
+from pipelines import golden, local
+from pipelines.checkpoints.lightning import write_transformers
+from pipelines.checkpoints.loading import load_transformers, refusing_damage
+from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS, Kind, Manifest, Task, write_manifest
+from pipelines.checkpoints.pickles import refuse_unsafe_pickles
+from pipelines.checkpoints.sources import Fetched, fetch
+from pipelines.checkpoints.tasks import Head, head_of
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.torch_engine import EngineSettings
+from pipelines.errors import CheckpointUnsafe, CheckpointUnsupported
+
+logger = logging.getLogger(__name__)
+
+
+def import_checkpoint(
+    source: str, destination: Path, *, task: Task | None = None, base: str | None = None, revision: str | None = None
+) -> Manifest:
+    """Write `source` to `destination` in the project's format, and verify it there.
+
+    `source` is a SentenceTransformer folder or zip, a transformers folder, a Hub id, or a Lightning `.ckpt`, which
+    needs `base`, the folder or Hub id that gives its config and tokenizer. `task` is found out where it is None.
+    The destination appears whole or not at all. Raises CheckpointError.
+    """
+    if destination.exists():
+        raise CheckpointUnsupported(str(destination), "exists already")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
+        folder = Path(scratch) / "checkpoint"
+        if base is not None:
+            manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
+        else:
+            with fetch(source, revision) as fetched:
+                manifest = _import_folder(fetched, folder, task)
+        folder.rename(destination)
+    logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
+    return manifest
+
+
+def _import_lightning(
+    checkpoint: Path, base: str, folder: Path, task: Task | None, revision: str | None, scratch: Path
+) -> Manifest:
+    with fetch(base, revision) as fetched:
+        refuse_unsafe_pickles(fetched.folder)
+        write_transformers(checkpoint, fetched.folder, scratch / "transformers")
+        merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
+        return _import_folder(merged, folder, task)
+
+
+def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
+    """Load with the library the folder came from, save as safetensors, and describe."""
+    if (fetched.folder / "manifest.json").is_file():
+        return _copy(fetched.folder, folder, task)
+    refuse_unsafe_pickles(fetched.folder)
+    head = head_of(fetched.folder)
+    if task not in (None, head.task):
+        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
+    limits = (
+        _save_sentence_transformer(fetched.folder, folder) if head.auto_class is None else _save(head, fetched, folder)
+    )
+    return _describe(fetched, folder, head, limits)
+
+
+def _copy(source: Path, folder: Path, task: Task | None) -> Manifest:
+    manifest = verify(source, task or json.loads((source / "manifest.json").read_text(encoding="utf-8"))["task"])
+    shutil.copytree(source, folder)
+    return manifest
+
+
+def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
+    """Saved through sentence-transformers; only its own modules are loaded, none that a folder brings along."""
+    modules = source / "modules.json"
+    if modules.is_file():
+        types = [module["type"] for module in json.loads(modules.read_text(encoding="utf-8"))]
+        if not all(str(kind).startswith("sentence_transformers.") for kind in types):
+            raise CheckpointUnsafe(str(modules), "names modules that are not sentence-transformers' own")
+    with refusing_damage(source):
+        model = SentenceTransformer(str(source), device="cpu", local_files_only=True)
+        model.save(str(folder), create_model_card=False)
+    _lift_tokenizer(folder, model)
+    longest = model.max_seq_length
+    static = not hasattr(model[0], "auto_model")
+    return {"max_tokens": None if static or longest is None else int(longest), "special_tokens": not static}
+
+
+def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
+    """sentence-transformers keeps the tokenizer with its module; the format wants it at the top."""
+    if not (folder / "tokenizer.json").is_file():
+        tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+        tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
+    model = load_transformers(head.auto_class, fetched.folder)
+    with refusing_damage(fetched.folder):
+        tokenizer = AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True, use_fast=True)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
+    return {"max_tokens": _longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
+
+
+def _longest_input(config: Any, model_max_length: int) -> int | None:
+    """In tokens: the fewer of what the tokenizer says and what the position table holds."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in {"roberta", "xlm-roberta", "camembert"}:
+        positions -= config.pad_token_id + 1  # their positions start behind the padding's
+    known = [length for length in (positions, model_max_length) if length is not None and length < 10**9]
+    return min(known, default=None)
+
+
+def _describe(fetched: Fetched, folder: Path, head: Head, limits: dict[str, Any]) -> Manifest:
+    kind: Kind = head.kind
+    draft = Manifest(
+        name=fetched.name,
+        task=head.task,
+        kind=kind,
+        base_model=fetched.name,
+        revision=fetched.revision,
+        threshold=DEFAULT_THRESHOLDS[kind],
+        **limits,
+    )
+    model = local.load_model(folder, draft, EngineSettings())
+    return write_manifest(folder, draft.model_copy(update={"golden": golden.record(folder, draft, model)}))

@@ -1,0 +1,75 @@
+"""PyTorch Lightning files: a `state_dict` whose keys begin with `model.`, to be read beside the base model."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from pipelines.checkpoints.loading import refusing_damage
+from pipelines.checkpoints.pickles import read_pickle
+from pipelines.checkpoints.sources import WANTED
+from pipelines.checkpoints.tasks import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+
+PREFIX = "model."
+
+
+def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
+    """A transformers folder from a Lightning file and the folder of its base model.
+
+    The base gives config and tokenizer, the file all weights. Raises CheckpointError.
+    """
+    state = _state_dict(checkpoint)
+    head = _head_of(checkpoint, state)
+    with refusing_damage(base):
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        if head is not EXTRACTOR:
+            config.num_labels = 1 if head is CROSS_ENCODER else 2
+        model = head.auto_class.from_config(config)
+    _fill(model, state, checkpoint)
+    model.save_pretrained(folder)
+    _copy_tokenizer(base, folder)
+
+
+def _state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The weights under `model.`, without that prefix."""
+    content = read_pickle(checkpoint)
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise CheckpointDamaged(str(checkpoint), "not a Lightning file: it has no state_dict")
+    weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    if not weights:
+        raise CheckpointUnsupported(str(checkpoint), f"no key of its state_dict begins with {PREFIX!r}")
+    return weights
+
+
+def _head_of(checkpoint: Path, state: Mapping[str, torch.Tensor]) -> Head:
+    """The head, by the name and size of its bias."""
+    if "qa_outputs.bias" in state:
+        return EXTRACTOR
+    outputs = next((len(state[key]) for key in _CLASSIFIERS if key in state), 0)
+    if outputs not in (1, 2):
+        raise CheckpointUnsupported(str(checkpoint), "its weights have no head that is served here")
+    return CROSS_ENCODER if outputs == 1 else CLASSIFIER
+
+
+_CLASSIFIERS = ("classifier.bias", "classifier.out_proj.bias")
+
+
+def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
+    """Every weight of `model` from `state`; position ids, which older versions saved too, are no weights."""
+    try:
+        missing, _ = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointDamaged(str(checkpoint), "its weights' shapes are not those of the base model") from error
+    if missing:
+        raise CheckpointDamaged(str(checkpoint), f"its weights lack {', '.join(missing[:3])}")
+
+
+def _copy_tokenizer(base: Path, folder: Path) -> None:
+    for pattern in WANTED:
+        for path in base.glob(pattern):
+            if path.suffix != ".safetensors" and not (folder / path.name).exists():
+                shutil.copy(path, folder / path.name)

@@ -1,0 +1,110 @@
+"""`manifest.json`: what a checkpoint is, how it came to be, how good it is, and the SHA-256 of every file of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound
+from pipelines.tokens import CheckpointRef
+
+MANIFEST = "manifest.json"
+
+Task = Literal["sts", "cola", "qa"]
+Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
+DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
+    "bi-encoder": 0.6,
+    "cross-encoder": 3.0,
+    "classifier": 0.5,
+    "extractor": None,
+}
+
+
+class Frozen(BaseModel):
+    """A value: unknown keys are refused, nothing changes later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Training(Frozen):
+    """How the weights came to be, where that is known."""
+
+    data: list[str] = Field(description="Data sets, by name.")
+    seed: int
+    command: str = Field(description="The command that trains the checkpoint again.")
+    minutes: float = Field(ge=0, description="Wall time of that command.")
+
+
+class Golden(Frozen):
+    """One input and what the model answered when the checkpoint was written."""
+
+    inputs: tuple[str, ...] = Field(description="Sentence pair, passage, or question and context.")
+    output: float | str = Field(description="Score, probability, or answer.")
+
+
+class Manifest(Frozen):
+    """The whole of `manifest.json`."""
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1, description="For people: shown by /info.")
+    task: Task
+    kind: Kind
+    base_model: str | None = Field(None, description="Hub id or folder name that it was imported from or tuned on.")
+    revision: str | None = Field(None, description="Commit of the base model on the Hub.")
+    training: Training | None = None
+    scores: dict[str, float] = Field(default_factory=dict, description="Dev-set scores by name.")
+    floors: dict[str, float] = Field(default_factory=dict, description="The trivial method's scores beside them.")
+    max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
+    special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
+    golden: list[Golden] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the manifest, and so of everything that it vouches for."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    @property
+    def ref(self) -> CheckpointRef:
+        """What token batches say of the checkpoint that made them."""
+        return CheckpointRef(self.digest, self.kind, self.threshold)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint folder.
+
+    Raises CheckpointNotFound where there is none, CheckpointDamaged where it is not one.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointNotFound(str(path), "there is no such file") from error
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, fault["loc"])) or "the JSON" for fault in error.errors())
+        raise CheckpointDamaged(str(path), f"not a manifest: {fields}") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write `manifest` into `folder` with the SHA-256 of every file that lies there now; returns it so completed."""
+    complete = manifest.model_copy(update={"files": hash_files(folder)})
+    (folder / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return complete
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 by relative path of all files below `folder`, save the manifest and the card."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in paths
+        if path.name not in {MANIFEST, "README.md"}
+    }
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of one file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

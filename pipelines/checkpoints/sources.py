@@ -1,0 +1,79 @@
+"""Where checkpoints come from: a folder, a zip file, a Lightning file, or the Hub; each ends as a local folder."""
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+
+WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
+PICKLED = ["*.bin"]
+LARGEST_ZIP_BYTES = 64 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A source as a local folder; `revision` is the Hub's commit."""
+
+    folder: Path
+    name: str
+    revision: str | None = None
+
+
+@contextmanager
+def fetch(source: str, revision: str | None = None) -> Iterator[Fetched]:
+    """`source` as a folder, for as long as the context lasts.
+
+    A path that exists is a folder or a zip file; anything else is a Hub id, `owner/name` or `owner/name@revision`.
+    Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsafe.
+    """
+    path = Path(source)
+    if path.is_dir():
+        yield Fetched(path, path.resolve().name)
+    elif path.is_file():
+        with TemporaryDirectory(prefix="munjang-") as folder:
+            yield Fetched(_unzip(path, Path(folder)), path.stem)
+    else:
+        yield _download(source, revision)
+
+
+def _download(source: str, revision: str | None) -> Fetched:
+    """From the Hub (or what HF_ENDPOINT names), with a progress bar; pickles only where there is no safetensors."""
+    repository, _, inline = source.partition("@")
+    try:
+        info = HfApi().model_info(repository, revision=revision or inline or None)
+        names = [sibling.rfilename for sibling in info.siblings or []]
+        patterns = WANTED if any(name.endswith(".safetensors") for name in names) else WANTED + PICKLED
+        folder = snapshot_download(repository, revision=info.sha, allow_patterns=patterns)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointNotFound(source, f"no such path, and not on the Hub ({type(error).__name__})") from error
+    return Fetched(Path(folder), repository, info.sha)
+
+
+def _unzip(archive: Path, folder: Path) -> Path:
+    """Unpack into `folder`; returns the folder that holds the model, which may lie one level down."""
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            for member in zipped.infolist():
+                _refuse_unsafe(archive, member)
+            if sum(member.file_size for member in zipped.infolist()) > LARGEST_ZIP_BYTES:
+                raise CheckpointUnsafe(str(archive), f"unpacks to more than {LARGEST_ZIP_BYTES} bytes")
+            zipped.extractall(folder)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise CheckpointDamaged(str(archive), "neither a folder nor a whole zip file") from error
+    entries = [path for path in folder.iterdir() if path.name != "__MACOSX"]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
+
+
+def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
+    parts = Path(member.filename.replace("\\", "/")).parts
+    mode = member.external_attr >> 16
+    if ".." in parts or member.filename.startswith(("/", "\\")) or stat.S_ISLNK(mode):
+        raise CheckpointUnsafe(str(archive), "holds an entry that would be written outside of it")

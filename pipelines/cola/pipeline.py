@@ -1,0 +1,31 @@
+"""Grammatical acceptability at request time: tokenize, classify."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from pipelines.errors import MunjangError
+from pipelines.stages import ModelStage
+from pipelines.tokens import TokenBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptability:
+    """`probability` of class 1, "acceptable"."""
+
+    probability: float
+    truncated: bool
+
+
+class ColaPipeline:
+    """Passages in, one result or error per passage out, in order."""
+
+    def __init__(self, tokenize: Callable[[Sequence[str]], Awaitable[TokenBatch]], classify: ModelStage) -> None:
+        self._tokenize = tokenize
+        self._classify = classify
+
+    async def __call__(self, passages: Sequence[str]) -> list[Acceptability | MunjangError]:
+        """Classify the passages."""
+        tokens = await self._tokenize(passages)
+        outcome = await self._classify(tokens)
+        rows = zip(outcome.full_rows().tolist(), tokens.truncated.tolist(), strict=True)
+        return [outcome.errors.get(i) or Acceptability(*row) for i, row in enumerate(rows)]

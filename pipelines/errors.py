@@ -1,0 +1,154 @@
+"""Every error of the project, in one tree.
+
+    MunjangError
+    ├── InputError                  the caller's fault
+    │   ├── MalformedInput          not what its media type says it is
+    │   ├── UnsupportedInput        a media type or encoding that is not read here
+    │   ├── InvalidInput            well formed, with a field at fault
+    │   └── TooLarge                over a limit of the settings
+    ├── UnavailableError            nobody's fault that the caller could mend
+    │   ├── Overloaded              more is waiting than the settings allow
+    │   ├── DeadlineExceeded        not done within the time a request may take
+    │   ├── StageUnavailable        no replica of a stage could answer
+    │   └── CheckpointMismatch      tokens of one checkpoint reached the model of another
+    ├── EngineError                 a forward pass failed on this item
+    └── CheckpointError             a checkpoint that can't be served
+        ├── CheckpointNotFound      no such folder, file, Hub id or revision
+        ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
+        ├── CheckpointUnsafe        reading it would run code that came with it
+        └── CheckpointUnsupported   intact, but of a kind that no task here serves
+
+Errors cross processes: `args` hold exactly the fields that rebuild one, so each survives pickling. None carries a
+caller's text, and none knows of HTTP: `deployments.api.problems` maps types to status codes.
+"""
+
+from dataclasses import dataclass
+
+
+class MunjangError(Exception):
+    """The root of the tree."""
+
+
+class InputError(MunjangError):
+    """The caller's fault."""
+
+
+class MalformedInput(InputError):
+    """The bytes are not what their media type promises; the argument says in words what is wrong."""
+
+
+class UnsupportedInput(InputError):
+    """A media type or encoding that is not read here; the argument says which one is."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One field at fault: a JSON pointer (RFC 6901) to it, a short stable code, and words for a person."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class InvalidInput(InputError):
+    """Well formed, with fields at fault; the arguments are the `FieldFault`s, at least one."""
+
+    def __init__(self, *faults: FieldFault) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in self.faults)
+
+
+class TooLarge(InputError):
+    """Over a limit: what is too large, the limit, and its unit."""
+
+    def __init__(self, what: str, limit: int, unit: str) -> None:
+        super().__init__(what, limit, unit)
+        self.what, self.limit, self.unit = what, limit, unit
+
+    def __str__(self) -> str:
+        return f"{self.what} is over the limit of {self.limit:,} {self.unit}"
+
+
+class UnavailableError(MunjangError):
+    """Nobody's fault that the caller could mend."""
+
+
+class Overloaded(UnavailableError):
+    """More is waiting than the settings allow; in `retry_after_s` seconds there should be room."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"too much is waiting; try again in {self.retry_after_s:.0f} s"
+
+
+class DeadlineExceeded(UnavailableError):
+    """Not done within `deadline_s` seconds."""
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(deadline_s)
+        self.deadline_s = deadline_s
+
+    def __str__(self) -> str:
+        return f"no answer within {self.deadline_s:g} s"
+
+
+class StageUnavailable(UnavailableError):
+    """No replica of the named deployment could answer."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return f"{self.stage} is not available"
+
+
+class CheckpointMismatch(UnavailableError):
+    """Tokens of one checkpoint reached the model of another, as a rolling update can make happen for a moment."""
+
+    def __init__(self, tokens_of: str, model_of: str) -> None:
+        super().__init__(tokens_of, model_of)
+        self.tokens_of, self.model_of = tokens_of, model_of
+
+    def __str__(self) -> str:
+        return f"tokens of checkpoint {self.tokens_of} reached the model of {self.model_of}"
+
+
+class EngineError(MunjangError):
+    """A forward pass failed on this item; the argument names the cause's type, never its text."""
+
+    def __str__(self) -> str:
+        return f"the model failed on this item ({', '.join(map(str, self.args))})"
+
+
+class CheckpointError(MunjangError):
+    """A checkpoint that can't be served: which file or id, and why."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class CheckpointNotFound(CheckpointError):
+    """No such folder, file, Hub id or revision."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """A file is missing, cut, altered or does not fit the others."""
+
+
+class CheckpointUnsafe(CheckpointError):
+    """Reading the file would run code that came with it."""
+
+
+class CheckpointUnsupported(CheckpointError):
+    """Intact, but of a kind that no task here serves."""

@@ -1,0 +1,47 @@
+"""A task's whole pipeline in this process, on one checkpoint: for offline runs, golden inputs and parity tests."""
+
+from pathlib import Path
+from typing import Any
+
+import pipelines.cola.model as cola_model
+import pipelines.qa.model as qa_model
+import pipelines.sts.model as sts_model
+from pipelines.checkpoints.manifest import Manifest, Task
+from pipelines.checkpoints.verify import verify
+from pipelines.cola.pipeline import ColaPipeline
+from pipelines.engines.torch_engine import EngineSettings
+from pipelines.qa.pipeline import QaPipeline
+from pipelines.qa.windows import WindowSettings
+from pipelines.stages import Model, in_process, in_process_model
+from pipelines.sts.pipeline import StsPipeline
+from pipelines.tokenization import TextTokenizer, WindowTokenizer
+
+Pipeline = StsPipeline | ColaPipeline | QaPipeline
+
+
+def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = None) -> Any:
+    """The verified checkpoint's pipeline. Raises as `verify` and the models' `load` do."""
+    manifest = verify(folder, task)
+    return pipeline_of(folder, manifest, load_model(folder, manifest, settings or EngineSettings()))
+
+
+def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
+    """The model of a verified checkpoint, with the default limits of its task."""
+    match manifest.task:
+        case "sts":
+            return sts_model.load(folder, manifest, settings)
+        case "cola":
+            return cola_model.load(folder, settings)
+        case "qa":
+            return qa_model.load(folder, settings)
+
+
+def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
+    """The pipeline of a model that is loaded already."""
+    run = in_process_model(model)
+    if manifest.task == "qa":
+        return QaPipeline(in_process(WindowTokenizer.load(folder, manifest, WindowSettings()).windows), run)
+    text = TextTokenizer.load(folder, manifest)
+    if manifest.task == "cola":
+        return ColaPipeline(in_process(text.passages), run)
+    return StsPipeline(in_process(text.sentence_pairs), run)

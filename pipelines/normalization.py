@@ -1,0 +1,50 @@
+"""Unicode NFC with the way back: tokenizers see composed text, answers are cut from the text as it came."""
+
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+import regex
+
+from pipelines.tokens import Int32
+
+
+def nfc(text: str) -> str:
+    """`text` in Normalization Form C (Unicode Standard Annex 15), which is what vocabularies are written in."""
+    return unicodedata.normalize("NFC", text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalized:
+    """NFC text and, where that differs from the original, where each of its characters came from.
+
+    starts, ends  (len(text),) int32: half-open span in the original; None where original and text are the same
+    """
+
+    text: str
+    starts: Int32 | None = None
+    ends: Int32 | None = None
+
+    @classmethod
+    def of(cls, original: str) -> "Normalized":
+        """Composed cluster by cluster: composition never crosses a grapheme cluster's border (UAX 29)."""
+        if unicodedata.is_normalized("NFC", original):
+            return cls(original)
+        pieces: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        for match in regex.finditer(r"\X", original):
+            piece = nfc(match.group())
+            pieces.append(piece)
+            starts += [match.start()] * len(piece)
+            ends += [match.end()] * len(piece)
+        return cls("".join(pieces), np.array(starts, dtype=np.int32), np.array(ends, dtype=np.int32))
+
+    def to_original(self, offsets: Int32) -> Int32:
+        """(tokens, 2) half-open spans of `text`, as spans of the original text."""
+        if self.starts is None or self.ends is None:
+            return offsets
+        empty = offsets[:, 0] >= offsets[:, 1]
+        starts = self.starts[np.minimum(offsets[:, 0], len(self.starts) - 1)]
+        ends = np.where(empty, starts, self.ends[np.maximum(offsets[:, 1] - 1, 0)])
+        return np.stack((starts, ends), axis=1).astype(np.int32)

@@ -1,0 +1,40 @@
+"""Extractive question answering at request time: cut into windows, extract spans, rank them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from pipelines.errors import MunjangError
+from pipelines.qa.spans import Answer, rank
+from pipelines.qa.windows import Windows
+from pipelines.stages import ModelStage
+
+Request = tuple[str, str]
+
+
+class QaPipeline:
+    """(question, context) requests in, one answer or error per request out, in order.
+
+    `null_threshold` None: the checkpoint's own; where that is None too, there is always an answer.
+    """
+
+    def __init__(
+        self,
+        tokenize: Callable[[Sequence[Request]], Awaitable[Windows]],
+        extract: ModelStage,
+        *,
+        null_threshold: float | None = None,
+    ) -> None:
+        self._tokenize = tokenize
+        self._extract = extract
+        self._null_threshold = null_threshold
+
+    async def __call__(self, requests: Sequence[Request]) -> list[Answer | MunjangError]:
+        """Answer the requests; one fails when any of its windows did. The offsets never leave this method."""
+        windows = await self._tokenize(requests)
+        outcome = await self._extract(windows.tokens)
+        own = self._null_threshold
+        threshold = own if own is not None else windows.tokens.checkpoint.threshold
+        contexts = [context for _, context in requests]
+        answers = rank(contexts, windows, outcome.full_rows(), null_threshold=threshold)
+        return [outcome.error_of(np.flatnonzero(windows.request == i)) or answer for i, answer in enumerate(answers)]

@@ -1,0 +1,57 @@
+"""Sentence similarity at request time: tokenize, encode, compare."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import MunjangError
+from pipelines.stages import ModelStage
+from pipelines.tokenization import SentencePairs
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """`score` is a cosine in [-1, 1], or in [0, 5] from a cross-encoder; `similar` is score >= threshold."""
+
+    score: float
+    similar: bool
+    truncated: bool
+
+
+class StsPipeline:
+    """Pairs in, one result or error per pair out, in order. `threshold` None: the checkpoint's own."""
+
+    def __init__(
+        self,
+        tokenize: Callable[[Sequence[Pair]], Awaitable[SentencePairs]],
+        encode: ModelStage,
+        *,
+        threshold: float | None = None,
+    ) -> None:
+        self._tokenize = tokenize
+        self._encode = encode
+        self._threshold = threshold
+
+    async def __call__(self, pairs: Sequence[Pair]) -> list[Similarity | MunjangError]:
+        """Score the pairs; a pair fails when either of its sentences did."""
+        tokenized = await self._tokenize(pairs)
+        outcome = await self._encode(tokenized.tokens)
+        rows = outcome.full_rows()
+        bi_encoder = tokenized.tokens.checkpoint.kind == "bi-encoder"
+        scores = cosines(rows, tokenized.rows) if bi_encoder else rows[tokenized.rows[:, 0]]
+        threshold = self._threshold if self._threshold is not None else tokenized.tokens.checkpoint.threshold
+        return [
+            outcome.error_of(items) or Similarity(score, threshold is not None and score >= threshold, truncated)
+            for items, score, truncated in zip(tokenized.rows, scores.tolist(), tokenized.truncated, strict=True)
+        ]
+
+
+def cosines(embeddings: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(pairs,): cosine of the embeddings, (sentences, dimensions) of unit length, that `rows` (pairs, 2) names."""
+    products: NDArray[np.float32] = np.einsum("pd,pd->p", embeddings[rows[:, 0]], embeddings[rows[:, 1]])
+    return np.clip(products, -1.0, 1.0)

@@ -1,0 +1,119 @@
+"""Texts to ragged token arrays, with the checkpoint's own tokenizer and nothing heavier than `tokenizers`."""
+
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.normalization import nfc
+from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
+from pipelines.tokens import Int32, TokenBatch
+
+TOKENIZER = "tokenizer.json"
+Value = TypeVar("Value", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentencePairs:
+    """Sentence pairs as tokens, each different text once.
+
+    tokens  bi-encoder: one item per different sentence; cross-encoder: one per different pair
+    rows    (pairs, 2) int32: items of the two sentences; a cross-encoder's pair has the same item twice
+    """
+
+    tokens: TokenBatch
+    rows: Int32
+
+    @property
+    def truncated(self) -> list[bool]:
+        """Per pair, whether the model did not see all of it."""
+        cut: list[bool] = np.any(self.tokens.truncated[self.rows], axis=1).tolist()
+        return cut
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer. Text is brought to NFC first, so decomposed Hangul gives the same tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, manifest: Manifest) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self._manifest = manifest
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest) -> Self:
+        """The tokenizer in `folder`. Raises CheckpointDamaged where the file is missing or is not one."""
+        path = folder / TOKENIZER
+        try:
+            return cls(Tokenizer.from_file(str(path)), manifest)
+        except Exception as error:  # tokenizers raises bare Exception
+            raise CheckpointDamaged(str(path), "not a tokenizer") from error
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The wrapped tokenizer, without truncation and padding."""
+        return self._tokenizer
+
+    def passages(self, texts: Sequence[str]) -> TokenBatch:
+        """One item per text, cut at the checkpoint's `max_tokens`."""
+        return self._batch(self._encode([nfc(text) for text in texts]))
+
+    def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
+        """Pairs for the checkpoint's kind of model; repeated sentences or pairs become one item."""
+        pairs = [(nfc(left), nfc(right)) for left, right in pairs]
+        if self._manifest.kind == "cross-encoder":
+            both, numbers = _unique(pairs)
+            return SentencePairs(self._batch(self._encode(both)), np.stack((numbers, numbers), axis=1))
+        texts, numbers = _unique([text for pair in pairs for text in pair])
+        return SentencePairs(self._batch(self._encode(texts)), numbers.reshape(-1, 2))
+
+    def _encode(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
+        if self._manifest.max_tokens is not None:
+            self._tokenizer.enable_truncation(self._manifest.max_tokens)
+        return self._tokenizer.encode_batch_fast(list(inputs), add_special_tokens=self._manifest.special_tokens)
+
+    def _batch(self, encodings: Sequence[Encoding]) -> TokenBatch:
+        return TokenBatch(
+            checkpoint=self._manifest.ref,
+            ids=np.array([token for encoding in encodings for token in encoding.ids], dtype=np.int32),
+            types=np.array([kind for encoding in encodings for kind in encoding.type_ids], dtype=np.uint8),
+            lengths=np.array([len(encoding) for encoding in encodings], dtype=np.int32),
+            truncated=np.array([bool(encoding.overflowing) for encoding in encodings], dtype=np.bool_),
+        )
+
+
+def _unique(values: Sequence[Value]) -> tuple[list[Value], Int32]:
+    """The different values in order of appearance, and for each value its number among them."""
+    numbers: dict[Value, int] = {}
+    inverse = [numbers.setdefault(value, len(numbers)) for value in values]
+    return list(numbers), np.array(inverse, dtype=np.int32)
+
+
+class WindowTokenizer:
+    """A QA checkpoint's tokenizer: (question, context) requests to windows."""
+
+    def __init__(self, text: TextTokenizer, manifest: Manifest, make: WindowMaker) -> None:
+        self._text = text
+        self._manifest = manifest
+        self._make = make
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, settings: WindowSettings) -> Self:
+        """As `TextTokenizer.load`. Raises CheckpointUnsupported where the model is too short for the windows."""
+        if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
+            why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
+            raise CheckpointUnsupported(str(folder), why)
+        text = TextTokenizer.load(folder, manifest)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        overlap_types = bool(config.get("overlap_types", False))
+        return cls(text, manifest, WindowMaker(text.tokenizer, settings, overlap_types=overlap_types))
+
+    def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
+        """The windows of (question, context) requests, in order."""
+        return self._make(requests, self._manifest.ref)
