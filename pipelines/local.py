@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import pipelines.cola.model as cola_model
-import pipelines.qa.model as qa_model
-import pipelines.sts.model as sts_model
 from pipelines.checkpoints.manifest import Manifest, Task
 from pipelines.checkpoints.verify import verify
 from pipelines.cola.pipeline import ColaPipeline
-from pipelines.engines.torch_engine import EngineSettings
+from pipelines.engines.settings import EngineSettings
 from pipelines.qa.pipeline import QaPipeline
 from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Model, in_process, in_process_model
@@ -27,12 +24,19 @@ def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = No
 
 def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
     """The model of a verified checkpoint, with the default limits of its task."""
+    # Imported here: a replica holds one task's model, and need not pay for the libraries of the others'.
     match manifest.task:
         case "sts":
+            from pipelines.sts import model as sts_model
+
             return sts_model.load(folder, manifest, settings)
         case "cola":
+            from pipelines.cola import model as cola_model
+
             return cola_model.load(folder, settings)
         case "qa":
+            from pipelines.qa import model as qa_model
+
             return qa_model.load(folder, settings)
 
 

@@ -8,7 +8,8 @@ from transformers import AutoModelForSequenceClassification
 
 import pipelines.gated_conv  # noqa: F401  registers the architecture
 from pipelines.checkpoints.loading import load_transformers
-from pipelines.engines.torch_engine import EngineSettings, TorchEngine
+from pipelines.engines.settings import EngineSettings
+from pipelines.engines.torch_engine import TorchEngine
 from pipelines.tokens import TokenBatch
 
 

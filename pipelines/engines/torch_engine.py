@@ -1,47 +1,26 @@
 """Forward passes in PyTorch: ragged tokens in, float32 arrays out."""
 
 import inspect
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.engines.settings import EngineSettings
 from pipelines.tokens import TokenBatch
 
-
-class EngineSettings(BaseModel):
-    """Where and how a model runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the replica was given one.")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Of weights and arithmetic.")
-    threads: int = Field(1, ge=1, description="CPU threads of one forward pass; more than idle cores run slower.")
-
-    @property
-    def torch_device(self) -> torch.device:
-        """The device that `auto` means here."""
-        cuda = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
-        return torch.device("cuda" if cuda else "cpu")
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The dtype as torch's own."""
-        dtype: torch.dtype = getattr(torch, self.dtype)
-        return dtype
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 class TorchEngine:
     """One module on one device. Padding is masked, so an item's result does not depend on its batch."""
 
     def __init__(self, module: torch.nn.Module, settings: EngineSettings, *, pad_id: int) -> None:
-        torch.set_num_threads(settings.threads)
-        self._device = settings.torch_device
-        self._module = module.eval().to(device=self._device, dtype=settings.torch_dtype)
+        self._device = device_of(settings)
+        self._module = place(module, settings)
         self._pad_id = pad_id
-        self._takes_types = "token_type_ids" in inspect.signature(module.forward).parameters
+        self._takes_types = _takes_types(module)
         self.name = f"torch {settings.dtype} on {self._device.type}"
 
     @torch.inference_mode()
@@ -59,6 +38,24 @@ class TorchEngine:
         if self._takes_types:
             arrays["token_type_ids"] = batch.padded_types()
         return {name: torch.from_numpy(array).to(self._device, non_blocking=True) for name, array in arrays.items()}
+
+
+def _takes_types(module: torch.nn.Module) -> bool:
+    """Models with one segment (RoBERTa) may come with a tokenizer that numbers two (BERT's), as KLUE's do."""
+    segments = getattr(getattr(module, "config", None), "type_vocab_size", 2)
+    return "token_type_ids" in inspect.signature(module.forward).parameters and segments > 1
+
+
+def device_of(settings: EngineSettings) -> torch.device:
+    """The device that the settings mean on this machine."""
+    cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def place(module: Module, settings: EngineSettings) -> Module:
+    """`module` for inference, on its device, in its dtype; sets the process's number of threads."""
+    torch.set_num_threads(settings.threads)
+    return module.eval().to(device=device_of(settings), dtype=getattr(torch, settings.dtype))
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:

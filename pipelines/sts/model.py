@@ -10,9 +10,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import AutoModelForSequenceClassification
 
-from pipelines.checkpoints.loading import load_transformers, refusing_damage
+from pipelines.checkpoints.loading import load_sentence_transformer, load_transformers
 from pipelines.checkpoints.manifest import Manifest
-from pipelines.engines.torch_engine import EngineSettings, TorchEngine, to_numpy
+from pipelines.engines.settings import EngineSettings
+from pipelines.engines.torch_engine import TorchEngine, device_of, place, to_numpy
 from pipelines.tokens import TokenBatch
 
 BEST_SCORE = 5.0  # of KLUE-STS's scale (Park et al. 2021, https://arxiv.org/abs/2105.09680)
@@ -22,9 +23,8 @@ class BiEncoder:
     """A SentenceTransformer: one embedding per sentence."""
 
     def __init__(self, model: SentenceTransformer, settings: EngineSettings) -> None:
-        torch.set_num_threads(settings.threads)
-        self._device = settings.torch_device
-        self._model = model.eval().to(device=self._device, dtype=settings.torch_dtype)
+        self._device = device_of(settings)
+        self._model = place(model, settings)
         self._static = isinstance(model[0], StaticEmbedding)
         self._padded = (
             None if self._static else TorchEngine(model[0].auto_model, settings, pad_id=_pad_id(model)).padded
@@ -62,9 +62,7 @@ class CrossEncoder:
 def load(folder: Path, manifest: Manifest, settings: EngineSettings) -> BiEncoder | CrossEncoder:
     """The model of a verified checkpoint. Raises CheckpointDamaged where files do not fit each other."""
     if manifest.kind == "bi-encoder":
-        with refusing_damage(folder):
-            model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        return BiEncoder(model, settings)
+        return BiEncoder(load_sentence_transformer(folder), settings)
     model = load_transformers(AutoModelForSequenceClassification, folder)
     engine = TorchEngine(model, settings, pad_id=model.config.pad_token_id or 0)
     return CrossEncoder(engine, sigmoid=_sigmoid(folder))

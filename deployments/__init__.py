@@ -1,0 +1,1 @@
+"""The Ray Serve graph: the only place that imports ray."""

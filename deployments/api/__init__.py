@@ -1,0 +1,1 @@
+"""The routes, by task; nothing here imports ray."""

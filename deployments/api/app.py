@@ -1,0 +1,43 @@
+"""The FastAPI app of an ingress."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.routing import Route
+
+from deployments.api import cola, problems, qa, service, sts
+from deployments.api.limits import BodyLimit
+from deployments.api.services import Services
+from deployments.api.slashes import EitherSlash
+
+ROUTERS = (sts.router, cola.router, qa.router, service.router)
+SWAGGER = Path(fastapi_offline.__file__).parent / "static"
+
+
+def make_api(services: Services) -> FastAPI:
+    """All routes, on the given ingress."""
+    app = FastAPI(
+        title="Munjang",
+        summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering.",
+        version=version("munjang"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=service.WEB))
+    app.mount("/swagger", StaticFiles(directory=SWAGGER))
+    problems.install(app)
+    limits = services.settings.ingress
+    app.add_middleware(BodyLimit, max_body_bytes=limits.max_body_bytes, max_upload_bytes=limits.max_upload_bytes)
+    app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
+    return app
+
+
+def _paths() -> list[str]:
+    return [route.path for router in ROUTERS for route in router.routes if isinstance(route, Route)]

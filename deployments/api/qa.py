@@ -1,0 +1,26 @@
+"""Extractive question answering."""
+
+from fastapi import APIRouter, Response
+
+from deployments.api.limits import refuse_long
+from deployments.api.schemas import Question, QuestionAnswer
+from deployments.api.services import ServicesOf, deadline
+from deployments.api.sts import REFUSALS
+
+router = APIRouter(tags=["question answering"], responses=REFUSALS)
+
+ANSWER_SPAN = "X-Answer-Span"  # start-end in the context, half-open, in Unicode code points
+
+
+@router.post("/api")
+async def answer_question(body: Question, services: ServicesOf, response: Response) -> QuestionAnswer:
+    """The piece of the context that answers the question; empty where there is none."""
+    settings = services.settings
+    refuse_long("question", body.question, settings.qa.max_question_characters)
+    refuse_long("context", body.context, settings.qa.max_context_characters)
+    if not body.question.strip() or not body.context.strip():
+        return QuestionAnswer(question=body.question, context=body.context, answer="")
+    async with deadline(settings.ingress.deadline_s):
+        answer = await services.qa.submit((body.question, body.context))
+    response.headers[ANSWER_SPAN] = f"{answer.start}-{answer.end}"
+    return QuestionAnswer(question=body.question, context=body.context, answer=answer.text)

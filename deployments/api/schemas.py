@@ -1,0 +1,83 @@
+"""Bodies of requests and answers: the keys of the original services, exactly. Unknown keys are ignored."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def _with_content(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "Text must hold more than white space")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_with_content)]
+
+
+class Sentences(BaseModel):
+    """A pair of sentences."""
+
+    sentence_1: Text = Field(examples=["오늘 과제는 코딩 과제입니다."])
+    sentence_2: Text = Field(examples=["오늘 과제는 논문 리딩 과제입니다."])
+
+
+class SentencesScore(Sentences):
+    """How alike they are."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    sentence_1: str
+    sentence_2: str
+    score: float = Field(description="Cosine in [-1, 1]; in [0, 5] from a cross-encoder.")
+    pred: int = Field(description="1 from the threshold on, else 0.")
+    runtime_s: float = Field(alias="runtime(sec)")
+
+
+class FilePair(BaseModel):
+    """A pair of a file; `idx` is the client's own."""
+
+    sentence1: Text
+    sentence2: Text
+
+
+class PairsFile(BaseModel):
+    """The content of an uploaded file."""
+
+    results: list[FilePair] = Field(min_length=1)
+
+
+class FileScores(BaseModel):
+    """Scores of a file's pairs, in its order."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    sentences: list[tuple[str, str]]
+    preds: list[int]
+    scores: list[float]
+    runtime_s: float = Field(alias="runtime(sec)")
+
+
+class Passage(BaseModel):
+    """An English sentence."""
+
+    passage: Text = Field(examples=["I are a boy"])
+
+
+class PassageProbability(BaseModel):
+    """How acceptable it is."""
+
+    prob: float = Field(description="Probability that the passage is grammatically acceptable.")
+
+
+class Question(BaseModel):
+    """A question and the text to look for its answer in; where either is empty, the answer is."""
+
+    question: str = Field(examples=["도서관은 몇 시에 문을 여나요?"])
+    context: str = Field(examples=["시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."])
+
+
+class QuestionAnswer(Question):
+    """The answer is a piece of the context, or empty."""
+
+    answer: str

@@ -1,0 +1,65 @@
+"""The service itself: the page, its documentation, and how the graph is."""
+
+from http import HTTPStatus
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Header, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+
+from deployments.api.services import ServicesOf
+
+WEB = Path(__file__).parents[1] / "web"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+DOCS_POLICY = PAGE_POLICY.replace("'self';", "'self' 'unsafe-inline';", 2)  # Swagger UI starts from an inline script
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/", include_in_schema=False)
+async def root(accept: str = Header("")) -> Response:
+    """The page for browsers; for anything else, what the chat service's root said."""
+    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    if "text/html" in accept:
+        return FileResponse(WEB / "index.html", headers=headers | {"Content-Security-Policy": PAGE_POLICY})
+    return JSONResponse({"Hello": "World"}, headers=headers)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> HTMLResponse:
+    """Swagger UI, from assets that the ingress serves itself."""
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Munjang",
+        swagger_js_url="/swagger/swagger-ui-bundle.js",
+        swagger_css_url="/swagger/swagger-ui.css",
+        swagger_favicon_url="/swagger/favicon.png",
+    )
+    page.headers["Content-Security-Policy"] = DOCS_POLICY
+    return page
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """This process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "Some deployment has no running replica"}})
+async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
+    """Whether every deployment has a healthy replica, and which has not."""
+    deployments = await services.readiness()
+    ready = bool(deployments) and all(deployments.values())
+    response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return {"ready": ready, "deployments": deployments}
+
+
+@router.get("/info")
+async def info(services: ServicesOf) -> dict[str, Any]:
+    """By task: checkpoint, kind, scores, limits, threshold, engine and package versions."""
+    return {"munjang": version("munjang"), "tasks": await services.describe()}

@@ -1,0 +1,98 @@
+"""Sentence similarity: single pairs, and files of pairs."""
+
+from http import HTTPStatus
+from time import perf_counter
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, File, Response, UploadFile
+from pydantic import ValidationError
+
+from deployments.api.limits import TRUNCATED, refuse_long
+from deployments.api.problems import pointer, responses
+from deployments.api.schemas import FilePair, FileScores, PairsFile, Sentences, SentencesScore
+from deployments.api.services import ServicesOf, deadline
+from deployments.settings import StsSettings
+from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
+
+REFUSALS = responses(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+
+router = APIRouter(tags=["sentence similarity"], responses=REFUSALS)
+
+
+@router.post("/pred/sentences/")
+async def score_sentences(body: Sentences, services: ServicesOf, response: Response) -> SentencesScore:
+    """How alike two sentences are."""
+    begun_s = perf_counter()
+    settings = services.settings
+    refuse_long("sentence_1", body.sentence_1, settings.sts.max_characters)
+    refuse_long("sentence_2", body.sentence_2, settings.sts.max_characters)
+    async with deadline(settings.ingress.deadline_s):
+        result = await services.sts.submit((body.sentence_1, body.sentence_2))
+    if result.truncated:
+        response.headers[TRUNCATED] = "true"
+    return SentencesScore(
+        sentence_1=body.sentence_1,
+        sentence_2=body.sentence_2,
+        score=result.score,
+        pred=int(result.similar),
+        runtime_s=perf_counter() - begun_s,
+    )
+
+
+@router.post("/pred/file/")
+@router.post("/pred/multi/")
+@router.post("/pred/file/multi/")
+async def score_file(
+    file: Annotated[UploadFile, File(description='UTF-8 JSON: {"results": [{"idx", "sentence1", "sentence2"}, ...]}')],
+    services: ServicesOf,
+    response: Response,
+) -> FileScores:
+    """Scores of all pairs of a file, in its order. The three paths are one and the same."""
+    begun_s = perf_counter()
+    settings = services.settings
+    async with deadline(settings.ingress.upload_deadline_s):
+        content = await file.read()
+        pairs = await to_thread.run_sync(read_pairs, content, settings.sts)
+        results = await services.sts_files.submit_all(pairs)
+    if any(result.truncated for result in results):
+        response.headers[TRUNCATED] = "true"
+    return FileScores(
+        sentences=pairs,
+        preds=[int(result.similar) for result in results],
+        scores=[result.score for result in results],
+        runtime_s=perf_counter() - begun_s,
+    )
+
+
+def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
+    """The pairs of an uploaded file. Raises MalformedInput, InvalidInput with pointers into the file, TooLarge."""
+    try:
+        pairs = PairsFile.model_validate_json(content.removeprefix(b"\xef\xbb\xbf")).results
+    except ValidationError as error:
+        raise _refusal(error) from None
+    if len(pairs) > settings.max_pairs:
+        raise TooLarge("the file", settings.max_pairs, "pairs")
+    for pair in pairs:
+        _refuse_long_pair(pair, settings.max_characters)
+    return [(pair.sentence1, pair.sentence2) for pair in pairs]
+
+
+def _refuse_long_pair(pair: FilePair, max_characters: int) -> None:
+    refuse_long("sentence1", pair.sentence1, max_characters)
+    refuse_long("sentence2", pair.sentence2, max_characters)
+
+
+def _refusal(error: ValidationError) -> MalformedInput | InvalidInput:
+    """Without the input, which pydantic would add."""
+    found = error.errors(include_input=False, include_url=False)
+    if found[0]["type"] == "json_invalid":
+        return MalformedInput("the file is not UTF-8 JSON; save it as UTF-8")
+    return InvalidInput(*(FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in found))

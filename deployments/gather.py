@@ -1,0 +1,154 @@
+"""Group commit at the ingress: what arrives while calls are out goes out together in the next one.
+
+There is no timer. On an idle system an item leaves at once and alone; on a busy one the batches grow by themselves,
+because more arrives while a call is out (the group commit of databases, DeWitt et al. 1984,
+https://doi.org/10.1145/602259.602261, less its timer).
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pipelines.errors import Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    weight: int
+    future: asyncio.Future[Result]
+
+
+class Gather(Generic[Item, Result]):
+    """Turns single items into calls on whole batches.
+
+    call         takes items, returns one result or exception per item, in order; what it raises fails them all
+    max_calls    calls out at the same time
+    max_items    items in one call
+    max_weight   sum of `weigh(item)` in one call; a single heavier item goes alone
+    max_waiting  items that may wait; more are refused with Overloaded
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_calls: int,
+        max_items: int,
+        max_waiting: int,
+        max_weight: int = 2**62,
+        weigh: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
+        self._call = call
+        self._max_calls = max_calls
+        self._max_items = max_items
+        self._max_weight = max_weight
+        self._max_waiting = max_waiting
+        self._weigh = weigh
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._seconds_per_item = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Items not yet part of a call."""
+        return len(self._waiting)
+
+    async def submit(self, item: Item) -> Result:
+        """The item's result. Raises its own error, or Overloaded; cancelling the caller withdraws the item."""
+        return (await self.submit_all([item]))[0]
+
+    async def submit_all(self, items: Sequence[Item]) -> list[Result]:
+        """Results in the items' order; raises the first error. The items may travel in several calls."""
+        self._admit(len(items))
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting[Item, Result](item, self._weigh(item), loop.create_future()) for item in items]
+        self._waiting.extend(waiting)
+        self._dispatch()
+        try:
+            return [await entry.future for entry in waiting]
+        finally:
+            for entry in waiting:
+                entry.future.cancel()
+
+    def _admit(self, count: int) -> None:
+        self._drop_withdrawn()
+        if self._waiting and len(self._waiting) + count > self._max_waiting:
+            raise Overloaded(math.ceil(max(1.0, len(self._waiting) * self._seconds_per_item)))
+
+    def _drop_withdrawn(self) -> None:
+        """Cancelled items leave from the front; those further back are passed over when their turn comes."""
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
+
+    def _dispatch(self) -> None:
+        while len(self._calls) < self._max_calls:
+            batch = self._next_batch()
+            if not batch:
+                return
+            task = asyncio.create_task(self._run(batch))
+            self._calls.add(task)
+            task.add_done_callback(self._returned)
+            _cancel_when_all_left(task, batch)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._dispatch()
+
+    def _next_batch(self) -> list[_Waiting[Item, Result]]:
+        batch: list[_Waiting[Item, Result]] = []
+        weight = 0
+        while self._waiting and len(batch) < self._max_items:
+            entry = self._waiting[0]
+            if not entry.future.done():
+                if batch and weight + entry.weight > self._max_weight:
+                    break
+                batch.append(entry)
+                weight += entry.weight
+            self._waiting.popleft()
+        return batch
+
+    async def _run(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+        begun = time.monotonic()
+        try:
+            results = await self._call([entry.item for entry in batch])
+            outcomes = list(zip(batch, results, strict=True))
+        except Exception as error:  # the call's, whatever it is, is each waiting caller's own
+            outcomes = [(entry, error) for entry in batch]
+        self._learn((time.monotonic() - begun) / len(batch))
+        for entry, result in outcomes:
+            _settle(entry.future, result)
+
+    def _learn(self, seconds_per_item: float) -> None:
+        """A moving average over calls, for Retry-After; calls that run side by side share the time."""
+        self._seconds_per_item += 0.2 * (seconds_per_item / self._max_calls - self._seconds_per_item)
+
+
+def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _cancel_when_all_left(task: asyncio.Task[None], batch: Sequence[_Waiting[Item, Result]]) -> None:
+    """A call that nobody waits for any more is cancelled, and with it the work in the replicas."""
+    staying = len(batch)
+
+    def leave(future: asyncio.Future[Result]) -> None:
+        nonlocal staying
+        staying -= future.cancelled()
+        if staying == 0:
+            task.cancel()
+
+    for entry in batch:
+        entry.future.add_done_callback(leave)

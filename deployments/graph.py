@@ -1,0 +1,66 @@
+"""The whole graph in one page: tokenizer and model of each task, behind the ingress.
+
+`serve_config.yaml` names `build` and holds its settings under `args:`. What stands here in each `options` is the
+default of Serve's own settings; the `deployments:` section of the file overrides it, in place on a running graph.
+"""
+
+# No `from __future__ import annotations`: Serve inspects the real class of `settings`, and given a string it would
+# pass an unvalidated dict.
+
+from typing import Any
+
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+
+from deployments.cola_classifier import ColaClassifier
+from deployments.ingress import Ingress
+from deployments.qa_extractor import QaExtractor
+from deployments.settings import Settings
+from deployments.sts_encoder import StsEncoder
+from deployments.tokenizer import Tokenizer
+
+NODE: dict[str, Any] = {
+    # A replica reserves a whole CPU unless told otherwise, and seven of them would wait for ever on a small machine.
+    "ray_actor_options": {"num_cpus": 0.1},
+    "max_ongoing_requests": 64,
+    "max_queued_requests": 256,
+    "health_check_period_s": 5,
+    "health_check_timeout_s": 10,
+    "graceful_shutdown_wait_loop_s": 0.5,
+    "graceful_shutdown_timeout_s": 20,
+    "max_constructor_retry_count": 1,
+}
+BY_REQUESTS = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 16}
+BY_WORK = AutoscalingConfig(
+    min_replicas=1,
+    max_replicas=2,
+    policy=AutoscalingPolicy(policy_function="deployments.autoscaling:by_waiting_work"),
+)
+
+
+def build(settings: Settings) -> Application:
+    """The application that `serve run` starts. Reads no file and loads no model: the replicas do."""
+    tokenizer = _node(Tokenizer, autoscaling_config=BY_REQUESTS)
+    sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(settings.sts.checkpoint, "sts")
+    cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(settings.cola.checkpoint, "cola")
+    qa_tokenizer = tokenizer.options(name="QaTokenizer").bind(settings.qa.checkpoint, "qa", settings.qa.windows)
+    sts_encoder = _node(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts)
+    cola_classifier = _node(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
+    qa_extractor = _node(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
+    ingress = _node(
+        Ingress,
+        max_ongoing_requests=1024,
+        max_queued_requests=1024,
+        autoscaling_config=BY_REQUESTS | {"target_ongoing_requests": 256},
+    )
+    application: Application = ingress.bind(
+        settings,
+        sts=(sts_tokenizer, sts_encoder),
+        cola=(cola_tokenizer, cola_classifier),
+        qa=(qa_tokenizer, qa_extractor),
+    )
+    return application
+
+
+def _node(deployment: Any, **options: Any) -> Any:
+    return deployment.options(**NODE | options)

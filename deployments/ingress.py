@@ -1,0 +1,141 @@
+"""The ingress: holds handles and gathers; routes are in `deployments.api`."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from anyio import to_thread
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.api.app import make_api
+from deployments.api.services import Submits
+from deployments.gather import Gather
+from deployments.length_queue import Lane
+from deployments.settings import GatherSettings, Settings
+from deployments.stages import RemoteStage
+from pipelines.cola.pipeline import Acceptability, ColaPipeline
+from pipelines.qa.pipeline import QaPipeline, Request
+from pipelines.qa.spans import Answer
+from pipelines.stages import ModelStage, Outcome
+from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
+from pipelines.tokens import TokenBatch
+
+logger = logging.getLogger("ray.serve")
+
+STATUS_CACHE_S = 1.0
+FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
+
+Handle: TypeAlias = DeploymentHandle[Any]
+
+
+@serve.deployment
+@serve.ingress()
+class Ingress:
+    """Everything that routes need: one gather per task and lane, and what is known of the graph."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sts: tuple[Handle, Handle],
+        cola: tuple[Handle, Handle],
+        qa: tuple[Handle, Handle],
+    ) -> None:
+        """Each task's handles are its tokenizer's and its model's."""
+        warn_of_missing_flags(os.environ)
+        self.settings = settings
+        self._models = {"sts": sts[1], "cola": cola[1], "qa": qa[1]}
+        self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
+        self.sts: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.INTERACTIVE)
+        self.sts_files: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.BULK)
+        self.cola: Submits[str, Acceptability] = self._cola_gather(*cola)
+        self.qa: Submits[Request, Answer] = self._qa_gather(*qa)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Serve's hook: the app, built on the replica."""
+        return make_api(self)
+
+    def _sts_gather(self, tokenizer: Handle, encoder: Handle, lane: Lane) -> Gather[Pair, Similarity]:
+        settings = self.settings.sts
+        tokenize = RemoteStage(tokenizer, "sentence_pairs")
+        pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
+        waiting = settings.max_pairs if lane is Lane.BULK else settings.gather.max_waiting
+        return _gather(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting)
+
+    def _cola_gather(self, tokenizer: Handle, classifier: Handle) -> Gather[str, Acceptability]:
+        pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
+        gather = self.settings.cola.gather
+        return _gather(pipeline, gather, len, gather.max_waiting)
+
+    def _qa_gather(self, tokenizer: Handle, extractor: Handle) -> Gather[Request, Answer]:
+        settings = self.settings.qa
+        tokenize = RemoteStage(tokenizer, "windows")
+        pipeline = QaPipeline(tokenize, in_lane(extractor, Lane.INTERACTIVE), null_threshold=settings.null_threshold)
+        return _gather(pipeline, settings.gather, lambda request: len(request[1]), settings.gather.max_waiting)
+
+    async def describe(self) -> dict[str, Any]:
+        """What each task's model deployment says of itself."""
+        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._models.values()))
+        tasks = dict(zip(self._models, infos, strict=True))
+        if self.settings.sts.threshold is not None:
+            tasks["sts"] = tasks["sts"] | {"threshold": self.settings.sts.threshold}
+        if self.settings.qa.null_threshold is not None:
+            tasks["qa"] = tasks["qa"] | {"threshold": self.settings.qa.null_threshold}
+        return tasks
+
+    async def readiness(self) -> dict[str, bool]:
+        """By deployment: has it a running replica? Asked of the controller, at most once a second."""
+        asked_s, known = self._status
+        if time.monotonic() - asked_s >= STATUS_CACHE_S:
+            known = await to_thread.run_sync(_running_deployments, serve.get_replica_context().app_name)
+            self._status = (time.monotonic(), known)
+        return known
+
+
+def warn_of_missing_flags(environment: Mapping[str, str]) -> None:
+    """Say once what a server pays that was started without the flags of deploy/serve.env."""
+    missing = [flag for flag in FAST_FLAGS if environment.get(flag) != "1"]
+    if missing:
+        logger.warning(
+            "started without %s (deploy/serve.env): measured on 2 cores, a request alone takes about 2.5 times as long "
+            "and throughput falls to a third",
+            " and ".join(missing),
+        )
+
+
+def in_lane(model: Handle, lane: Lane) -> ModelStage:
+    """A model deployment as a stage, its calls in one lane."""
+    run = RemoteStage(model, "run")
+
+    async def stage(batch: TokenBatch) -> Outcome:
+        outcome: Outcome = await run(batch, lane)
+        return outcome
+
+    return stage
+
+
+def _gather(
+    pipeline: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]],
+    settings: GatherSettings,
+    weigh: Callable[[Any], int],
+    max_waiting: int,
+) -> Gather[Any, Any]:
+    return Gather(
+        pipeline,
+        max_calls=settings.max_calls,
+        max_items=settings.max_items,
+        max_weight=settings.max_characters,
+        max_waiting=max_waiting,
+        weigh=weigh,
+    )
+
+
+def _running_deployments(app_name: str) -> dict[str, bool]:
+    application = serve.status().applications[app_name]
+    return {
+        name: deployment.replica_states.get("RUNNING", 0) > 0 for name, deployment in application.deployments.items()
+    }

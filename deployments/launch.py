@@ -1,0 +1,158 @@
+"""`make serve`: check the configuration and the checkpoints, then run `serve run` and say when it is ready.
+
+Ctrl-C or SIGTERM reaches this process alone, which sends `serve run` the one interrupt that it shuts down on.
+"""
+
+import argparse
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from deployments.settings import Settings
+from pipelines.checkpoints.manifest import Task
+from pipelines.checkpoints.resolve import resolve
+from pipelines.checkpoints.verify import verify
+from pipelines.errors import CheckpointError
+
+TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
+KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
+STATUS_EVERY_S = 10.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class ConfigError(Exception):
+    """The configuration file is not one that this graph understands."""
+
+
+def main() -> int:
+    """0 after an orderly stop, 1 where something is wrong with the configuration, a checkpoint or the start."""
+    arguments = _parser().parse_args()
+    try:
+        config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS})
+    except (CheckpointError, ConfigError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(config, file, allow_unicode=True)
+        file.flush()
+        return run(["serve", "run", file.name], f"http://127.0.0.1:{config['http_options']['port']}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deployments.launch", description=__doc__)
+    parser.add_argument("config", type=Path)
+    for task in TASKS:
+        parser.add_argument(f"--{task}", help="folder, zip file or Hub id (owner/name@revision)", metavar="CHECKPOINT")
+    return parser
+
+
+def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, Any]:
+    """The content of a config file, with other checkpoints where they are named, all of them verified.
+
+    What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
+    """
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if unknown := set(config) - KNOWN_KEYS:  # Serve ignores them in silence
+        raise ConfigError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
+    args = config["applications"][0].setdefault("args", {})
+    for task in TASKS:
+        if source := checkpoints.get(task):
+            args.setdefault(task, {})["checkpoint"] = source
+    settings = _settings(path, args)
+    for task in TASKS:
+        source = getattr(settings, task).checkpoint
+        sys.stdout.write(f"{task}: {source}\n")
+        folder = resolve(source, task)
+        verify(folder, task)
+        args.setdefault(task, {})["checkpoint"] = str(folder)
+    _refuse_taken(config.setdefault("http_options", {}).setdefault("port", 8000))
+    return dict(config)
+
+
+def _refuse_taken(port: int) -> None:
+    """Two servers on one port would answer by turns."""
+    with contextlib.closing(socket.socket()) as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ConfigError(f"port {port} is taken by another server")
+
+
+def _settings(path: Path, args: dict[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(args)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise ConfigError(f"{path}: {'; '.join(faults)}") from error
+
+
+def run(command: list[str], url: str) -> int:
+    """Run the server until it ends or this process is told to stop."""
+    begun_s = time.monotonic()
+    # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
+    with subprocess.Popen(command, start_new_session=True) as server:
+        _interrupt_once(server)
+        if not _wait_until_ready(server, url, begun_s) and server.poll() is None:
+            server.send_signal(signal.SIGINT)
+            server.wait()
+            return 1
+        return server.wait()
+
+
+def _interrupt_once(server: subprocess.Popen[bytes]) -> None:
+    """Pass on the first signal to stop; a second one would break off the server's shutdown."""
+
+    def stop(*_: object) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        server.send_signal(signal.SIGINT)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, stop)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], url: str, begun_s: float) -> bool:
+    """True once the graph is ready; False where the server ended before, or can't get ready."""
+    ask_s = begun_s + 2 * STATUS_EVERY_S
+    while server.poll() is None:
+        if _answers(f"{url}/readyz"):
+            sys.stdout.write(f"Munjang is ready at {url} after {time.monotonic() - begun_s:.0f} s\n")
+            sys.stdout.flush()
+            return True
+        if time.monotonic() > ask_s:
+            if failure := _failure():
+                sys.stderr.write(f"Munjang can't start:\n{failure}\n")
+                return False
+            ask_s = time.monotonic() + STATUS_EVERY_S
+        time.sleep(0.25)
+    return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _failure() -> str | None:
+    """Why an application failed to deploy, from `serve status`; None where none did."""
+    status = subprocess.run(["serve", "status"], capture_output=True, text=True, timeout=60, check=False)
+    applications = (yaml.safe_load(status.stdout) or {}).get("applications", {}) if status.returncode == 0 else {}
+    failed = [app["message"] for app in applications.values() if app["status"] == "DEPLOY_FAILED"]
+    return "\n".join(failed) or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

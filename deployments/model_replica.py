@@ -1,0 +1,62 @@
+"""What the three model deployments share: batch, and say what they serve and how they are."""
+
+import logging
+import time
+from importlib.metadata import version
+from typing import Any
+
+from deployments.batcher import TokenBudgetBatcher
+from deployments.length_queue import Lane
+from deployments.settings import BatchSettings
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.errors import CheckpointMismatch
+from pipelines.stages import Model, Outcome
+from pipelines.tokens import TokenBatch
+
+logger = logging.getLogger("ray.serve")
+
+PACKAGES = ("ray", "torch", "transformers", "sentence-transformers", "tokenizers")
+
+
+class ModelReplica:
+    """One checkpoint's model behind a batcher."""
+
+    def __init__(self, manifest: Manifest, model: Model, settings: BatchSettings) -> None:
+        self._manifest = manifest
+        self._engine = model.engine
+        self._max_batch_s = settings.max_batch_s
+        self._batcher = TokenBudgetBatcher(
+            model.run,
+            max_tokens=settings.max_tokens,
+            max_age_s=(settings.interactive_max_age_s, settings.bulk_max_age_s),
+        )
+        self._recorded = (time.monotonic(), 0.0)
+        logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine)
+
+    async def run(self, batch: TokenBatch, lane: Lane) -> Outcome:
+        """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""
+        if batch.checkpoint.digest != self._manifest.digest:
+            raise CheckpointMismatch(batch.checkpoint.digest, self._manifest.digest)
+        return await self._batcher.submit(batch, lane)
+
+    def info(self) -> dict[str, Any]:
+        """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
+        shown = self._manifest.model_dump(
+            include={"name", "kind", "base_model", "revision", "scores", "floors", "max_tokens", "threshold"}
+        )
+        versions = {name: version(name) for name in PACKAGES}
+        return shown | {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
+
+    def check_health(self) -> None:
+        """Raises RuntimeError where a batch has been running for longer than the settings allow."""
+        if self._batcher.batch_age_s > self._max_batch_s:
+            raise RuntimeError(f"a batch has been running for {self._batcher.batch_age_s:.0f} s")
+
+    def load(self) -> dict[str, float]:
+        """For the autoscaling policy: the busy share of the time since the last call, and the seconds of work
+        that wait at the speed measured so far."""
+        (then, busy_then), now = self._recorded, time.monotonic()
+        self._recorded = (now, self._batcher.seconds_busy)
+        speed = self._batcher.tokens_done / self._batcher.seconds_busy if self._batcher.seconds_busy else 0.0
+        waiting_s = self._batcher.waiting_tokens / speed if speed else 0.0
+        return {"busy": (self._batcher.seconds_busy - busy_then) / max(now - then, 1e-9), "waiting_s": waiting_s}

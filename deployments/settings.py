@@ -1,0 +1,91 @@
+"""The typed arguments of the graph: what `args:` in serve_config.yaml may hold.
+
+Replicas, CPUs, GPUs and autoscaling bounds are Serve's own settings, under `deployments:` in the same file.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.engines.settings import EngineSettings
+from pipelines.qa.windows import WindowSettings
+
+
+class Frozen(BaseModel):
+    """Unknown keys are refused, and nothing changes after the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BatchSettings(Frozen):
+    """The batcher of one model deployment's replicas."""
+
+    max_tokens: int = Field(4096, ge=1, description="Padded tokens of one batch; a longer item runs alone.")
+    interactive_max_age_s: float = Field(0.1, ge=0, description="After this an item is no longer passed over.")
+    bulk_max_age_s: float = Field(1.0, ge=0, description="The same for items of files.")
+    max_batch_s: float = Field(60.0, gt=0, description="A batch that runs longer makes the replica unhealthy.")
+
+
+class GatherSettings(Frozen):
+    """How the ingress gathers one task's items."""
+
+    max_calls: int = Field(2, ge=1, description="Calls out at the same time, per ingress replica and lane.")
+    max_items: int = Field(256, ge=1, description="Items in one call.")
+    max_characters: int = Field(200_000, ge=1, description="Characters in one call; a longer item goes alone.")
+    max_waiting: int = Field(4096, ge=1, description="Items waiting; more are refused with 429.")
+
+
+class StsSettings(Frozen):
+    """Sentence similarity."""
+
+    checkpoint: str = Field("checkpoints/sts", description="Folder, zip file or Hub id (owner/name@revision).")
+    threshold: float | None = Field(
+        None, description="`pred` is 1 from here on; null: the checkpoint's, 0.6 or 3.0 (cross-encoder) unless it says."
+    )
+    engine: EngineSettings = EngineSettings()
+    batch: BatchSettings = BatchSettings()
+    gather: GatherSettings = GatherSettings()
+    max_characters: int = Field(10_000, ge=1, description="Of one sentence; more is refused with 413.")
+    max_pairs: int = Field(100_000, ge=1, description="Of one file; more are refused with 413.")
+
+
+class ColaSettings(Frozen):
+    """Grammatical acceptability."""
+
+    checkpoint: str = Field("checkpoints/cola", description="As for STS.")
+    engine: EngineSettings = EngineSettings()
+    batch: BatchSettings = BatchSettings()
+    gather: GatherSettings = GatherSettings()
+    max_characters: int = Field(10_000, ge=1, description="Of one passage; more is refused with 413.")
+
+
+class QaSettings(Frozen):
+    """Extractive question answering."""
+
+    checkpoint: str = Field("checkpoints/qa", description="As for STS.")
+    null_threshold: float | None = Field(
+        None, description="No answer where null score - best score is above it; null: the checkpoint's."
+    )
+    windows: WindowSettings = WindowSettings()
+    spans_per_window: int = Field(5, ge=1, description="Best spans kept of each window before ranking.")
+    engine: EngineSettings = EngineSettings()
+    batch: BatchSettings = BatchSettings()
+    gather: GatherSettings = GatherSettings()
+    max_question_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
+    max_context_characters: int = Field(200_000, ge=1, description="More is refused with 413.")
+
+
+class IngressSettings(Frozen):
+    """What the ingress takes in."""
+
+    max_body_bytes: int = Field(2 * 2**20, ge=1, description="Of a JSON request; more is refused with 413.")
+    max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Of an upload; more is refused with 413.")
+    deadline_s: float = Field(50.0, gt=0, description="A JSON request not answered by then gets 504.")
+    upload_deadline_s: float = Field(600.0, gt=0, description="The same for uploads.")
+
+
+class Settings(Frozen):
+    """The whole graph."""
+
+    sts: StsSettings = StsSettings()
+    cola: ColaSettings = ColaSettings()
+    qa: QaSettings = QaSettings()
+    ingress: IngressSettings = IngressSettings()

@@ -1,0 +1,55 @@
+"""Calls to deployments as pipeline stages: retried when a replica dies, with errors of the project's own tree."""
+
+import logging
+from typing import Any
+
+from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from pipelines.errors import MunjangError, Overloaded, StageUnavailable
+
+logger = logging.getLogger("ray.serve")
+
+LOST = (RayActorError, ReplicaUnavailableError)
+RETRY_AFTER_S = 1.0
+
+
+class RemoteStage:
+    """One method of a deployment. All of them are pure, so a call that a dying replica took along is made once more.
+
+    Raises the replica's own MunjangError, Overloaded where every replica's queue is full, StageUnavailable where no
+    replica could answer.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any], method: str) -> None:
+        self._call = getattr(handle, method)
+        self._name = handle.deployment_name
+
+    async def __call__(self, *args: Any) -> Any:
+        """Make the call."""
+        try:
+            return await self._call.remote(*args)
+        except LOST as error:
+            logger.warning("%s: lost a replica in mid-call (%s), calling again", self._name, type(error).__name__)
+            return await self._last_try(*args)
+        except Exception as error:
+            raise self._translated(error) from None
+
+    async def _last_try(self, *args: Any) -> Any:
+        try:
+            return await self._call.remote(*args)
+        except Exception as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: Exception) -> Exception:
+        """The error as it was raised: a remote exception's `str()` is a traceback, its cause's is not."""
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        match cause:
+            case MunjangError():
+                return cause
+            case BackPressureError():
+                return Overloaded(RETRY_AFTER_S)
+            case DeploymentUnavailableError() | TaskCancelledError() | RayActorError() | ReplicaUnavailableError():
+                return StageUnavailable(self._name)
+        return error

@@ -1,0 +1,27 @@
+"""The STS model deployment: embeds sentences, or scores pairs with a cross-encoder."""
+
+from ray import serve
+
+from deployments.model_replica import ModelReplica
+from deployments.settings import StsSettings
+from pipelines import golden
+from pipelines.checkpoints.resolve import resolve
+from pipelines.checkpoints.verify import verify
+
+
+@serve.deployment
+class StsEncoder(ModelReplica):
+    """Rows are embeddings of unit length (dimensions,), or scores of pairs."""
+
+    def __init__(self, settings: StsSettings) -> None:
+        from pipelines.sts import model  # torch is for the replicas that run it
+
+        folder = resolve(settings.checkpoint, "sts")
+        manifest = verify(folder, "sts")
+        encoder = model.load(folder, manifest, settings.engine)
+        golden.check(folder, manifest, encoder)
+        super().__init__(manifest, encoder, settings.batch)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Read by `deployments.autoscaling`."""
+        return self.load()

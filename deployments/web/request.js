@@ -1,0 +1,115 @@
+// Talking to the server. Every way a request can fail leaves here as one Failure, in words.
+
+const TIMEOUT_MS = 60_000;
+const INFO_TIMEOUT_MS = 3_000;
+
+const HEADLINES = {
+  401: "이 서버는 API 키가 있어야 답합니다.",
+  404: "이 서버에는 그 기능이 없습니다.",
+  413: "보낸 내용이 너무 깁니다.",
+  422: "입력을 확인해 주세요.",
+  429: "지금은 요청이 많습니다. 잠시 뒤에 다시 시도해 주세요.",
+  503: "서버가 아직 답할 준비가 되지 않았습니다.",
+  504: "서버가 정해진 시간 안에 답을 내지 못했습니다.",
+};
+
+/**
+ * A request without an answer.
+ * `headline`: what happened, in the page's words. `detail`: the server's words, or "".
+ * `fields`: [{pointer, detail}], the inputs at fault. `requestId`: what to quote to the operator, or "".
+ */
+export class Failure extends Error {
+  constructor(headline, { detail = "", fields = [], requestId = "" } = {}) {
+    super(headline);
+    Object.assign(this, { headline, detail, fields, requestId });
+  }
+}
+
+export function postJson(path, body, controller) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  return send(path, { method: "POST", headers, body: JSON.stringify(body) }, controller);
+}
+
+export function postFile(path, file, controller) {
+  const body = new FormData();
+  body.append("file", file);
+  return send(path, { method: "POST", headers: { Accept: "application/json" }, body }, controller);
+}
+
+/** What the server says of its tasks, `{}` where it does not say. Never fails. */
+export async function readInfo() {
+  try {
+    const answer = await send("/info", {}, new AbortController(), INFO_TIMEOUT_MS);
+    return answer.data.tasks ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Sends one request: {data, text, headers}, the parsed JSON object, its text, the headers.
+ * Aborting `controller` with a Failure, or with null for "no longer wanted", rejects with it.
+ */
+async function send(path, options, controller, timeoutMs = TIMEOUT_MS) {
+  const timer = setTimeout(() => controller.abort(tookTooLong(timeoutMs)), timeoutMs);
+  try {
+    const response = await fetch(path, { ...options, signal: controller.signal });
+    return read(response, await response.text());
+  } catch (error) {
+    if (controller.signal.aborted) throw controller.signal.reason;
+    throw error instanceof Failure ? error : unreachable();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function read(response, text) {
+  const data = parseObject(text);
+  if (!response.ok) throw refused(response, data ?? {});
+  if (!data) throw new Failure("서버의 답을 읽을 수 없습니다.", { requestId: requestIdOf(response) });
+  return { data, text, headers: response.headers };
+}
+
+/** The JSON object in `text`, or null where there is none. */
+function parseObject(text) {
+  try {
+    const data = JSON.parse(text);
+    return typeof data === "object" ? data : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The Failure for an error status; `problem` is its application/problem+json body, `{}` without one. */
+function refused(response, problem) {
+  const words = [problem.title, problem.detail].filter((part) => typeof part === "string" && part);
+  return new Failure(headlineOf(response), {
+    detail: [...new Set(words), retryAdvice(response)].filter(Boolean).join(" — "),
+    fields: Array.isArray(problem.errors) ? problem.errors : [],
+    requestId: requestIdOf(response) || String(problem.instance ?? ""),
+  });
+}
+
+function headlineOf({ status }) {
+  if (status in HEADLINES) return HEADLINES[status];
+  return status >= 500 ? `서버에 문제가 생겼습니다 (${status}).` : `서버가 요청을 받아들이지 않았습니다 (${status}).`;
+}
+
+function retryAdvice(response) {
+  const seconds = response.headers.get("Retry-After") ?? "";
+  return /^\d+$/.test(seconds) ? `${seconds}초 뒤에 다시 보내 주세요.` : "";
+}
+
+function requestIdOf(response) {
+  return response.headers.get("X-Request-ID") ?? "";
+}
+
+function tookTooLong(timeoutMs) {
+  return new Failure(`${timeoutMs / 1000}초를 기다렸지만 답이 오지 않았습니다.`, {
+    detail: "요청을 멈췄습니다. 글을 줄이거나 잠시 뒤에 다시 시도해 주세요.",
+  });
+}
+
+function unreachable() {
+  return new Failure("서버에 닿지 못했습니다.", { detail: "연결을 확인하고 다시 시도해 주세요." });
+}

@@ -1,0 +1,79 @@
+// Sentence similarity of a file of pairs: a table to look at, the whole result to download.
+
+import { element } from "./draw.js";
+import { Failure, postFile } from "./request.js";
+import { verdictOf } from "./sts.js";
+
+const SHOWN_ROWS = 200;
+
+const EXAMPLE_PAIRS = [
+  ["버스가 방금 떠났어요.", "버스를 간발의 차로 놓쳤습니다."],
+  ["이 식당은 월요일에 쉽니다.", "월요일에는 식당 문을 열지 않아요."],
+  ["오늘은 눈이 많이 왔다.", "도서관은 아홉 시에 닫는다."],
+];
+
+let downloadUrl = null;
+
+export const stsFile = {
+  fill(form) {
+    const transfer = new DataTransfer();
+    transfer.items.add(exampleFile());
+    form.elements.file.files = transfer.files;
+  },
+
+  async ask(form, controller) {
+    const [file] = form.elements.file.files;
+    const { data, text } = await postFile("/pred/file/", await copyOf(file), controller);
+    const summary = summaryOf(data);
+    const caption = element("p", { class: "verdict" }, summary);
+    return { summary, parts: [caption, download(text), ...cutNotice(data), table(data)] };
+  },
+};
+
+/** The file's bytes as they are now: browsers refuse to send a file edited since it was chosen. */
+async function copyOf(file) {
+  try {
+    return new File([await file.arrayBuffer()], file.name, { type: file.type });
+  } catch {
+    throw new Failure("파일을 읽을 수 없습니다.", { detail: "고른 뒤에 바뀌었거나 지워진 파일입니다. 다시 골라 주세요." });
+  }
+}
+
+function exampleFile() {
+  const results = EXAMPLE_PAIRS.map(([sentence1, sentence2], index) => ({ idx: index + 1, sentence1, sentence2 }));
+  return new File([JSON.stringify({ results }, null, 2)], "example.json", { type: "application/json" });
+}
+
+function summaryOf({ sentences, preds }) {
+  const same = preds.filter((pred) => pred === 1).length;
+  return `${sentences.length.toLocaleString("ko")}쌍 가운데 ${same.toLocaleString("ko")}쌍이 같은 뜻으로 보입니다.`;
+}
+
+function cutNotice({ sentences }) {
+  if (sentences.length <= SHOWN_ROWS) return [];
+  return [element("p", { class: "notice" }, `표에는 처음 ${SHOWN_ROWS}쌍만 보입니다. 나머지는 결과 파일에 있습니다.`)];
+}
+
+/** A link to the server's answer, byte for byte. The file of the answer before is let go. */
+function download(text) {
+  if (downloadUrl) URL.revokeObjectURL(downloadUrl);
+  downloadUrl = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  return element("a", { class: "button", href: downloadUrl, download: "munjang-results.json" }, "결과 JSON 받기");
+}
+
+function table({ sentences, scores, preds }) {
+  const titles = ["번호", "문장 쌍", "점수", "판정"].map((title) => element("th", { scope: "col" }, title));
+  const rows = sentences.slice(0, SHOWN_ROWS).map((pair, index) => row(index + 1, pair, scores[index], preds[index]));
+  return element("table", {}, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows));
+}
+
+function row(number, [first, second], score, pred) {
+  return element(
+    "tr",
+    {},
+    element("td", {}, `${number}`),
+    element("td", {}, element("p", {}, first), element("p", {}, second)),
+    element("td", {}, score.toFixed(3)),
+    element("td", { class: pred === 1 ? "same" : "different" }, verdictOf(pred)),
+  );
+}

@@ -1,0 +1,179 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from deployments.api.app import make_api
+from deployments.settings import IngressSettings, Settings, StsSettings
+from pipelines.errors import (
+    CheckpointMismatch,
+    EngineError,
+    MalformedInput,
+    Overloaded,
+    StageUnavailable,
+    UnsupportedInput,
+)
+from tests.deployments.api.conftest import Scripted, ScriptedServices
+
+SECRET = "sk-canary-5f3a"
+
+
+def is_problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert {"type", "title", "status", "detail", "instance", "errors"} == set(problem)
+    assert problem["status"] == status
+    assert SECRET not in response.text
+    assert "Traceback" not in response.text
+    return problem
+
+
+def failing(error: Exception) -> Scripted:
+    def answer(_: Any) -> Any:
+        raise error
+
+    return Scripted(answer)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MalformedInput("not JSON"), 400),
+        (UnsupportedInput("charset"), 415),
+        (Overloaded(2.4), 429),
+        (EngineError("ValueError"), 500),
+        (StageUnavailable("StsEncoder"), 503),
+        (CheckpointMismatch("a", "b"), 503),
+        (RuntimeError(SECRET), 500),
+    ],
+)
+def test_an_error_of_the_graph_has_its_status(
+    client: TestClient, services: ScriptedServices, error: Exception, status: int
+) -> None:
+    services.cola = failing(error)
+    response = client.post("/generate", json={"passage": SECRET})
+    is_problem(response, status)
+    assert response.headers.get("Retry-After") == ("3" if status == 429 else None)
+
+
+def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> None:
+    import asyncio
+
+    class Stuck(Scripted):
+        async def submit(self, item: Any) -> Any:
+            await asyncio.Event().wait()
+
+    services.settings = Settings(ingress=IngressSettings(deadline_s=0.01))
+    services.cola = Stuck(lambda _: None)
+    is_problem(TestClient(make_api(services)).post("/generate", json={"passage": SECRET}), 504)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"sentence_1": SECRET}, "/sentence_2"),
+        ({"sentence_1": SECRET, "sentence_2": 3}, "/sentence_2"),
+        ({"sentence_1": [SECRET], "sentence_2": "나"}, "/sentence_1"),
+        ({"sentence_1": SECRET, "sentence_2": None}, "/sentence_2"),
+        ({"sentence_1": SECRET, "sentence_2": " \t"}, "/sentence_2"),
+        ({"sentence_1": SECRET, "sentence_2": ""}, "/sentence_2"),
+        ([SECRET], ""),
+        (None, ""),
+    ],
+)
+def test_a_field_at_fault_is_named_and_its_value_is_not(client: TestClient, body: Any, pointer: str) -> None:
+    problem = is_problem(client.post("/pred/sentences/", json=body), 422)
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("body", [f'{{"passage": "{SECRET}"', "{,}", SECRET])
+def test_a_body_that_is_not_json_is_400(client: TestClient, body: str) -> None:
+    is_problem(client.post("/generate", content=body, headers={"Content-Type": "application/json"}), 400)
+
+
+def test_an_unknown_path_is_404_and_a_wrong_method_405_with_what_is_allowed(client: TestClient) -> None:
+    is_problem(client.get("/nothing"), 404)
+    response = client.get("/pred/sentences/")
+    is_problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+
+
+def test_the_instance_is_the_requests_id(client: TestClient) -> None:
+    response = client.post("/generate", json={}, headers={"X-Request-ID": "req-1"})
+    assert is_problem(response, 422)["instance"] == "req-1"
+
+
+@pytest.fixture
+def limited(services: ScriptedServices) -> TestClient:
+    services.settings = Settings(
+        ingress=IngressSettings(max_body_bytes=300, max_upload_bytes=600),
+        sts=StsSettings(max_characters=5, max_pairs=2),
+    )
+    return TestClient(make_api(services), raise_server_exceptions=False)
+
+
+def file_of(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"file": ("pairs.json", json.dumps({"results": rows}).encode())}
+
+
+def test_a_text_over_its_limit_is_413_and_is_not_cut(limited: TestClient, services: ScriptedServices) -> None:
+    problem = is_problem(limited.post("/pred/sentences/", json={"sentence_1": "x", "sentence_2": SECRET}), 413)
+    assert "sentence_2" in problem["detail"]
+    assert services.sts.asked == []
+
+
+def test_a_body_over_its_limit_is_413(limited: TestClient, services: ScriptedServices) -> None:
+    is_problem(limited.post("/generate", json={"passage": SECRET * 50}), 413)
+    assert services.cola.asked == []
+
+
+def test_a_body_that_does_not_tell_its_length_is_413_once_it_is_too_long(
+    limited: TestClient, services: ScriptedServices
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"passage": "'
+        for _ in range(100):
+            yield SECRET.encode()
+        yield b'"}'
+
+    is_problem(limited.post("/generate", content=chunks(), headers={"Content-Type": "application/json"}), 413)
+    assert services.cola.asked == []
+
+
+def test_an_upload_over_its_limits_is_413_and_nothing_is_scored(
+    limited: TestClient, services: ScriptedServices
+) -> None:
+    row = {"sentence1": "a", "sentence2": "b"}
+    is_problem(limited.post("/pred/file/", files=file_of(row, row, row)), 413)
+    is_problem(limited.post("/pred/file/", files=file_of({"sentence1": "a", "sentence2": SECRET})), 413)
+    is_problem(limited.post("/pred/file/", files=file_of(*[row] * 40)), 413)
+    assert services.sts_files.asked == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "pointers"),
+    [
+        ([{"sentence1": "a", "sentence2": "b"}, {"sentence1": SECRET}], ["/results/1/sentence2"]),
+        ([{"sentence1": 1, "sentence2": SECRET}], ["/results/0/sentence1"]),
+        ([], ["/results"]),
+    ],
+)
+def test_a_file_with_a_row_at_fault_is_422_and_nothing_is_scored(
+    client: TestClient, services: ScriptedServices, rows: list[dict[str, Any]], pointers: list[str]
+) -> None:
+    problem = is_problem(client.post("/pred/file/", files=file_of(*rows)), 422)
+    assert [error["pointer"] for error in problem["errors"]] == pointers
+    assert services.sts_files.asked == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", "안녕".encode("cp949"), b"PK\x03\x04"])
+def test_a_file_that_is_not_utf8_json_is_400(client: TestClient, content: bytes) -> None:
+    is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 400)
+
+
+def test_an_upload_without_the_field_is_422(client: TestClient) -> None:
+    problem = is_problem(client.post("/pred/file/", files={"other": ("pairs.json", b"{}")}), 422)
+    assert problem["errors"][0]["pointer"] == "/file"

@@ -1,0 +1,187 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.gather import Gather
+from pipelines.errors import EngineError, Overloaded
+
+
+class Gate:
+    """A call that records its batches and returns when it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.cancelled = 0
+        self.open = asyncio.Event()
+
+    async def __call__(self, items: Sequence[int]) -> list[int | Exception]:
+        self.batches.append(list(items))
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return [EngineError("odd") if item < 0 else item * 10 for item in items]
+
+
+def gather(call: Gate, **limits: int) -> Gather[int, int]:
+    return Gather(call, **{"max_calls": 1, "max_items": 100, "max_waiting": 1000} | limits)
+
+
+async def settle() -> None:
+    """Let everything run that can run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_an_idle_system_sends_an_item_at_once_and_alone() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        task = asyncio.create_task(gather(gate).submit(1))
+        await settle()
+        assert gate.batches == [[1]]
+        gate.open.set()
+        assert await task == 10
+
+    asyncio.run(scenario())
+
+
+def test_arrivals_while_all_calls_are_out_form_one_next_call() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate, max_calls=2)
+        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(2)]
+        await settle()
+        tasks += [asyncio.create_task(gathering.submit(i)) for i in range(2, 60)]
+        await settle()
+        assert gate.batches == [[0], [1]]
+        gate.open.set()
+        assert await asyncio.gather(*tasks) == [i * 10 for i in range(60)]
+        assert gate.batches[2:] == [list(range(2, 60))]
+
+    asyncio.run(scenario())
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=60), st.integers(1, 4), st.integers(1, 7), st.integers(1, 30))
+def test_results_keep_order_and_calls_keep_their_limits(
+    items: list[int], max_calls: int, max_items: int, max_weight: int
+) -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gate.open.set()
+        gathering = Gather(
+            gate,
+            max_calls=max_calls,
+            max_items=max_items,
+            max_waiting=1000,
+            max_weight=max_weight,
+            weigh=lambda item: item % 20,
+        )
+        assert await gathering.submit_all(items) == [item * 10 for item in items]
+        assert [item for batch in gate.batches for item in batch] == items
+        for batch in gate.batches:
+            assert len(batch) <= max_items
+            assert len(batch) == 1 or sum(item % 20 for item in batch) <= max_weight
+
+    asyncio.run(scenario())
+
+
+def test_an_item_has_its_own_error_and_its_neighbours_their_results() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gate.open.set()
+        results = await asyncio.gather(*map(gather(gate).submit, [1, -2, 3]), return_exceptions=True)
+        assert results[0::2] == [10, 30]
+        assert isinstance(results[1], EngineError)
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_raises_fails_its_items_and_the_next_call_goes_out() -> None:
+    async def scenario() -> None:
+        calls = 0
+
+        async def failing_once(items: Sequence[int]) -> list[int]:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise RuntimeError
+            return list(items)
+
+        gathering: Gather[int, int] = Gather(failing_once, max_calls=1, max_items=9, max_waiting=9)
+        with pytest.raises(RuntimeError):
+            await gathering.submit(1)
+        assert await gathering.submit(2) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_item_is_not_sent() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate)
+        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        await settle()
+        tasks[2].cancel()
+        await settle()
+        gate.open.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.batches == [[0], [1, 3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate)
+        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(3)]
+        await settle()
+        tasks[0].cancel()
+        await settle()
+        assert gate.cancelled == 1
+        assert gate.batches == [[0], [1, 2]]
+        tasks[1].cancel()
+        await settle()
+        assert gate.cancelled == 1
+        gate.open.set()
+        assert await tasks[2] == 20
+
+    asyncio.run(scenario())
+
+
+def test_more_than_may_wait_is_refused_with_a_time_to_come_back() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate, max_waiting=3)
+        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        await settle()
+        with pytest.raises(Overloaded) as refusal:
+            await gathering.submit(4)
+        assert refusal.value.retry_after_s >= 1
+        gate.open.set()
+        assert await asyncio.gather(*tasks) == [0, 10, 20, 30]
+        assert await gathering.submit(5) == 50
+
+    asyncio.run(scenario())
+
+
+def test_withdrawn_items_take_no_place_in_the_queue() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate, max_waiting=3)
+        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        await settle()
+        for task in tasks[1:]:
+            task.cancel()
+        await settle()
+        late = asyncio.create_task(gathering.submit(9))
+        await settle()
+        gate.open.set()
+        assert await late == 90
+        assert gate.batches == [[0], [9]]
+
+    asyncio.run(scenario())

@@ -1,0 +1,102 @@
+"""The page as a person uses it, at any address: the one place in the tests that knows how it is built."""
+
+from typing import cast
+from urllib.parse import urlsplit
+
+from playwright.sync_api import ConsoleMessage, Download, Locator, Page, Request
+
+
+class Task:
+    """One form and its outcome. Sending does not wait: expect something of a locator afterwards."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.box = page.locator(f"#task-{name}")
+        self.submit = self.box.locator("[type=submit]")
+        self.example = self.box.locator(".example")
+        self.error = self.box.get_by_role("alert")
+        self.error_items = self.error.get_by_role("listitem")
+        self.result = self.box.locator(".result")
+        self.answer = self.box.locator(".answer")
+        self.passage = self.box.locator(".passage")
+        self.marked = self.box.locator(".passage mark")
+        self.verdict = self.box.locator(".verdict")
+        self.number = self.box.locator(".number")
+        self.meter = self.box.get_by_role("meter")
+        self.rows = self.box.locator("tbody tr")
+        self.notice = self.box.locator(".notice")
+        self.download_link = self.box.get_by_role("link")
+
+    def field(self, name: str) -> Locator:
+        return self.box.locator(f"[name={name}]")
+
+    def send(self, **texts: str) -> None:
+        for name, text in texts.items():
+            self.field(name).fill(text)
+        self.submit.click()
+
+    def text_before_mark(self) -> str:
+        return cast(str, self.marked.evaluate("(mark) => mark.previousSibling?.textContent ?? ''"))
+
+
+class WebPage:
+    """The whole page. `complaints` gathers what must never happen: script errors, dialogs, foreign requests."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.qa = Task(page, "qa")
+        self.sts = Task(page, "sts")
+        self.sts_file = Task(page, "sts-file")
+        self.cola = Task(page, "cola")
+        self.complaints: list[str] = []
+        self._origin = ""
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(f"script error: {error}"))
+        page.on("request", self._see)
+
+    def open(self, url: str, tab: str = "") -> None:
+        """Open the page at `url`; `tab` is the deep link: qa, sts or cola."""
+        self._origin = urlsplit(url).netloc
+        self.page.goto(f"{url}#{tab}" if tab else url)
+
+    def tab(self, name: str) -> Locator:
+        return self.page.locator(f"#tab-{name}")
+
+    def panel(self, name: str) -> Locator:
+        return self.page.locator(f"#panel-{name}")
+
+    def ask(self, question: str, context: str) -> None:
+        self.tab("qa").click()
+        self.qa.send(question=question, context=context)
+
+    def compare(self, first: str, second: str) -> None:
+        self.tab("sts").click()
+        self.sts.send(sentence_1=first, sentence_2=second)
+
+    def compare_file(self, content: bytes, name: str = "pairs.json") -> None:
+        self.tab("sts").click()
+        upload = {"name": name, "mimeType": "application/json", "buffer": content}
+        self.sts_file.field("file").set_input_files(upload)  # type: ignore[arg-type]
+        self.sts_file.submit.click()
+
+    def judge(self, passage: str) -> None:
+        self.tab("cola").click()
+        self.cola.send(passage=passage)
+
+    def download(self) -> Download:
+        with self.page.expect_download() as waiting:
+            self.sts_file.download_link.click()
+        return waiting.value
+
+    def sideways_overflow(self) -> int:
+        """Pixels by which the page is wider than the window; at most 0 where nothing scrolls sideways."""
+        return cast(int, self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # Chromium itself reports every 4xx and 5xx this way; those the page must put into words.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(f"console: {message.text}")
+
+    def _see(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme != "blob" and address.netloc != self._origin:
+            self.complaints.append(f"request to {request.url}")

@@ -1,0 +1,104 @@
+"""A server in place of the ingress: the real page files, and only the answers a test has scripted."""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+FILES = Path(__file__).parents[2] / "deployments" / "web"
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scripted answer, given once `gate` is open."""
+
+    content: bytes
+    status: int
+    headers: Mapping[str, str]
+    gate: Event
+
+
+@dataclass
+class Stub:
+    """Answers each path with what `give` scripted for it, in order; the last is repeated, 404 where there is none."""
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    received: list[tuple[str, bytes]] = field(default_factory=list)
+    gates: list[Event] = field(default_factory=list)
+
+    def give(self, path: str, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Event:
+        """Script an answer: text as it is, anything else as JSON. Clear the returned event to hold it back."""
+        content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        kind = (
+            "text/html" if isinstance(body, str) else "application/json" if status < 400 else "application/problem+json"
+        )
+        answer = Answer(content.encode(), status, {"Content-Type": kind, **(headers or {})}, Event())
+        answer.gate.set()
+        self.gates.append(answer.gate)
+        self.answers.setdefault(path, []).append(answer)
+        return answer.gate
+
+    def reset(self) -> None:
+        for gate in self.gates:
+            gate.set()
+        self.gates.clear()
+        self.answers.clear()
+        self.received.clear()
+
+    async def respond(self, request: Request) -> Response:
+        self.received.append((request.url.path, await request.body()))
+        answers = self.answers.get(request.url.path)
+        if not answers:
+            return Response(status_code=404)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        await run_in_threadpool(answer.gate.wait)
+        return Response(answer.content, answer.status, answer.headers)
+
+
+@contextmanager
+def serving(stub: Stub) -> Iterator[str]:
+    """Serve the page and the stub's answers on a free port: yields the address of the page."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(_app(stub), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            stub.reset()
+            server.should_exit = True
+            thread.join()
+
+
+def _app(stub: Stub) -> FastAPI:
+    app = FastAPI(docs_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=FILES))
+
+    @app.middleware("http")
+    async def protect(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        return response
+
+    @app.get("/")
+    async def index() -> FileResponse:
+        return FileResponse(FILES / "index.html")
+
+    app.add_api_route("/{path:path}", stub.respond, methods=["GET", "POST"], response_model=None)
+    return app
