@@ -31,7 +31,7 @@ class Scripted:
 
 @dataclass
 class ScriptedServices:
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     sts: Scripted = field(default_factory=lambda: Scripted(lambda pair: Similarity(0.61, True, False)))
     sts_files: Scripted = field(
         default_factory=lambda: Scripted(lambda pair: Similarity(len(pair[0]) / 100, len(pair[0]) > 60, False))

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import ray.serve  # noqa: F401  before its private parts, which import each other
+from ray.serve._private.build_app import build_app
+
+from deployments.graph import build
+from deployments.settings import Settings
+
+NODES = {"StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor", "Ingress"}
+
+
+def deployments() -> dict[str, object]:
+    built = build_app(build(Settings()), name="munjang")
+    return {deployment.name: deployment for deployment in built.deployments}
+
+
+def test_tokenizers_models_and_ingress_are_deployments_of_their_own() -> None:
+    assert set(deployments()) == NODES
+
+
+def test_all_of_them_together_fit_two_cores() -> None:
+    cpus = [deployment.ray_actor_options["num_cpus"] for deployment in deployments().values()]  # type: ignore[attr-defined]
+    assert sum(cpus) * 2 <= 2  # with room for every one to be replaced, new version beside old
+
+
+def test_every_node_has_bounds_limits_and_a_graceful_end() -> None:
+    for deployment in deployments().values():
+        config = deployment._deployment_config  # type: ignore[attr-defined]
+        assert config.autoscaling_config.min_replicas == 1
+        assert config.autoscaling_config.max_replicas >= 2
+        assert config.max_ongoing_requests > 5
+        assert config.max_queued_requests > 0
+        assert config.graceful_shutdown_timeout_s > 0
+        assert config.health_check_period_s > 0
+
+
+def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:
+    assert build.__annotations__["settings"] is Settings
+
+
+def test_importing_the_graph_starts_no_ray_and_loads_no_torch() -> None:
+    code = "import sys, ray, deployments.graph; sys.exit(ray.is_initialized() or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments.launch import ConfigError, configure
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from tests.conftest import MakeCheckpoint
+from tests.serve.server import write_config
+
+
+@pytest.fixture
+def config(tmp_path: Path, imported: MakeCheckpoint) -> Path:
+    kinds = {"sts": "static", "cola": "classifier", "qa": "extractor"}
+    return write_config(tmp_path, **{task: {"checkpoint": str(imported(kind))} for task, kind in kinds.items()})
+
+
+def checkpoints(config: dict[str, object]) -> dict[str, str]:
+    args = config["applications"][0]["args"]  # type: ignore[index]
+    return {task: args[task]["checkpoint"] for task in ("sts", "cola", "qa")}
+
+
+def test_a_named_checkpoint_takes_the_place_of_the_configured_one(config: Path, imported: MakeCheckpoint) -> None:
+    other = str(imported("cross-encoder"))
+    before = checkpoints(configure(config, {}))
+    assert checkpoints(configure(config, {"sts": other})) == before | {"sts": other}
+
+
+def test_what_is_not_in_the_format_is_imported_on_the_way(
+    config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
+    used = checkpoints(configure(config, {"cola": str(checkpoint("classifier"))}))["cola"]
+    assert Path(used).parent == tmp_path / "cache"
+    assert (Path(used) / "manifest.json").is_file()
+
+
+def test_a_model_for_another_task_is_refused(config: Path, imported: MakeCheckpoint) -> None:
+    with pytest.raises(CheckpointUnsupported):
+        configure(config, {"sts": str(imported("classifier"))})
+
+
+def test_a_damaged_checkpoint_is_refused_before_anything_starts(tmp_path: Path, config: Path) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointDamaged):
+        configure(config, {"sts": str(folder)})
+
+
+def test_unknown_keys_are_refused_and_named(config: Path) -> None:
+    content = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump(content | {"http_option": {}}))
+    with pytest.raises(ConfigError, match="http_option"):
+        configure(config, {})
+    content["applications"][0]["args"]["sts"]["treshold"] = 1
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=r"sts\.treshold"):
+        configure(config, {})

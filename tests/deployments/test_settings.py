@@ -1,0 +1,42 @@
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from deployments.settings import Settings
+from tests.serve.server import ROOT
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    assert Settings.model_validate(config["applications"][0]["args"]) == Settings()
+
+
+def test_the_defaults_are_those_of_the_original_services() -> None:
+    windows = Settings().qa.windows
+    assert (windows.max_seq_length, windows.max_query_length, windows.max_answer_length, windows.doc_stride) == (
+        128,
+        32,
+        30,
+        64,
+    )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"sts": {"treshold": 0.5}},
+        {"st": {}},
+        {"qa": {"windows": {"max_seq_length": 40}}},
+        {"qa": {"batch": {"max_tokens": 0}}},
+        {"sts": {"engine": {"device": "tpu"}}},
+        {"ingress": {"deadline_s": -1}},
+    ],
+)
+def test_a_bad_or_unknown_setting_is_refused(args: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(args)
+
+
+def test_settings_do_not_change_after_the_start() -> None:
+    with pytest.raises(ValidationError):
+        Settings().sts.threshold = 0.1  # type: ignore[misc]

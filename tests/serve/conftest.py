@@ -1,0 +1,23 @@
+"""One server on the shipped checkpoints for all tests of a session."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.serve.server import Server, environment, running, write_config
+from tests.web.conftest import browser, web
+
+__all__ = ["browser", "client", "server", "web"]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(write_config(tmp_path_factory.mktemp("serve")), environment()) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.url, timeout=60, follow_redirects=False) as client:
+        yield client

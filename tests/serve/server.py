@@ -1,0 +1,124 @@
+"""A real server, as `make serve` starts it, on ports of its own and in a session of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+START_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
+STOP_S = 30.0
+
+
+class Server:
+    """`python -m deployments.launch` on a config file, and all of its output so far."""
+
+    def __init__(self, config: Path, environment: Mapping[str, str], *arguments: str) -> None:
+        self.url = f"http://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
+        self._lines: list[str] = []
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.launch", str(config), *arguments],
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def output(self) -> str:
+        return "".join(self._lines)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+            if line.startswith("Munjang is ready"):
+                self._ready.set()
+        self._ended.set()
+        self._ready.set()
+
+    def wait_until_ready(self) -> Self:
+        assert self._ready.wait(START_S), f"not ready within {START_S} s:\n{self.output}"
+        assert not self._ended.is_set(), f"ended before it was ready:\n{self.output}"
+        return self
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the tree, Ray's included."""
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def replica(self, deployment: str) -> psutil.Process:
+        """The process of a replica of `deployment`."""
+        title = f"ray::ServeReplica:munjang:{deployment}"
+        return next(process for process in self.processes() if process.cmdline()[:1] == [title])
+
+    def stop(self, within_s: float = STOP_S) -> list[psutil.Process]:
+        """One interrupt; what is still alive `within_s` seconds later."""
+        processes = self.processes()
+        self.process.send_signal(signal.SIGINT)
+        alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=within_s)[1]
+        return alive
+
+
+@contextmanager
+def running(config: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Server]:
+    """A ready server for as long as the context lasts; it leaves no process behind."""
+    server = Server(config, environment, *arguments)
+    try:
+        yield server.wait_until_ready()
+    finally:
+        left = server.stop() if server.process.poll() is None else []
+        for process in left:
+            process.kill()
+    assert not left, f"outlived its server: {left}"
+
+
+def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
+    """This process's variables with those of deploy/serve.env; `fast` False leaves them out, as a bare `serve run`."""
+    own = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "RAY_ADDRESS": "local",  # never join a cluster that happens to run here
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_LOG_TO_STDERR": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return dict(os.environ) | (_serve_env() if fast else {}) | own | more
+
+
+def _serve_env() -> dict[str, str]:
+    lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def write_config(folder: Path, **args: Any) -> Path:
+    """The shipped configuration on a free port of loopback, with other `args`."""
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
+    config["applications"][0]["args"] = config["applications"][0]["args"] | args
+    path = folder / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,87 @@
+"""Starting and not starting, as `make serve` does."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.checkpoints.manifest import read_manifest, write_manifest
+from tests.serve.server import ROOT, Server, environment, running, write_config
+
+pytestmark = pytest.mark.serve
+
+
+def refused(config: Path, *arguments: str) -> str:
+    """The launcher's last words, once it has ended by itself with an error."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "deployments.launch", str(config), *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A copy of the shipped CoLA checkpoint, to be damaged."""
+    return Path(shutil.copytree(ROOT / "checkpoints" / "cola", tmp_path / "cola"))
+
+
+def test_a_missing_file_stops_the_start_and_is_named(tmp_path: Path, damaged: Path) -> None:
+    (damaged / "model.safetensors").unlink()
+    words = refused(write_config(tmp_path), "--cola", str(damaged))
+    assert "CheckpointDamaged" in words
+    assert "model.safetensors: missing" in words
+
+
+def test_a_cut_file_stops_the_start_and_is_named(tmp_path: Path, damaged: Path) -> None:
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "model.safetensors: its SHA-256 differs" in refused(write_config(tmp_path), "--cola", str(damaged))
+
+
+def test_a_checkpoint_for_another_task_stops_the_start(tmp_path: Path) -> None:
+    assert "not for sts" in refused(write_config(tmp_path), "--sts", str(ROOT / "checkpoints" / "cola"))
+
+
+def test_a_misspelt_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    assert "sts.treshold" in refused(write_config(tmp_path, sts={"treshold": 0.5}))
+    config = write_config(tmp_path)
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"applicatons": []}))
+    assert "applicatons" in refused(config)
+
+
+def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"port {port} is taken" in refused(config)
+
+
+def test_weights_that_answer_otherwise_than_when_they_were_written_are_never_served(
+    tmp_path: Path, damaged: Path
+) -> None:
+    manifest = read_manifest(damaged)
+    wrong = [golden.model_copy(update={"output": 1 - float(golden.output)}) for golden in manifest.golden]
+    write_manifest(damaged, manifest.model_copy(update={"golden": wrong}))  # with the hashes of the files as they are
+    server = Server(write_config(tmp_path), environment(), "--cola", str(damaged))
+    assert server.process.wait(200) == 1
+    assert "golden input 0" in server.output
+    assert "Munjang can't start" in server.output
+
+
+def test_one_interrupt_stops_everything_within_ten_seconds(tmp_path: Path) -> None:
+    with running(write_config(tmp_path), environment()) as server:
+        assert len(server.processes()) > 10
+        assert server.stop(within_s=10) == []
+        assert server.process.wait(1) == 0

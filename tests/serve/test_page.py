@@ -1,0 +1,52 @@
+"""The page in a real browser, on the real server."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.serve.server import Server
+from tests.web.page import WebPage
+
+pytestmark = pytest.mark.serve
+
+CONTEXT = "\N{BOOKS} 시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."
+
+
+def test_an_answer_is_marked_where_it_stands_in_the_context(web: WebPage, server: Server) -> None:
+    web.open(server.url)
+    web.ask("도서관은 몇 시에 문을 여나요?", CONTEXT)
+    expect(web.qa.marked).not_to_be_empty()
+    answer = web.qa.answer.inner_text()
+    assert answer in CONTEXT
+    assert web.qa.marked.inner_text() == answer
+    assert CONTEXT.startswith(web.qa.text_before_mark() + answer)
+
+
+def test_a_pair_a_file_and_a_sentence_get_their_scores(web: WebPage, server: Server) -> None:
+    web.open(server.url)
+    web.compare("오늘 비가 온다", "오늘 비가 온다")
+    expect(web.sts.number).to_contain_text("1.0")
+    rows = [{"idx": i, "sentence1": f"문장 {i}", "sentence2": "다른 문장"} for i in range(1, 4)]
+    web.compare_file(json.dumps({"results": rows}).encode())
+    expect(web.sts_file.rows).to_have_count(3)
+    web.judge("The children are playing in the garden.")
+    expect(web.cola.verdict).not_to_be_empty()
+
+
+def test_a_refusal_is_shown_in_words(web: WebPage, server: Server) -> None:
+    web.open(server.url)
+    web.compare_file(b"not json")
+    expect(web.sts_file.error).to_contain_text("UTF-8")
+
+
+def test_the_documentation_comes_from_this_server_alone(web: WebPage, server: Server) -> None:
+    web.open(f"{server.url}/docs")
+    expect(web.page.get_by_text("/pred/sentences/").first).to_be_visible()
+
+
+@pytest.fixture(autouse=True)
+def _without_complaints(web: WebPage) -> Iterator[None]:
+    yield
+    assert web.complaints == []
