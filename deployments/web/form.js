@@ -34,6 +34,12 @@ export function fillTexts(form, texts) {
   for (const [name, text] of Object.entries(texts)) form.elements.namedItem(name).value = text;
 }
 
+/** For the parts of an answer: a word where the model did not read the text to its end, else nothing. */
+export function truncationNotice(headers) {
+  if (headers.get("X-Truncated") !== "true") return [];
+  return [element("p", { class: "notice" }, "글이 길어서 모델이 앞부분만 읽었습니다.")];
+}
+
 function sendNow(event, form) {
   event.preventDefault();
   form.requestSubmit();

@@ -1,7 +1,7 @@
 // Sentence similarity of one pair: a score on the model's scale, and the verdict.
 
 import { element, gauge } from "./draw.js";
-import { fillTexts } from "./form.js";
+import { fillTexts, truncationNotice } from "./form.js";
 import { postJson } from "./request.js";
 
 const EXAMPLE = {
@@ -22,8 +22,8 @@ export function sts(info) {
     async ask(form, controller) {
       const { sentence_1, sentence_2 } = form.elements;
       const pair = { sentence_1: sentence_1.value, sentence_2: sentence_2.value };
-      const { data } = await postJson("/pred/sentences/", pair, controller);
-      return drawn(data, (await info).sts ?? {});
+      const { data, headers } = await postJson("/pred/sentences/", pair, controller);
+      return drawn(data, (await info).sts ?? {}, truncationNotice(headers));
     },
   };
 }
@@ -32,7 +32,7 @@ export function verdictOf(pred) {
   return pred === 1 ? "같은 뜻" : "다른 뜻";
 }
 
-function drawn(data, { kind, threshold }) {
+function drawn(data, { kind, threshold }, notice) {
   const score = data.score.toFixed(3);
   const words = data.pred === 1 ? "두 문장은 같은 뜻으로 보입니다." : "두 문장은 다른 뜻으로 보입니다.";
   const { min, max } = scaleOf(kind, data.score);
@@ -40,6 +40,7 @@ function drawn(data, { kind, threshold }) {
     element("p", { class: "number" }, score, element("small", {}, ` ${min}부터 ${max}까지`)),
     gauge({ label: "유사도", value: data.score, min, max, threshold }),
     element("p", { class: "verdict" }, words),
+    ...notice,
     element("p", { class: "pair" }, data.sentence_1),
     element("p", { class: "pair" }, data.sentence_2),
     element("p", { class: "runtime" }, `${data["runtime(sec)"].toFixed(2)}초 걸렸습니다.`),

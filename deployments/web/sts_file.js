@@ -1,6 +1,7 @@
 // Sentence similarity of a file of pairs: a table to look at, the whole result to download.
 
 import { element } from "./draw.js";
+import { truncationNotice } from "./form.js";
 import { Failure, postFile } from "./request.js";
 import { verdictOf } from "./sts.js";
 
@@ -23,10 +24,10 @@ export const stsFile = {
 
   async ask(form, controller) {
     const [file] = form.elements.file.files;
-    const { data, text } = await postFile("/pred/file/", await copyOf(file), controller);
+    const { data, text, headers } = await postFile("/pred/file/", await copyOf(file), controller);
     const summary = summaryOf(data);
     const caption = element("p", { class: "verdict" }, summary);
-    return { summary, parts: [caption, download(text), ...cutNotice(data), table(data)] };
+    return { summary, parts: [caption, download(text), ...truncationNotice(headers), ...cutNotice(data), table(data)] };
   },
 };
 

@@ -1,7 +1,6 @@
 """The page in a real browser, on the real server."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
@@ -44,9 +43,3 @@ def test_a_refusal_is_shown_in_words(web: WebPage, server: Server) -> None:
 def test_the_documentation_comes_from_this_server_alone(web: WebPage, server: Server) -> None:
     web.open(f"{server.url}/docs")
     expect(web.page.get_by_text("/pred/sentences/").first).to_be_visible()
-
-
-@pytest.fixture(autouse=True)
-def _without_complaints(web: WebPage) -> Iterator[None]:
-    yield
-    assert web.complaints == []

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -15,12 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-FILES = Path(__file__).parents[2] / "deployments" / "web"
-
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+from deployments.api.service import PAGE_POLICY, WEB
 
 
 @dataclass(frozen=True)
@@ -88,17 +82,17 @@ def serving(stub: Stub) -> Iterator[str]:
 
 def _app(stub: Stub) -> FastAPI:
     app = FastAPI(docs_url=None, openapi_url=None)
-    app.mount("/static", StaticFiles(directory=FILES))
+    app.mount("/static", StaticFiles(directory=WEB))
 
     @app.middleware("http")
     async def protect(request: Request, call_next: Any) -> Response:
         response: Response = await call_next(request)
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["Content-Security-Policy"] = PAGE_POLICY
         return response
 
     @app.get("/")
     async def index() -> FileResponse:
-        return FileResponse(FILES / "index.html")
+        return FileResponse(WEB / "index.html")
 
     app.add_api_route("/{path:path}", stub.respond, methods=["GET", "POST"], response_model=None)
     return app

@@ -1,0 +1,32 @@
+"""Acceptability on the page."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from .page import WebPage
+from .stub import Stub
+
+
+@pytest.mark.parametrize(
+    ("prob", "percent", "words"),
+    [(0.257, "25.7%", "문법에 어긋난 문장으로 보입니다."), (0.98, "98.0%", "문법에 맞는 문장으로 보입니다.")],
+)
+def test_sentence_gets_its_probability_in_number_bar_and_words(
+    web: WebPage, stub: Stub, site: str, prob: float, percent: str, words: str
+) -> None:
+    stub.give("/generate", {"prob": prob})
+    web.open(site)
+    web.judge("I are a boy")
+    expect(web.cola.number).to_contain_text(percent)
+    expect(web.cola.meter).to_have_attribute("aria-valuenow", str(prob))
+    expect(web.cola.verdict).to_have_text(words)
+    assert json.loads(stub.received[-1][1]) == {"passage": "I are a boy"}
+
+
+def test_text_cut_by_the_model_is_said_in_words(web: WebPage, stub: Stub, site: str) -> None:
+    stub.give("/generate", {"prob": 0.5}, headers={"X-Truncated": "true"})
+    web.open(site)
+    web.judge("A long one")
+    expect(web.cola.notice).to_contain_text("앞부분만")
