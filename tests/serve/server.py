@@ -1,11 +1,13 @@
 """A real server, as `make serve` starts it, on ports of its own and in a session of its own."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +46,11 @@ class Server:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.append(line)
-            if line.startswith("Munjang is ready"):
-                self._ready.set()
+        with self.process.stdout as output:
+            for line in output:
+                self._lines.append(line)
+                if line.startswith("Munjang is ready"):
+                    self._ready.set()
         self._ended.set()
         self._ready.set()
 
@@ -67,9 +70,11 @@ class Server:
 
     def stop(self, within_s: float = STOP_S) -> list[psutil.Process]:
         """One interrupt; what is still alive `within_s` seconds later."""
-        processes = self.processes()
+        processes, until_s = self.processes(), time.monotonic() + within_s
         self.process.send_signal(signal.SIGINT)
-        alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=within_s)[1]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(within_s)
+        alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=max(0, until_s - time.monotonic()))[1]
         return alive
 
 
@@ -83,6 +88,7 @@ def running(config: Path, environment: Mapping[str, str], *arguments: str) -> It
         left = server.stop() if server.process.poll() is None else []
         for process in left:
             process.kill()
+        server.process.wait()
     assert not left, f"outlived its server: {left}"
 
 
