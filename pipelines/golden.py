@@ -5,6 +5,7 @@ engine, still computes the same from them.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,9 +36,12 @@ INPUTS: dict[Task, list[tuple[str, ...]]] = {
 
 
 def record(folder: Path, manifest: Manifest, model: Model) -> list[Golden]:
-    """Ask the task's inputs and keep the answers."""
+    """Ask the task's inputs and keep the answers. Raises CheckpointDamaged where one is no finite number."""
     inputs = INPUTS[manifest.task]
     outputs = _answers(folder, manifest, model, inputs)
+    for number, output in enumerate(outputs):
+        if isinstance(output, float) and not math.isfinite(output):
+            raise CheckpointDamaged(str(folder), f"golden input {number} gives {output!r} with {model.engine}")
     return [Golden(inputs=text, output=output) for text, output in zip(inputs, outputs, strict=True)]
 
 

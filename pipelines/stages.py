@@ -44,13 +44,17 @@ class Outcome:
         chosen = np.arange(len(self.rows) + len(self.errors))[items]
         return next((self.errors[item] for item in chosen.tolist() if item in self.errors), None)
 
-    def full_rows(self) -> NDArray[Any]:
-        """(items, ...): `rows`, with zeros where an item failed."""
+    def full_rows(self, template: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(items, ...): `rows`, with zeros where an item failed.
+
+        Where all of them did, no row says what one looks like; then `template` (0, ...) does.
+        """
         if not self.errors:
             return self.rows
-        good = np.array([i not in self.errors for i in range(len(self.rows) + len(self.errors))])
-        full = np.zeros((len(good), *self.rows.shape[1:]), dtype=self.rows.dtype)
-        full[good] = self.rows
+        rows = self.rows if len(self.rows) or template is None else template
+        good = np.array([i not in self.errors for i in range(len(rows) + len(self.errors))])
+        full = np.zeros((len(good), *rows.shape[1:]), dtype=rows.dtype)
+        full[good] = rows
         return full
 
 

@@ -10,14 +10,15 @@ from pipelines import golden, local
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Task
 from pipelines.checkpoints.verify import verify
-from pipelines.engines.torch_engine import EngineSettings
+from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError
 
 
 def main() -> int:
     """Run one command; 1 where the checkpoint is refused, with the reason on standard error."""
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("pipelines").setLevel(logging.INFO)
     try:
         arguments.run(arguments)
     except CheckpointError as error:

@@ -8,21 +8,33 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.gated_conv  # noqa: F401  registers the architecture
 from pipelines import golden, local
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.loading import load_transformers, refusing_damage
-from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS, Kind, Manifest, Task, write_manifest
+from pipelines.checkpoints.loading import load_sentence_transformer, load_transformers, refusing_damage
+from pipelines.checkpoints.manifest import (
+    DEFAULT_THRESHOLDS,
+    MANIFEST,
+    Kind,
+    Manifest,
+    Task,
+    read_manifest,
+    write_manifest,
+)
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
-from pipelines.checkpoints.sources import Fetched, fetch
+from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
-from pipelines.engines.torch_engine import EngineSettings
-from pipelines.errors import CheckpointUnsafe, CheckpointUnsupported
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 logger = logging.getLogger(__name__)
+
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def import_checkpoint(
@@ -36,14 +48,18 @@ def import_checkpoint(
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
+    if base is None and source.endswith(".ckpt"):
+        raise CheckpointUnsupported(source, "a Lightning file; it needs the folder or Hub id of its base model")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
-        if base is not None:
-            manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
-        else:
-            with fetch(source, revision) as fetched:
-                manifest = _import_folder(fetched, folder, task)
+        with blaming(source, folder):
+            if base is not None:
+                manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
+            else:
+                with fetch(source, revision) as fetched:
+                    manifest = _import_folder(fetched, folder, task)
+            verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
     return manifest
@@ -61,10 +77,11 @@ def _import_lightning(
 
 def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
-    if (fetched.folder / "manifest.json").is_file():
+    if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, task)
     refuse_unsafe_pickles(fetched.folder)
     head = head_of(fetched.folder)
+    _refuse_without_vocabulary(fetched.folder)
     if task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
     limits = (
@@ -73,26 +90,43 @@ def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifes
     return _describe(fetched, folder, head, limits)
 
 
+def _refuse_without_vocabulary(folder: Path) -> None:
+    """transformers makes a tokenizer of special tokens alone where it finds no vocabulary, and says nothing."""
+    if not any(path for pattern in VOCABULARIES for path in folder.rglob(pattern)):
+        raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
+
+
 def _copy(source: Path, folder: Path, task: Task | None) -> Manifest:
-    manifest = verify(source, task or json.loads((source / "manifest.json").read_text(encoding="utf-8"))["task"])
+    manifest = verify(source, task or read_manifest(source).task)
     shutil.copytree(source, folder)
     return manifest
 
 
 def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
-    """Saved through sentence-transformers; only its own modules are loaded, none that a folder brings along."""
-    modules = source / "modules.json"
-    if modules.is_file():
-        types = [module["type"] for module in json.loads(modules.read_text(encoding="utf-8"))]
-        if not all(str(kind).startswith("sentence_transformers.") for kind in types):
-            raise CheckpointUnsafe(str(modules), "names modules that are not sentence-transformers' own")
+    """Saved through sentence-transformers. Returns what the manifest says of input."""
+    model = load_sentence_transformer(source)
+    prompt = model.prompts.get(model.default_prompt_name or "")
+    if prompt:
+        raise CheckpointUnsupported(str(source), f"it wants {prompt!r} before each text, and none is put there")
+    if isinstance(model[0], StaticEmbedding):
+        limits: dict[str, Any] = {"max_tokens": None, "special_tokens": False}
+    else:
+        limits = {"max_tokens": _longest_sentence(source, model)}
     with refusing_damage(source):
-        model = SentenceTransformer(str(source), device="cpu", local_files_only=True)
         model.save(str(folder), create_model_card=False)
     _lift_tokenizer(folder, model)
+    rows = model[0].num_embeddings if isinstance(model[0], StaticEmbedding) else model[0].auto_model.config.vocab_size
+    _refuse_tokens_beyond(rows, source, folder)
+    return limits
+
+
+def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
+    """In tokens. Refuses an encoder with weights missing; only its pooler, which no pooling here uses, may be."""
+    encoder = model[0].auto_model
+    inside = source / "0_Transformer"  # where versions before 2 kept it
+    load_transformers(type(encoder), inside if inside.is_dir() else source, pickled=True, may_lack="pooler.")
     longest = model.max_seq_length
-    static = not hasattr(model[0], "auto_model")
-    return {"max_tokens": None if static or longest is None else int(longest), "special_tokens": not static}
+    return _longest_input(encoder.config, 10**9 if longest is None else longest)
 
 
 def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
@@ -103,14 +137,35 @@ def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
 
 
 def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
-    model = load_transformers(head.auto_class, fetched.folder)
+    model = load_transformers(head.auto_class, fetched.folder, pickled=True)
+    _keep_activation(model.config, fetched.folder)
     with refusing_damage(fetched.folder):
         tokenizer = AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True, use_fast=True)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
+    _refuse_tokens_beyond(model.config.vocab_size, fetched.folder, folder)
     return {"max_tokens": _longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
+
+
+def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
+    """A token without a row in the embedding table would fail every request that holds it."""
+    with refusing_damage(source):
+        highest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
+    if highest >= rows:
+        raise CheckpointDamaged(str(source), f"its tokenizer has tokens up to {highest}, its model only {rows} of them")
+
+
+def _keep_activation(config: Any, source: Path) -> None:
+    """sentence-transformers says since version 6 in a file of its own what it used to say in config.json: what a
+    cross-encoder's output goes through."""
+    path = source / "config_sentence_transformers.json"
+    if path.is_file():
+        with refusing_damage(path):
+            said = json.loads(path.read_text(encoding="utf-8")).get("activation_fn")
+        if said is not None:
+            config.sentence_transformers = {"activation_fn": said}
 
 
 def _longest_input(config: Any, model_max_length: int) -> int | None:

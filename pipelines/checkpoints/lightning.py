@@ -1,5 +1,6 @@
 """PyTorch Lightning files: a `state_dict` whose keys begin with `model.`, to be read beside the base model."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,9 +40,11 @@ def _state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise CheckpointDamaged(str(checkpoint), "not a Lightning file: it has no state_dict")
-    weights = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
+    weights = {str(key).removeprefix(PREFIX): value for key, value in state.items() if str(key).startswith(PREFIX)}
     if not weights:
         raise CheckpointUnsupported(str(checkpoint), f"no key of its state_dict begins with {PREFIX!r}")
+    if not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointDamaged(str(checkpoint), "its state_dict holds more than tensors")
     return weights
 
 
@@ -49,7 +52,7 @@ def _head_of(checkpoint: Path, state: Mapping[str, torch.Tensor]) -> Head:
     """The head, by the name and size of its bias."""
     if "qa_outputs.bias" in state:
         return EXTRACTOR
-    outputs = next((len(state[key]) for key in _CLASSIFIERS if key in state), 0)
+    outputs = next((state[key].numel() for key in _CLASSIFIERS if key in state), 0)
     if outputs not in (1, 2):
         raise CheckpointUnsupported(str(checkpoint), "its weights have no head that is served here")
     return CROSS_ENCODER if outputs == 1 else CLASSIFIER
@@ -59,13 +62,20 @@ _CLASSIFIERS = ("classifier.bias", "classifier.out_proj.bias")
 
 
 def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
-    """Every weight of `model` from `state`; position ids, which older versions saved too, are no weights."""
+    """Every weight of `model` from `state`, and every weight into `model`: one left over means that the base is not
+    the one it was tuned on. Position ids and unused poolers, which older versions saved too, may be left over."""
     try:
-        missing, _ = model.load_state_dict(state, strict=False)
+        missing, unknown = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise CheckpointDamaged(str(checkpoint), "its weights' shapes are not those of the base model") from error
     if missing:
         raise CheckpointDamaged(str(checkpoint), f"its weights lack {', '.join(missing[:3])}")
+    homeless = [key for key in unknown if not _NEEDLESS.search(key)]
+    if homeless:
+        raise CheckpointDamaged(str(checkpoint), f"the base model has no place for {', '.join(homeless[:3])}")
+
+
+_NEEDLESS = re.compile(r"\.position_ids$|(^|\.)pooler\.")
 
 
 def _copy_tokenizer(base: Path, folder: Path) -> None:

@@ -2,25 +2,22 @@
 
 import argparse
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipelines.errors import CheckpointDamaged, CheckpointUnsafe
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
 
-
-class _Inert(dict[str, Any]):
-    """Stands in for the classes that Lightning leaves in its files. It holds data and does nothing."""
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore what the original class would have restored."""
+PICKLED = "pytorch_model*.bin"
 
 
 # Lightning pickles its hyperparameters, and callbacks by class, beside the weights. Only the names are taken over:
-# the unpickler finds the stand-in above, and no code of Lightning's, or of the file's, runs.
+# the unpickler finds a plain OrderedDict under each (torch fills no other mapping but dict and Counter), and no code
+# of Lightning's, or of the file's, runs.
 _LIGHTNING = [
-    (_Inert, f"{package}.{name}")
+    (OrderedDict, f"{package}.{name}")
     for package in ("pytorch_lightning", "lightning.pytorch")
     for name in (
         "utilities.parsing.AttributeDict",
@@ -28,26 +25,32 @@ _LIGHTNING = [
         "callbacks.early_stopping.EarlyStopping",
     )
 ] + [
-    (_Inert, "lightning_fabric.utilities.data.AttributeDict"),
-    (_Inert, "lightning.fabric.utilities.data.AttributeDict"),
+    (OrderedDict, "lightning_fabric.utilities.data.AttributeDict"),
+    (OrderedDict, "lightning.fabric.utilities.data.AttributeDict"),
 ]
 
 
 def read_pickle(path: Path) -> Any:
     """What a torch pickle at `path` holds, on the CPU.
 
-    Raises CheckpointUnsafe where it names anything but tensors and plain data, CheckpointDamaged where it is cut.
+    Raises CheckpointNotFound, CheckpointUnsafe where it names anything but tensors and plain data, CheckpointDamaged
+    where it is cut.
     """
     try:
         with torch.serialization.safe_globals([argparse.Namespace, *_LIGHTNING]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointNotFound(str(path), "there is no such file") from error
     except pickle.UnpicklingError as error:
-        raise CheckpointUnsafe(str(path), "a pickle with more in it than tensors and plain data") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointUnsafe(str(path), "holds more than tensors and plain data, or is no torch file") from error
+    except Exception as error:  # a damaged pickle makes the unpickler raise KeyError, IndexError, struct.error, ...
         raise CheckpointDamaged(str(path), "not a whole torch file") from error
 
 
 def refuse_unsafe_pickles(folder: Path) -> None:
-    """Read every weight file of `folder` that a library would unpickle; raises as `read_pickle`."""
-    for path in sorted(folder.rglob("*.bin")):
+    """Read every file of `folder` that a library would unpickle for weights; raises as `read_pickle`.
+
+    A Trainer's `training_args.bin` is none of them, nor is OpenVINO's `openvino_model.bin`: nothing here opens these.
+    """
+    for path in sorted(folder.rglob(PICKLED)):
         read_pickle(path)

@@ -2,19 +2,19 @@
 
 import stat
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.checkpoints.pickles import PICKLED
+from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
 
 WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
-PICKLED = ["*.bin"]
 LARGEST_ZIP_BYTES = 64 * 2**30
 
 
@@ -38,23 +38,38 @@ def fetch(source: str, revision: str | None = None) -> Iterator[Fetched]:
     if path.is_dir():
         yield Fetched(path, path.resolve().name)
     elif path.is_file():
-        with TemporaryDirectory(prefix="munjang-") as folder:
+        with TemporaryDirectory(prefix="munjang-") as folder, blaming(source, Path(folder)):
             yield Fetched(_unzip(path, Path(folder)), path.stem)
     else:
         yield _download(source, revision)
 
 
+@contextmanager
+def blaming(source: str, scratch: Path) -> Iterator[None]:
+    """Errors name `source` where they would name the short-lived folder `scratch`."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise type(error)(error.where.replace(str(scratch), source), error.why) from error
+
+
 def _download(source: str, revision: str | None) -> Fetched:
-    """From the Hub (or what HF_ENDPOINT names), with a progress bar; pickles only where there is no safetensors."""
+    """From the Hub (or what HF_ENDPOINT names), with a progress bar."""
     repository, _, inline = source.partition("@")
     try:
         info = HfApi().model_info(repository, revision=revision or inline or None)
         names = [sibling.rfilename for sibling in info.siblings or []]
-        patterns = WANTED if any(name.endswith(".safetensors") for name in names) else WANTED + PICKLED
-        folder = snapshot_download(repository, revision=info.sha, allow_patterns=patterns)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        folder = snapshot_download(repository, revision=info.sha, allow_patterns=WANTED + _pickles_needed(names))
+    except Exception as error:  # the client's own errors, and whatever its HTTP library raises without a network
         raise CheckpointNotFound(source, f"no such path, and not on the Hub ({type(error).__name__})") from error
     return Fetched(Path(folder), repository, info.sha)
+
+
+def _pickles_needed(names: Sequence[str]) -> list[str]:
+    """Those pickled weights that have no safetensors beside them."""
+    safe = {PurePosixPath(name).parent for name in names if name.endswith(".safetensors")}
+    paths = [PurePosixPath(name) for name in names]
+    return [str(path) for path in paths if path.match(PICKLED) and path.parent not in safe]
 
 
 def _unzip(archive: Path, folder: Path) -> Path:
@@ -66,8 +81,8 @@ def _unzip(archive: Path, folder: Path) -> Path:
             if sum(member.file_size for member in zipped.infolist()) > LARGEST_ZIP_BYTES:
                 raise CheckpointUnsafe(str(archive), f"unpacks to more than {LARGEST_ZIP_BYTES} bytes")
             zipped.extractall(folder)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise CheckpointDamaged(str(archive), "neither a folder nor a whole zip file") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last where it needs a password
+        raise CheckpointDamaged(str(archive), "neither a folder nor a whole zip file without a password") from error
     entries = [path for path in folder.iterdir() if path.name != "__MACOSX"]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 

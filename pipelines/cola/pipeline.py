@@ -25,6 +25,8 @@ class ColaPipeline:
 
     async def __call__(self, passages: Sequence[str]) -> list[Acceptability | MunjangError]:
         """Classify the passages."""
+        if not passages:
+            return []
         tokens = await self._tokenize(passages)
         outcome = await self._classify(tokens)
         rows = zip(outcome.full_rows().tolist(), tokens.truncated.tolist(), strict=True)

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 
 from pipelines.errors import MunjangError
-from pipelines.qa.spans import Answer, rank
+from pipelines.qa.spans import SPAN, Answer, rank
 from pipelines.qa.windows import Windows
-from pipelines.stages import ModelStage
+from pipelines.stages import ModelStage, Outcome
 
 Request = tuple[str, str]
+
+NO_SPANS = np.empty((0, 1), dtype=SPAN)
 
 
 class QaPipeline:
@@ -32,9 +34,9 @@ class QaPipeline:
     async def __call__(self, requests: Sequence[Request]) -> list[Answer | MunjangError]:
         """Answer the requests; one fails when any of its windows did. The offsets never leave this method."""
         windows = await self._tokenize(requests)
-        outcome = await self._extract(windows.tokens)
+        outcome = await self._extract(windows.tokens) if len(windows.tokens) else Outcome(NO_SPANS)
         own = self._null_threshold
         threshold = own if own is not None else windows.tokens.checkpoint.threshold
         contexts = [context for _, context in requests]
-        answers = rank(contexts, windows, outcome.full_rows(), null_threshold=threshold)
+        answers = rank(contexts, windows, outcome.full_rows(NO_SPANS), null_threshold=threshold)
         return [outcome.error_of(np.flatnonzero(windows.request == i)) or answer for i, answer in enumerate(answers)]

@@ -28,7 +28,7 @@ def best_spans(
     windows = len(start)
     spans = np.zeros((windows, 1 + count), dtype=SPAN)
     spans["score"][:, 1:] = -np.inf
-    spans["score"][:, 0] = start[:, 0] + end[:, 0]
+    spans["score"][:, 0] = start[:, :1].sum(axis=1) + end[:, :1].sum(axis=1)  # as slices, for no windows at all
     for row, (low, high) in enumerate(regions):
         found = _banded_search(start[row, low:high], end[row, low:high], max_answer_length, count)
         found["start"] += low
@@ -83,7 +83,7 @@ def rank(
 def _answer(
     context: str, windows: Windows, spans: NDArray[np.void], part: slice, null_threshold: float | None
 ) -> Answer:
-    count = part.stop - part.start
+    count = int(part.stop - part.start)
     null_score = float(spans["score"][part, 0].min(initial=np.inf))
     for start, end, score in _character_spans(windows, spans, part):
         if null_threshold is not None and null_score - score > null_threshold:
@@ -99,7 +99,7 @@ def _character_spans(windows: Windows, spans: NDArray[np.void], part: slice) -> 
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
     found = spans[part, 1:]
-    row, column = np.nonzero(np.isfinite(found["score"]))
+    row, column = np.nonzero(np.isfinite(found["score"]) & (found["end"] > found["start"]))  # a failed window has none
     found = found[row, column]
     shift = (windows.first[part] - windows.tokens.regions[part, 0])[row]
     starts = windows.offsets[found["start"] + shift, 0]

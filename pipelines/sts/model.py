@@ -55,7 +55,7 @@ class CrossEncoder:
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """(items,): scores in [0, 5]. A model trained through a sigmoid gives a share of 5."""
         logits = self._engine.outputs(batch, "logits")[0][:, 0]
-        raw = BEST_SCORE / (1 + np.exp(-logits)) if self._sigmoid else logits
+        raw = BEST_SCORE * (1 + np.tanh(logits / 2)) / 2 if self._sigmoid else logits
         return np.clip(raw, 0.0, BEST_SCORE)
 
 

@@ -13,6 +13,8 @@ from pipelines.tokenization import SentencePairs
 
 Pair = tuple[str, str]
 
+NO_EMBEDDINGS = np.empty((0, 1), dtype=np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
@@ -39,9 +41,11 @@ class StsPipeline:
 
     async def __call__(self, pairs: Sequence[Pair]) -> list[Similarity | MunjangError]:
         """Score the pairs; a pair fails when either of its sentences did."""
+        if not pairs:
+            return []
         tokenized = await self._tokenize(pairs)
         outcome = await self._encode(tokenized.tokens)
-        rows = outcome.full_rows()
+        rows = outcome.full_rows(NO_EMBEDDINGS)
         bi_encoder = tokenized.tokens.checkpoint.kind == "bi-encoder"
         scores = cosines(rows, tokenized.rows) if bi_encoder else rows[tokenized.rows[:, 0]]
         threshold = self._threshold if self._threshold is not None else tokenized.tokens.checkpoint.threshold

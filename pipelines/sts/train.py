@@ -1,0 +1,169 @@
+"""Trains the shipped STS encoder: static token embeddings, averaged, learned contrastively.
+
+python -m pipelines.sts.train --data ../shared/data --output checkpoints/sts --seed 0
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+from torch import nn
+from tqdm import trange
+from transformers import PreTrainedTokenizerFast
+
+from pipelines.checkpoints.manifest import Manifest, Training
+from pipelines.data_files import data_folder
+from pipelines.export import finish
+from pipelines.sts.contrastive import contrastive_loss, index_sentences
+from pipelines.sts.data import Pool, ScoredPair, StsData, load
+from pipelines.sts.floor import tfidf_cosines
+from pipelines.sts.metrics import best_threshold, f1_at, pearson, spearman
+from pipelines.wordpiece import train_wordpiece
+
+SERVED_THRESHOLD = 0.6
+"""Fixed by the service's contract: from this cosine on a pair is called the same."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a training run; the defaults made the shipped checkpoint."""
+
+    vocab_size: int = 4096
+    dimensions: int = 256
+    steps: int = 2400
+    batch_size: int = 128
+    negatives: int = 8
+    temperature: float = 0.12
+    token_dropout: float = 0.1
+    initial_deviation: float = 0.1
+    learning_rate: float = 1e-2
+    held_out_share: float = 0.1
+    seed: int = 0
+
+
+def train(pools: Sequence[Pool], recipe: Recipe) -> SentenceTransformer:
+    """The encoder, with a vocabulary made from the pools' own sentences."""
+    torch.manual_seed(recipe.seed)
+    draw = np.random.default_rng(recipe.seed)
+    tokenizer = train_wordpiece(sentences_of(pools), recipe.vocab_size, max_tokens=None)
+    sentences = index_sentences(pools, tokenizer, recipe.negatives)
+    bag = nn.EmbeddingBag(len(tokenizer), recipe.dimensions, mode="mean", sparse=True)
+    nn.init.normal_(bag.weight, std=recipe.initial_deviation)
+    optimizer = torch.optim.SparseAdam(bag.parameters(), lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=recipe.steps)
+    for _ in (bar := trange(recipe.steps, desc="sts")):
+        batch = sentences.draw_pairs(recipe.batch_size, draw)
+        loss = contrastive_loss(
+            bag, sentences, batch, temperature=recipe.temperature, dropout=recipe.token_dropout, draw=draw
+        )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()  # type: ignore[no-untyped-call]
+        schedule.step()
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    return assemble(tokenizer, bag)
+
+
+def assemble(tokenizer: PreTrainedTokenizerFast, bag: nn.EmbeddingBag) -> SentenceTransformer:
+    """The encoder as sentence-transformers loads it: look up, average, unit length."""
+    static = StaticEmbedding(tokenizer, embedding_weights=bag.weight.detach().clone())
+    return SentenceTransformer(modules=[static, Normalize()], device="cpu", similarity_fn_name="cosine")
+
+
+def sentences_of(pools: Sequence[Pool]) -> list[str]:
+    """The pools' distinct sentences in order of appearance."""
+    return list(dict.fromkeys(text for pool in pools for pair in pool.pairs for text in pair))
+
+
+def cosines(model: SentenceTransformer, pairs: Sequence[ScoredPair]) -> NDArray[np.float64]:
+    """(pairs,), -1 to 1."""
+    left = model.encode([pair.sentence1 for pair in pairs])
+    right = model.encode([pair.sentence2 for pair in pairs])
+    return np.asarray((left * right).sum(axis=1), dtype=np.float64)
+
+
+def measure(
+    klue: NDArray[np.float64], korsts: NDArray[np.float64], threshold: float, data: StsData
+) -> dict[str, float]:
+    """Dev-set figures from the cosines (pairs,) of the two dev sets."""
+    klue_scores = [pair.score for pair in data.klue_dev]
+    korsts_scores = [pair.score for pair in data.korsts_dev]
+    return {
+        "klue_sts_pearson": pearson(klue, klue_scores),
+        "klue_sts_spearman": spearman(klue, klue_scores),
+        "klue_sts_f1": f1_at(klue, [pair.same for pair in data.klue_dev], threshold),
+        "korsts_pearson": pearson(korsts, korsts_scores),
+        "korsts_spearman": spearman(korsts, korsts_scores),
+    }
+
+
+def scores(model: SentenceTransformer, data: StsData) -> dict[str, float]:
+    """The model's figures: F1 as served, and F1 at the threshold that the held-out pairs would choose."""
+    klue, korsts, held_out = (cosines(model, pairs) for pairs in (data.klue_dev, data.korsts_dev, data.held_out))
+    fitted = best_threshold(held_out, [pair.same for pair in data.held_out])
+    at_fitted = f1_at(klue, [pair.same for pair in data.klue_dev], fitted)
+    served = measure(klue, korsts, SERVED_THRESHOLD, data)
+    return {**served, "klue_sts_f1_at_fitted_threshold": at_fitted, "fitted_threshold": fitted}
+
+
+def floors(data: StsData) -> dict[str, float]:
+    """The same figures for TF-IDF, which is given the threshold that suits it best on the held-out pairs."""
+    fit_on = sentences_of(data.pools)
+    klue, korsts, held_out = (tfidf_cosines(fit_on, pairs) for pairs in (data.klue_dev, data.korsts_dev, data.held_out))
+    threshold = best_threshold(held_out, [pair.same for pair in data.held_out])
+    return measure(klue, korsts, threshold, data)
+
+
+def export(model: SentenceTransformer, folder: Path, training: Training, data: StsData) -> Manifest:
+    """Writes the checkpoint: what sentence-transformers loads, and the manifest with figures beside their floors."""
+    model.save(str(folder), create_model_card=False, safe_serialization=True)
+    return finish(
+        folder,
+        Manifest(
+            name="Munjang STS, Korean, static embeddings",
+            task="sts",
+            kind="bi-encoder",
+            training=training,
+            scores=rounded(scores(model, data)),
+            floors=rounded(floors(data)),
+            special_tokens=False,
+            threshold=SERVED_THRESHOLD,
+        ),
+    )
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    """To four digits, which is more than a dev set of 519 pairs carries."""
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def main() -> None:
+    """Train, measure, export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_folder(), help="folder of the data sets")
+    parser.add_argument("--output", type=Path, default=Path("checkpoints/sts"), help="folder of the checkpoint")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    recipe = Recipe(seed=arguments.seed)
+    data = load(arguments.data, recipe.held_out_share, recipe.seed)
+    model = train(data.pools, recipe)
+    training = Training(
+        data=["KLUE-STS train", "KorSTS train", "Question pair", "KLUE-NLI dev", "XNLI ko", "ParaKQC"],
+        seed=recipe.seed,
+        command=f"python -m pipelines.sts.train --seed {recipe.seed}",
+        minutes=round((time.monotonic() - began) / 60, 1),
+    )
+    print(export(model, arguments.output, training, data).model_dump_json(indent=2, exclude={"files"}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+import sys
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
+from transformers import BertForSequenceClassification as Classifier
+
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    CheckpointUnsupported,
+)
+from pipelines.tokenization import TextTokenizer
+from tests.checkpoint_factory import MAX_TOKENS, bert_config, make_base
+from tests.pipelines.checkpoints.damage import Planted, cut
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("base") / "kcbert-like")
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "to" / "checkpoint"
+
+
+@pytest.fixture(params=["pytorch_lightning", "lightning.pytorch"])
+def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, type]:
+    """Lightning's classes by their bare names, importable only while a file is written."""
+    names = {
+        "ModelCheckpoint": f"{request.param}.callbacks.model_checkpoint",
+        "AttributeDict": f"{request.param}.utilities.parsing",
+    }
+    parents = {"ModelCheckpoint": object, "AttributeDict": dict}
+    classes = {}
+    for name, module in names.items():
+        classes[name] = type(name, (parents[name],), {"__module__": module})
+        parts = module.split(".")
+        for depth in range(1, len(parts) + 1):
+            parent = ".".join(parts[:depth])
+            monkeypatch.setitem(sys.modules, parent, sys.modules.get(parent, ModuleType(parent)))
+        setattr(sys.modules[module], name, classes[name])
+    return classes
+
+
+def content(model: torch.nn.Module, **more: Any) -> dict[str, Any]:
+    """What Lightning puts into a file, with the weights under `model.`."""
+    weights = OrderedDict((f"model.{key}", value) for key, value in model.state_dict().items())
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 5e-5, "betas": (0.9, 0.999)}]}
+    return {
+        "epoch": 0,
+        "global_step": 1877,
+        "pytorch-lightning_version": "1.6.1",
+        "state_dict": weights,
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}},
+        "optimizer_states": [optimizer],
+        "lr_schedulers": [{"gamma": 0.9, "_step_count": 2}],
+        "hparams_name": "args",
+        "hyper_parameters": {"pretrained_model_name": "beomi/kcbert-base", "args": Namespace(max_seq_length=128)},
+        **more,
+    }
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    def save(content: object, name: str = "epoch=0.ckpt", **options: Any) -> Path:
+        torch.save(content, tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+def extractor(seed: int = 3) -> BertForQuestionAnswering:
+    torch.manual_seed(seed)
+    return BertForQuestionAnswering(bert_config()).eval()
+
+
+def refused(file: Path, base: Path, destination: Path, error: type[CheckpointError], match: str) -> None:
+    with pytest.raises(error, match=match):
+        import_checkpoint(str(file), destination, base=str(base))
+    assert not destination.exists()
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_a_question_answering_file_is_imported_with_all_its_weights(save: Save, base: Path, destination: Path) -> None:
+    model = extractor()
+    manifest = import_checkpoint(str(save(content(model))), destination, base=str(base))
+    assert (manifest.task, manifest.kind, manifest.max_tokens) == ("qa", "extractor", MAX_TOKENS)
+    assert manifest.name == "epoch=0 on kcbert-like"
+    loaded = AutoModelForQuestionAnswering.from_pretrained(destination).state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("labels", "task"), [(1, "sts"), (2, "cola")])
+def test_the_head_of_a_classification_file_tells_its_task(
+    save: Save, base: Path, destination: Path, labels: int, task: str
+) -> None:
+    model = Classifier(bert_config(num_labels=labels)).eval()
+    assert import_checkpoint(str(save(content(model))), destination, base=str(base)).task == task
+    loaded = AutoModelForSequenceClassification.from_pretrained(destination)
+    np.testing.assert_array_equal(loaded.classifier.weight.detach(), model.classifier.weight.detach())
+
+
+def test_lightnings_own_classes_are_passed_over(
+    package: dict[str, type], save: Save, base: Path, destination: Path
+) -> None:
+    attributes = package["AttributeDict"](learning_rate=5e-5)
+    kept = {"monitor": "val_loss", "best_model_score": torch.tensor(0.5), "best_model_path": "epoch=0.ckpt"}
+    old = content(extractor(), callbacks={package["ModelCheckpoint"]: kept}, hyper_parameters=attributes)
+    path = save(old)
+    for name in [name for name in sys.modules if name.split(".")[0] == package["ModelCheckpoint"].__module__]:
+        del sys.modules[name]
+    assert import_checkpoint(str(path), destination, base=str(base)).task == "qa"
+
+
+def test_older_files_of_the_legacy_format_are_read(save: Save, base: Path, destination: Path) -> None:
+    path = save(content(extractor()), _use_new_zipfile_serialization=False)
+    assert import_checkpoint(str(path), destination, base=str(base)).task == "qa"
+
+
+def test_position_ids_and_an_unused_pooler_may_be_left_over(save: Save, base: Path, destination: Path) -> None:
+    file = content(extractor())
+    file["state_dict"]["model.bert.embeddings.position_ids"] = torch.arange(MAX_TOKENS)[None]
+    file["state_dict"]["model.bert.pooler.dense.weight"] = torch.ones(32, 32)
+    file["state_dict"]["metric.total"] = torch.ones(1)
+    import_checkpoint(str(save(file)), destination, base=str(base))
+
+
+def test_korean_and_case_survive_the_tokenizer_of_the_base(save: Save, base: Path, destination: Path) -> None:
+    assert sorted(path.name for path in base.iterdir()) == ["config.json", "tokenizer_config.json", "vocab.txt"]
+    import_checkpoint(str(save(content(extractor()))), destination, base=str(base))
+    tokenizer = TextTokenizer.load(destination, read_manifest(destination)).tokenizer
+    assert tokenizer.encode("각낱말 값이 The Museum", add_special_tokens=False).tokens == [
+        *("각", "##낱", "##말", "값", "##이", "The"),
+        *("M", "##u", "##s", "##e", "##u", "##m"),
+    ]
+
+
+def test_a_planted_file_is_refused_and_does_not_run(save: Save, base: Path, destination: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    refused(save(content(extractor(), callbacks=Planted(mark))), base, destination, CheckpointUnsafe, "epoch=0")
+    assert not mark.exists()
+
+
+def test_a_planted_pickle_in_the_base_is_refused(save: Save, tmp_path: Path, destination: Path) -> None:
+    base = make_base(tmp_path / "base")
+    torch.save(Planted(tmp_path / "ran"), base / "pytorch_model.bin")
+    refused(save(content(extractor())), base, destination, CheckpointUnsafe, r"pytorch_model\.bin")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_missing_file_is_not_found(base: Path, tmp_path: Path, destination: Path) -> None:
+    refused(tmp_path / "nothing.ckpt", base, destination, CheckpointNotFound, "nothing")
+
+
+def test_a_cut_file_is_damage(save: Save, base: Path, destination: Path) -> None:
+    path = save(content(extractor()))
+    cut(path, path.stat().st_size // 2)
+    refused(path, base, destination, CheckpointDamaged, "epoch=0")
+
+
+@pytest.mark.parametrize("other", [{}, [], {"state_dict": None}, {"state_dict": []}])
+def test_a_file_without_a_state_dict_is_damage(save: Save, base: Path, destination: Path, other: object) -> None:
+    refused(save(other), base, destination, CheckpointDamaged, "no state_dict")
+
+
+def test_weights_under_another_name_are_unsupported(save: Save, base: Path, destination: Path) -> None:
+    refused(save({"state_dict": extractor().state_dict()}), base, destination, CheckpointUnsupported, "model")
+
+
+@pytest.mark.parametrize("labels", [3, None])
+def test_a_head_that_is_not_served_is_unsupported(
+    save: Save, base: Path, destination: Path, labels: int | None
+) -> None:
+    model = Classifier(bert_config(num_labels=labels or 2))
+    file = content(model if labels else model.bert)
+    refused(save(file), base, destination, CheckpointUnsupported, "no head")
+
+
+def test_weights_of_other_shapes_than_the_base_are_damage(save: Save, base: Path, destination: Path) -> None:
+    other = BertForQuestionAnswering(bert_config(hidden_size=16))
+    refused(save(content(other)), base, destination, CheckpointDamaged, "shapes")
+
+
+@pytest.mark.parametrize(("layers", "match"), [(1, "lack"), (3, "no place")])
+def test_weights_of_fewer_or_more_layers_than_the_base_are_damage(
+    save: Save, base: Path, destination: Path, layers: int, match: str
+) -> None:
+    other = BertForQuestionAnswering(bert_config(num_hidden_layers=layers))
+    refused(save(content(other)), base, destination, CheckpointDamaged, match)
+
+
+def test_a_state_dict_that_holds_no_tensors_is_damage(save: Save, base: Path, destination: Path) -> None:
+    for state in ({"model.qa_outputs.bias": 3}, {"model.classifier.bias": 3}, {1: torch.ones(2)}):
+        refused(save({"state_dict": state}), base, destination, CheckpointError, "epoch=0")
+
+
+def test_a_base_without_a_vocabulary_is_damage(save: Save, tmp_path: Path, destination: Path) -> None:
+    base = make_base(tmp_path / "base")
+    (base / "vocab.txt").unlink()
+    refused(save(content(extractor())), base, destination, CheckpointDamaged, "vocabulary")
+
+
+def test_without_its_base_a_file_is_unsupported(save: Save, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnsupported, match="base model"):
+        import_checkpoint(str(save(content(extractor()))), tmp_path / "to")

@@ -1,0 +1,166 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines.checkpoints.__main__ import main
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import ROOT
+from tests.checkpoint_factory import make_checkpoint
+from tests.conftest import MakeCheckpoint
+from tests.hub import Hub, commit_of, serving
+from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, copy, cut, pickle_weights
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["checkpoints", *map(str, arguments)])
+        return main()
+
+    return run
+
+
+def test_import_and_verify_succeed(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("import", checkpoint("extractor"), tmp_path / "to", "--task", "qa") == 0
+    assert run("verify", tmp_path / "to", "qa") == 0
+    assert capsys.readouterr().out == "extractor: whole, and answers as when it was written\n"
+
+
+def test_a_refusal_exits_with_1_and_says_why(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("import", checkpoint("extractor"), tmp_path / "to", "--task", "cola") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"CheckpointUnsupported: {checkpoint('extractor')}: a model for qa, not for cola"
+
+
+def test_verify_names_the_damaged_file(
+    run: Run, imported: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(imported("static"), tmp_path / "copy")
+    cut(folder / WEIGHTS, 99)
+    assert run("verify", folder, "sts") == 1
+    assert f"CheckpointDamaged: {folder / WEIGHTS}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["import"], ["verify", "folder"], ["verify", "folder", "translation"]])
+def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+
+
+# All in one process, since starting one takes seconds; not in this one, since huggingface_hub reads its environment
+# when it is imported.
+COMMANDS = """
+import contextlib, io, json, runpy, sys
+for arguments in json.load(sys.stdin):
+    sys.argv = ["checkpoints", "import", *arguments]
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            runpy.run_module("pipelines.checkpoints", run_name="__main__")
+        except SystemExit as end:
+            print(json.dumps([end.code, errors.getvalue().splitlines()]))
+"""
+SOURCES = [
+    ["owner/classifier"],
+    ["owner/classifier@v1"],
+    ["owner/classifier", "--revision", "v1"],
+    ["owner/pickled"],
+    ["owner/nothing"],
+    ["owner/classifier@v9"],
+    ["owner/planted"],
+]
+
+
+@dataclass
+class Done:
+    code: int
+    errors: list[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("hub")
+    with serving() as hub:
+        hub.add("owner/classifier", make_checkpoint("classifier", folder / "main"))
+        hub.add("owner/classifier", make_checkpoint("classifier", folder / "old", seed=1), "v1")
+        (folder / "main" / "pytorch_model.bin").write_bytes(b"not needed")
+        (folder / "main" / "flax_model.msgpack").write_bytes(b"not needed")
+        planted = pickle_weights(make_checkpoint("extractor", folder / "planted"), {"x": Planted(folder / "ran")})
+        hub.add("owner/planted", planted)
+        hub.add("owner/pickled", pickle_weights(make_checkpoint("classifier", folder / "pickled")))
+        yield hub
+    assert not (folder / "ran").exists()
+
+
+@pytest.fixture(scope="module")
+def done(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What became of the import of each of `SOURCES`, by its words."""
+    folder = tmp_path_factory.mktemp("done")
+    folders = [folder / str(number) / "to" for number in range(len(SOURCES))]
+    commands = [[words[0], str(to), *words[1:]] for words, to in zip(SOURCES, folders, strict=True)]
+    process = subprocess.run(
+        [sys.executable, "-c", COMMANDS],
+        input=json.dumps(commands),
+        cwd=ROOT,
+        env={**os.environ, **hub.environment(folder / "home")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results = [json.loads(line) for line in process.stdout.splitlines()]
+    return {" ".join(w): Done(*result, to) for w, result, to in zip(SOURCES, results, folders, strict=True)}
+
+
+def commit(hub: Hub, repository: str, revision: str = "main") -> str:
+    return commit_of(hub.repositories[repository][revision])
+
+
+def test_a_hub_id_is_imported_at_its_commit(hub: Hub, done: dict[str, Done]) -> None:
+    result = done["owner/classifier"]
+    assert result.code == 0, result.errors
+    assert result.errors[-1] == f"imported owner/classifier as {result.folder}: cola, classifier"
+    assert not any("HTTP" in line for line in result.errors)
+    manifest = read_manifest(result.folder)
+    assert (manifest.name, manifest.base_model) == ("owner/classifier", "owner/classifier")
+    assert manifest.revision == commit(hub, "owner/classifier")
+
+
+@pytest.mark.parametrize("words", ["owner/classifier@v1", "owner/classifier --revision v1"])
+def test_a_revision_may_be_named_in_two_ways(hub: Hub, done: dict[str, Done], words: str) -> None:
+    assert done[words].code == 0, done[words].errors
+    assert read_manifest(done[words].folder).revision == commit(hub, "owner/classifier", "v1")
+
+
+def test_pickles_are_fetched_only_where_there_is_nothing_safer(hub: Hub, done: dict[str, Done]) -> None:
+    assert done["owner/pickled"].code == 0, done["owner/pickled"].errors
+    assert ("owner/pickled", "pytorch_model.bin") in hub.fetched
+    names = [name for repository, name in hub.fetched if repository == "owner/classifier"]
+    assert sorted(set(names)) == ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("owner/nothing", "CheckpointNotFound: owner/nothing: no such path, and not on the Hub"),
+        ("owner/classifier@v9", "CheckpointNotFound: owner/classifier@v9: no such path, and not on the Hub"),
+        ("owner/planted", "CheckpointUnsafe: "),
+    ],
+)
+def test_refusals_of_the_hub_exit_with_1_and_leave_nothing(done: dict[str, Done], words: str, message: str) -> None:
+    assert done[words].code == 1
+    assert done[words].errors[-1].startswith(message)
+    assert not any("Traceback" in line for line in done[words].errors)
+    assert list(done[words].folder.parent.iterdir()) == []

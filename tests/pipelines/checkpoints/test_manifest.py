@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.checkpoints.manifest import (
+    MANIFEST,
+    Golden,
+    Manifest,
+    Training,
+    hash_files,
+    read_manifest,
+    write_manifest,
+)
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound
+
+FULL = Manifest(
+    name="한국어 encoder",
+    task="sts",
+    kind="bi-encoder",
+    base_model="owner/name",
+    revision="0" * 40,
+    training=Training(data=["KLUE-STS"], seed=7, command="python -m pipelines.sts.train", minutes=1.5),
+    scores={"pearson": 0.1 + 0.2},
+    floors={"pearson": 1 / 3},
+    max_tokens=128,
+    threshold=0.6,
+    golden=[Golden(inputs=("가", "나"), output=1 / 7), Golden(inputs=("가", "다"), output="1998")],
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text("{}")
+    (tmp_path / "weights").write_bytes(b"abc")
+    (tmp_path / "README.md").write_text("a card")
+    return tmp_path
+
+
+def test_what_is_written_is_read_again_with_the_same_digest(folder: Path) -> None:
+    written = write_manifest(folder, FULL)
+    assert read_manifest(folder) == written
+    assert read_manifest(folder).digest == written.digest
+    assert written.ref.digest == written.digest
+    assert isinstance(read_manifest(folder).golden[1].output, str)
+
+
+def test_every_file_is_hashed_but_the_manifest_and_the_card(folder: Path) -> None:
+    files = write_manifest(folder, FULL).files
+    assert list(files) == ["1_Pooling/config.json", "weights"]
+    assert files["weights"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert hash_files(folder) == files
+
+
+def test_the_digest_stands_for_all_that_the_manifest_says(folder: Path) -> None:
+    digest = write_manifest(folder, FULL).digest
+    assert write_manifest(folder, FULL.model_copy(update={"threshold": 0.7})).digest != digest
+    (folder / "weights").write_bytes(b"abd")
+    assert write_manifest(folder, FULL).digest != digest
+
+
+def test_without_a_manifest_its_path_is_named(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(CheckpointNotFound) as caught:
+            read_manifest(folder)
+        assert caught.value.where == str(folder / MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"training": {"data": [], "seed": 1, "command": "", "minutes": 1, "hours": 2}}, r"training\.hours"),
+        ({"task": "translation"}, "task"),
+        ({"format": 2}, "format"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"golden": [{"inputs": ["a"]}]}, r"golden\.0\.output"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_with_the_field_named(
+    folder: Path, change: dict[str, object], named: str
+) -> None:
+    content = json.loads(FULL.model_dump_json()) | change
+    (folder / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointDamaged, match=named) as caught:
+        read_manifest(folder)
+    assert caught.value.where == str(folder / MANIFEST)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+def test_a_manifest_that_is_no_json_object_is_damage(folder: Path, content: bytes) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(CheckpointDamaged):
+        read_manifest(folder)

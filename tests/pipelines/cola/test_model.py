@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.cola.model import Classifier, load
+from pipelines.engines.settings import EngineSettings
+from pipelines.tokenization import TextTokenizer
+from pipelines.tokens import TokenBatch
+from tests.checkpoint_factory import MAX_TOKENS
+from tests.conftest import MakeCheckpoint
+
+KINDS = ["classifier", "classifier-distilbert"]
+PASSAGES = ["I are a boy", "The children are playing in the garden.", "", "a " * (MAX_TOKENS + 9), "오늘 과제"]
+
+
+def tokens_of(folder: Path) -> TokenBatch:
+    return TextTokenizer.load(folder, read_manifest(folder)).passages(PASSAGES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_probabilities_are_those_of_plain_transformers(imported: MakeCheckpoint, kind: str) -> None:
+    folder = imported(kind)
+    encoded = AutoTokenizer.from_pretrained(folder)(PASSAGES, truncation=True, padding=True, return_tensors="pt")
+    logits = AutoModelForSequenceClassification.from_pretrained(folder)(**encoded).logits
+    ours = load(folder, EngineSettings()).run(tokens_of(folder))
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, logits.softmax(dim=1)[:, 1].numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passages_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
+    tokens, model = tokens_of(imported(kind)), load(imported(kind), EngineSettings())
+    alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
+    np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_runs(imported: MakeCheckpoint) -> None:
+    tokens = tokens_of(imported("classifier"))
+    rough, exact = (load(imported("classifier"), EngineSettings(dtype=d)).run(tokens) for d in ("bfloat16", "float32"))
+    np.testing.assert_allclose(rough, exact, atol=0.1)
+
+
+def test_very_sure_models_give_0_and_1(imported: MakeCheckpoint) -> None:
+    class Sure:
+        name = "sure"
+
+        def outputs(self, batch: TokenBatch, *names: str) -> tuple[np.ndarray, ...]:
+            return (np.array([[500, -500], [-500, 500]], dtype=np.float32),)
+
+    model = Classifier(Sure())  # type: ignore[arg-type]
+    assert model.run(tokens_of(imported("classifier"))).tolist() == [0, 1]

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.engines.settings import EngineSettings
+from pipelines.qa.model import load
+from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
+from pipelines.tokens import TokenBatch
+from tests.conftest import MakeCheckpoint
+
+KINDS = ["extractor", "extractor-roberta"]
+REQUESTS = [
+    ("도서관은 몇 시에 문을 여나요?", "시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."),
+    ("Where is the museum?", "The museum is in Busan."),
+]
+
+
+def windows_of(folder: Path, requests: list[tuple[str, str]] = REQUESTS) -> Windows:
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.no_truncation()
+    return WindowMaker(made, WindowSettings())(requests, read_manifest(folder).ref)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("request_number", range(len(REQUESTS)))
+@torch.inference_mode()
+def test_the_best_span_is_that_of_plain_transformers(imported: MakeCheckpoint, kind: str, request_number: int) -> None:
+    folder, request = imported(kind), REQUESTS[request_number]
+    encoded = AutoTokenizer.from_pretrained(folder)(*request, return_tensors="pt")
+    output = AutoModelForQuestionAnswering.from_pretrained(folder)(**encoded)
+    start, end = output.start_logits[0], output.end_logits[0]
+    context = [i for i, part in enumerate(encoded.sequence_ids()) if part == 1]
+    score, first, last = max((float(start[i] + end[j]), i, j) for i in context for j in context if 0 <= j - i < 30)
+
+    null, best = load(folder, EngineSettings()).run(windows_of(folder, [request]).tokens)[0, :2]
+    assert (best["start"], best["end"]) == (first, last + 1)
+    assert best["score"] == pytest.approx(score, abs=1e-5)
+    assert null["score"] == pytest.approx(float(start[0] + end[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
+    folder = imported(kind)
+    model = load(folder, EngineSettings(), spans_per_window=3)
+    tokens = windows_of(folder, [*REQUESTS, ("who?", "The museum is in Busan. " * 60)]).tokens
+    together = model.run(tokens)
+    alone = np.concatenate([model.run(TokenBatch.gather([(tokens, i)])) for i in range(len(tokens))])
+    assert together.shape == (len(tokens), 4)
+    np.testing.assert_allclose(together["score"], alone["score"], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(together["start"], alone["start"])
+    np.testing.assert_array_equal(together["end"], alone["end"])
+
+
+def test_a_limited_model_gives_shorter_answers(imported: MakeCheckpoint) -> None:
+    folder = imported("extractor")
+    model, tokens = load(folder, EngineSettings()), windows_of(folder).tokens
+    limited = model.limited(2).run(tokens)[:, 1:]
+    assert (limited["end"] - limited["start"]).max() <= 2
+    longest = model.run(tokens)[:, 1:]
+    assert (longest["end"] - longest["start"]).max() > 2
+
+
+def test_sequences_without_regions_are_refused(imported: MakeCheckpoint) -> None:
+    folder = imported("extractor")
+    tokens = windows_of(folder).tokens
+    plain = TokenBatch(tokens.checkpoint, tokens.ids, tokens.types, tokens.lengths, tokens.truncated)
+    with pytest.raises(ValueError, match="regions"):
+        load(folder, EngineSettings()).run(plain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_runs(imported: MakeCheckpoint, kind: str) -> None:
+    folder = imported(kind)
+    tokens = windows_of(folder).tokens
+    exact, rough = (load(folder, EngineSettings(dtype=dtype)).run(tokens) for dtype in ("float32", "bfloat16"))
+    np.testing.assert_allclose(rough["score"], exact["score"], atol=0.5)

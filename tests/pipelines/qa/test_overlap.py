@@ -1,0 +1,36 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.qa.overlap import overlapping_tokens
+
+SPACES = " \t\n\r\v\f\u00a0\u3000"
+texts = st.text(alphabet=f"abAB각값İ😀\u0301{SPACES}", max_size=14)
+
+
+@given(texts, texts, st.data())
+def test_tokens_that_cover_part_of_a_shared_bigram_overlap(question: str, context: str, data: st.DataObject) -> None:
+    places = st.integers(0, len(context))
+    spans = [sorted(span) for span in data.draw(st.lists(st.tuples(places, places), max_size=6))]
+    offsets = np.array(spans, dtype=np.int32).reshape(-1, 2)
+    assert overlapping_tokens(question, context, offsets).tolist() == [naive(question, context, *s) for s in spans]
+
+
+def naive(question: str, context: str, start: int, end: int) -> bool:
+    asked = {folded(question[i : i + 2]) for i in range(len(question) - 1)}
+    shared = [i for i in range(len(context) - 1) if folded(context[i : i + 2]) in asked]
+    return any(i in range(start, end) or i + 1 in range(start, end) for i in shared if not white(context[i : i + 2]))
+
+
+def folded(text: str) -> str:
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
+
+
+def white(text: str) -> bool:
+    return any(letter in SPACES for letter in text)
+
+
+def test_a_name_of_the_question_is_found_in_the_context() -> None:
+    context = "서울의 도서관"
+    offsets = np.array([[0, 2], [2, 3], [4, 7]], dtype=np.int32)
+    assert overlapping_tokens("도서관은 어디?", context, offsets).tolist() == [False, False, True]

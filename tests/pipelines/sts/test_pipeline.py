@@ -1,0 +1,125 @@
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import EngineError, MunjangError
+from pipelines.local import load_pipeline
+from pipelines.stages import ModelStage, Outcome, in_process, in_process_model
+from pipelines.sts.model import load
+from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
+from pipelines.tokenization import TextTokenizer
+from pipelines.tokens import TokenBatch
+from tests.checkpoint_factory import MAX_TOKENS
+from tests.conftest import MakeCheckpoint
+
+KINDS = ["bi-encoder", "static", "cross-encoder"]
+PAIRS = [("가", "나"), ("오늘 과제", "오늘 과제"), ("나", "가"), ("The museum", "가"), ("가", "나")]
+BOOM = EngineError("RuntimeError")
+
+Make = Callable[..., StsPipeline]
+
+
+@pytest.fixture
+def make(imported: MakeCheckpoint) -> Make:
+    def make(kind: str, threshold: float | None = None, encode: ModelStage | None = None) -> StsPipeline:
+        folder = imported(kind)
+        manifest = read_manifest(folder)
+        text = TextTokenizer.load(folder, manifest)
+        run = encode or in_process_model(load(folder, manifest, EngineSettings()))
+        return StsPipeline(in_process(text.sentence_pairs), run, threshold=threshold)
+
+    return make
+
+
+def ask(pipeline: StsPipeline, pairs: list[Pair]) -> list[Similarity]:
+    results = asyncio.run(_await(pipeline, pairs))
+    assert not any(isinstance(result, MunjangError) for result in results)
+    return results  # type: ignore[return-value]
+
+
+async def _await(pipeline: StsPipeline, pairs: list[Pair]) -> list[Similarity | MunjangError]:
+    return await pipeline(pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_come_in_the_order_of_the_pairs(make: Make, kind: str) -> None:
+    together = ask(make(kind), PAIRS)
+    alone = [ask(make(kind), [pair])[0] for pair in PAIRS]
+    assert [result.score for result in together] == pytest.approx([result.score for result in alone], abs=1e-5)
+    assert together[0].score == pytest.approx(together[4].score, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bi-encoder", "static"])
+def test_a_sentence_is_fully_similar_to_itself_and_order_does_not_matter(make: Make, kind: str) -> None:
+    results = ask(make(kind), PAIRS)
+    assert results[1].score == pytest.approx(1.0, abs=1e-6)
+    assert all(-1 <= result.score <= 1 for result in results)
+    assert results[0].score == pytest.approx(results[2].score, abs=1e-6)
+
+
+def test_each_different_sentence_is_encoded_once(make: Make) -> None:
+    sizes = []
+
+    async def encode(batch: TokenBatch) -> Outcome:
+        sizes.append(len(batch))
+        return Outcome(np.eye(len(batch), 4, dtype=np.float32))
+
+    assert [result.score for result in ask(make("bi-encoder", encode=encode), PAIRS)] == [0, 1, 0, 0, 0]
+    assert sizes == [4]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "similar"), [(None, [False, True]), (0.5, [True, True]), (0.51, [False, True]), (1.1, [False, False])]
+)
+def test_the_setting_decides_before_the_manifest(make: Make, threshold: float | None, similar: list[bool]) -> None:
+    rows = np.array([[1, 0], [0.5, 3**0.5 / 2]], dtype=np.float32)
+
+    async def encode(batch: TokenBatch) -> Outcome:
+        return Outcome(rows)
+
+    results = ask(make("bi-encoder", threshold, encode), [("가", "나"), ("가", "가")])
+    assert [result.similar for result in results] == similar  # the manifest says 0.6
+
+
+def test_a_threshold_of_zero_is_a_threshold(make: Make) -> None:
+    async def encode(batch: TokenBatch) -> Outcome:
+        return Outcome(np.full(len(batch), 1.0, dtype=np.float32))
+
+    assert not ask(make("cross-encoder", None, encode), PAIRS)[0].similar  # the manifest says 3.0
+    assert ask(make("cross-encoder", 0.0, encode), PAIRS)[0].similar
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_are_flagged_where_text_was_cut(make: Make, kind: str) -> None:
+    results = ask(make(kind), [("가", "나"), ("가 " * MAX_TOKENS, "나")])
+    assert [result.truncated for result in results] == [False, kind != "static"]
+
+
+def test_only_the_pairs_of_a_failed_sentence_fail(make: Make) -> None:
+    async def encode(batch: TokenBatch) -> Outcome:
+        return Outcome(np.ones((len(batch) - 1, 4), dtype=np.float32) / 2, {1: BOOM})
+
+    results = asyncio.run(_await(make("bi-encoder", encode=encode), PAIRS))
+    assert [isinstance(result, EngineError) for result in results] == [True, False, True, False, True]
+    assert results[1] == Similarity(1.0, True, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_when_every_item_fails_every_pair_does(make: Make, kind: str) -> None:
+    async def encode(batch: TokenBatch) -> Outcome:
+        return Outcome(np.array([]), dict.fromkeys(range(len(batch)), BOOM))
+
+    assert asyncio.run(_await(make(kind, encode=encode), PAIRS)) == [BOOM] * len(PAIRS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_pairs_have_no_results(make: Make, kind: str) -> None:
+    assert ask(make(kind), []) == []
+
+
+def test_the_whole_pipeline_loads_from_a_folder(imported: MakeCheckpoint) -> None:
+    assert ask(load_pipeline(imported("static"), "sts"), PAIRS)[1].similar

@@ -1,0 +1,72 @@
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from pipelines import errors
+from pipelines.errors import (
+    CheckpointError,
+    CheckpointMismatch,
+    DeadlineExceeded,
+    EngineError,
+    FieldFault,
+    InvalidInput,
+    MunjangError,
+    Overloaded,
+    StageUnavailable,
+    TooLarge,
+)
+
+FAULTS = (FieldFault("/sentence_1", "blank", "has no text"), FieldFault("/results/3", "missing", "is missing"))
+ARGUMENTS: dict[type[MunjangError], tuple[object, ...]] = {
+    InvalidInput: FAULTS,
+    TooLarge: ("the file", 1024, "bytes"),
+    Overloaded: (1.5,),
+    DeadlineExceeded: (30.0,),
+    StageUnavailable: ("Tokenizer",),
+    CheckpointMismatch: ("aaaa", "bbbb"),
+    CheckpointError: ("model.safetensors", "missing"),
+}
+
+
+def tree(root: type[MunjangError]) -> Iterator[type[MunjangError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+
+def instance(kind: type[MunjangError]) -> MunjangError:
+    known = next((parent for parent in kind.__mro__ if parent in ARGUMENTS), None)
+    return kind(*(ARGUMENTS[known] if known else ("in words",)))
+
+
+@pytest.mark.parametrize("kind", list(tree(MunjangError)), ids=lambda kind: kind.__name__)
+def test_every_error_survives_pickling_with_its_fields(kind: type[MunjangError]) -> None:
+    error = instance(kind)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert again.args == error.args
+    assert vars(again) == vars(error)
+    assert str(again) == str(error)
+
+
+def test_the_drawn_tree_names_every_error() -> None:
+    drawn = (errors.__doc__ or "").partition("Errors cross processes")[0]
+    assert [kind.__name__ for kind in tree(MunjangError) if kind.__name__ not in drawn] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (InvalidInput(*FAULTS), "/sentence_1: has no text; /results/3: is missing"),
+        (TooLarge("the file", 1048576, "bytes"), "the file is over the limit of 1,048,576 bytes"),
+        (Overloaded(2.4), "too much is waiting; try again in 2 s"),
+        (DeadlineExceeded(0.5), "no answer within 0.5 s"),
+        (StageUnavailable("StsEncoder"), "StsEncoder is not available"),
+        (CheckpointMismatch("aa", "bb"), "tokens of checkpoint aa reached the model of bb"),
+        (EngineError("RuntimeError"), "the model failed on this item (RuntimeError)"),
+        (CheckpointError("a/config.json", "not JSON"), "a/config.json: not JSON"),
+    ],
+)
+def test_errors_say_in_words_what_happened(error: MunjangError, words: str) -> None:
+    assert str(error) == words
