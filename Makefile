@@ -13,7 +13,7 @@ serve: .venv/serve
 	exec $(BIN)/python -m deployments.launch serve_config.yaml \
 	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
 
-test: .venv/dev
+test: lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/dev
