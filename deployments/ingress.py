@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from anyio import to_thread
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.api.app import make_api
@@ -88,10 +89,16 @@ class Ingress:
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment: has it a running replica? Asked of the controller, at most once a second."""
+        """By deployment: has it a running replica? Asked of the controller, at most once a second.
+
+        Requests do without the controller; while it is away, what it said last stands.
+        """
         asked_s, known = self._status
         if time.monotonic() - asked_s >= STATUS_CACHE_S:
-            known = await to_thread.run_sync(_running_deployments, serve.get_replica_context().app_name)
+            try:
+                known = await to_thread.run_sync(_running_deployments, serve.get_replica_context().app_name)
+            except (RayError, KeyError) as error:
+                logger.warning("the controller does not answer (%s)", type(error).__name__)
             self._status = (time.monotonic(), known)
         return known
 
