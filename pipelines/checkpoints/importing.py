@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoTokenizer
 import pipelines.gated_conv  # noqa: F401  registers the architecture
 from pipelines import golden, local
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.loading import load_sentence_transformer, load_transformers, refusing_damage
+from pipelines.checkpoints.loading import load_transformers, refusing_damage
 from pipelines.checkpoints.manifest import (
     DEFAULT_THRESHOLDS,
     MANIFEST,
@@ -26,6 +26,7 @@ from pipelines.checkpoints.manifest import (
     write_manifest,
 )
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify

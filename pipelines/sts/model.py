@@ -10,8 +10,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import AutoModelForSequenceClassification
 
-from pipelines.checkpoints.loading import load_sentence_transformer, load_transformers
+from pipelines.checkpoints.loading import load_transformers
 from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
 from pipelines.engines.settings import EngineSettings
 from pipelines.engines.torch_engine import TorchEngine, device_of, place, to_numpy
 from pipelines.tokens import TokenBatch
