@@ -5,11 +5,13 @@ Ctrl-C or SIGTERM reaches this process alone, which sends `serve run` the one in
 
 import argparse
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from pydantic import ValidationError
 
@@ -30,6 +33,8 @@ TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
 STATUS_EVERY_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = threading.Event()
+LINGER_S = 2.0
 
 
 class ConfigError(Exception):
@@ -97,16 +102,34 @@ def _settings(path: Path, args: dict[str, Any]) -> Settings:
 
 
 def run(command: list[str], url: str) -> int:
-    """Run the server until it ends or this process is told to stop."""
+    """Run the server until it ends or this process is told to stop; nothing of it is left behind."""
     begun_s = time.monotonic()
+    for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
+        signal.signal(number, signal.SIG_DFL)
     # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
     with subprocess.Popen(command, start_new_session=True) as server:
         _interrupt_once(server)
-        if not _wait_until_ready(server, url, begun_s) and server.poll() is None:
+        ready = _wait_until_ready(server, url, begun_s)
+        if not ready:
             server.send_signal(signal.SIGINT)
-            server.wait()
-            return 1
-        return server.wait()
+        code = server.wait()
+    _end_session(server.pid)
+    return code if ready or STOPPED.is_set() else 1
+
+
+def _end_session(session: int) -> None:
+    """Ray's processes go with their driver, each in its own time; HAProxy may outlive a start that failed."""
+    members = [process for process in psutil.process_iter() if _session_of(process) == session]
+    for process in psutil.wait_procs(members, timeout=LINGER_S)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _session_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def _interrupt_once(server: subprocess.Popen[bytes]) -> None:
@@ -115,6 +138,7 @@ def _interrupt_once(server: subprocess.Popen[bytes]) -> None:
     def stop(*_: object) -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        STOPPED.set()
         server.send_signal(signal.SIGINT)
 
     for number in STOP_SIGNALS:
@@ -148,7 +172,10 @@ def _answers(url: str) -> bool:
 
 def _failure() -> str | None:
     """Why an application failed to deploy, from `serve status`; None where none did."""
-    status = subprocess.run(["serve", "status"], capture_output=True, text=True, timeout=60, check=False)
+    environment = {"RAY_AUTH_MODE": "token"} | os.environ  # as a local cluster is, which keeps its token in ~/.ray
+    status = subprocess.run(
+        ["serve", "status"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     applications = (yaml.safe_load(status.stdout) or {}).get("applications", {}) if status.returncode == 0 else {}
     failed = [app["message"] for app in applications.values() if app["status"] == "DEPLOY_FAILED"]
     return "\n".join(failed) or None

@@ -43,8 +43,8 @@ class Services(Protocol):
         """By deployment: has it a running replica?"""
 
 
-def services_of(request: Request) -> Services:
-    """The ingress that this app belongs to."""
+async def services_of(request: Request) -> Services:
+    """The ingress that this app belongs to. Async, or FastAPI would call it on a thread for each request."""
     services: Services = request.app.state.services
     return services
 

@@ -1,4 +1,4 @@
-"""One server on the shipped checkpoints for all tests of a session."""
+"""One server on the shipped checkpoints for all tests of this folder."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.web.conftest import browser, web
 __all__ = ["browser", "client", "server", "web"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(write_config(tmp_path_factory.mktemp("serve")), environment()) as server:
         yield server

@@ -37,6 +37,7 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_ignore_interrupts,
         )
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -68,8 +69,17 @@ class Server:
         title = f"ray::ServeReplica:munjang:{deployment}"
         return next(process for process in self.processes() if process.cmdline()[:1] == [title])
 
+    def kill(self) -> None:
+        """End whatever is left, at once."""
+        if self.process.poll() is None:
+            for process in self.processes():
+                process.kill()
+        self.process.wait()
+
     def stop(self, within_s: float = STOP_S) -> list[psutil.Process]:
         """One interrupt; what is still alive `within_s` seconds later."""
+        if self.process.poll() is not None:
+            return []
         processes, until_s = self.processes(), time.monotonic() + within_s
         self.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -78,17 +88,23 @@ class Server:
         return alive
 
 
+def _ignore_interrupts() -> None:
+    """As a shell starts a background job: the server must be stoppable all the same."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def running(config: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Server]:
     """A ready server for as long as the context lasts; it leaves no process behind."""
     server = Server(config, environment, *arguments)
+    left: list[psutil.Process] = []
     try:
         yield server.wait_until_ready()
+        left = server.stop()
     finally:
-        left = server.stop() if server.process.poll() is None else []
+        server.kill()
         for process in left:
             process.kill()
-        server.process.wait()
     assert not left, f"outlived its server: {left}"
 
 

@@ -75,7 +75,10 @@ def test_weights_that_answer_otherwise_than_when_they_were_written_are_never_ser
     wrong = [golden.model_copy(update={"output": 1 - float(golden.output)}) for golden in manifest.golden]
     write_manifest(damaged, manifest.model_copy(update={"golden": wrong}))  # with the hashes of the files as they are
     server = Server(write_config(tmp_path), environment(), "--cola", str(damaged))
-    assert server.process.wait(200) == 1
+    try:
+        assert server.process.wait(200) == 1
+    finally:
+        server.kill()
     assert "golden input 0" in server.output
     assert "Munjang can't start" in server.output
 
