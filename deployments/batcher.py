@@ -56,6 +56,7 @@ class TokenBudgetBatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._drain: asyncio.Task[None] | None = None
         self._busy_since_s: float | None = None
+        self.failures_in_a_row = 0
         self.tokens_done = 0
         self.seconds_busy = 0.0
 
@@ -98,8 +99,10 @@ class TokenBudgetBatcher:
         try:
             rows = await self._on_model_thread(batch)
         except Exception as error:  # whatever the engine raises, the queue goes on
+            self.failures_in_a_row += 1
             await self._divide(places, error)
             return
+        self.failures_in_a_row = 0
         for place, row in zip(places, rows, strict=True):
             place.call.rows[place.index] = row
             place.call.settle()

@@ -6,14 +6,17 @@ https://doi.org/10.1145/602259.602261, less its timer).
 """
 
 import asyncio
+import contextvars
 import math
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pipelines.errors import Overloaded
+from pipelines.errors import Overloaded, StageUnavailable
+
+CALLS_A_PORTION = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,8 +55,10 @@ class Gather(Generic[Item, Result]):
         self._max_weight = max_weight
         self._max_waiting = max_waiting
         self._weigh = weigh
-        self._waiting: deque[_Waiting[Item, Result]] = deque()
+        self._waiting: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
         self._calls: set[asyncio.Task[None]] = set()
+        # Calls belong to no request: Serve would cancel a whole batch with the one request whose context it has.
+        self._context = contextvars.Context()
         self._seconds_per_item = 0.0
 
     @property
@@ -66,36 +71,39 @@ class Gather(Generic[Item, Result]):
         return (await self.submit_all([item]))[0]
 
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
-        """Results in the items' order; raises the first error. The items may travel in several calls."""
+        """Results in the items' order; raises the first error.
+
+        Many items go in portions of a few calls, so that several callers with many take turns.
+        """
         self._admit(len(items))
+        portion = CALLS_A_PORTION * self._max_items
+        portions = [items[start : start + portion] for start in range(0, len(items), portion)]
+        return [result for some in portions for result in await self._submit_portion(some)]
+
+    async def _submit_portion(self, items: Sequence[Item]) -> list[Result]:
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting[Item, Result](item, self._weigh(item), loop.create_future()) for item in items]
-        self._waiting.extend(waiting)
+        entries = [_Waiting[Item, Result](item, self._weigh(item), loop.create_future()) for item in items]
+        self._waiting.update(dict.fromkeys(entries))
         self._dispatch()
         try:
-            return [await entry.future for entry in waiting]
+            return [await entry.future for entry in entries]
         finally:
-            for entry in waiting:
+            for entry in entries:
                 entry.future.cancel()
+                self._waiting.pop(entry, None)
 
     def _admit(self, count: int) -> None:
-        self._drop_withdrawn()
         if self._waiting and len(self._waiting) + count > self._max_waiting:
             raise Overloaded(math.ceil(max(1.0, len(self._waiting) * self._seconds_per_item)))
-
-    def _drop_withdrawn(self) -> None:
-        """Cancelled items leave from the front; those further back are passed over when their turn comes."""
-        while self._waiting and self._waiting[0].future.done():
-            self._waiting.popleft()
 
     def _dispatch(self) -> None:
         while len(self._calls) < self._max_calls:
             batch = self._next_batch()
             if not batch:
                 return
-            task = asyncio.create_task(self._run(batch))
+            task = asyncio.get_running_loop().create_task(self._run(batch), context=self._context.copy())
             self._calls.add(task)
-            task.add_done_callback(self._returned)
+            task.add_done_callback(self._returned, context=self._context)
             _cancel_when_all_left(task, batch)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
@@ -106,25 +114,27 @@ class Gather(Generic[Item, Result]):
         batch: list[_Waiting[Item, Result]] = []
         weight = 0
         while self._waiting and len(batch) < self._max_items:
-            entry = self._waiting[0]
-            if not entry.future.done():
-                if batch and weight + entry.weight > self._max_weight:
-                    break
-                batch.append(entry)
-                weight += entry.weight
-            self._waiting.popleft()
+            entry = next(iter(self._waiting))
+            if batch and weight + entry.weight > self._max_weight:
+                break
+            del self._waiting[entry]
+            batch.append(entry)
+            weight += entry.weight
         return batch
 
     async def _run(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         begun = time.monotonic()
+        outcomes: Sequence[Result | Exception] = [StageUnavailable("the call")] * len(batch)  # where it is cancelled
         try:
-            results = await self._call([entry.item for entry in batch])
-            outcomes = list(zip(batch, results, strict=True))
+            outcomes = await self._call([entry.item for entry in batch])
+            if len(outcomes) != len(batch):
+                raise ValueError(f"{len(outcomes)} results for {len(batch)} items")
+            self._learn((time.monotonic() - begun) / len(batch))
         except Exception as error:  # the call's, whatever it is, is each waiting caller's own
-            outcomes = [(entry, error) for entry in batch]
-        self._learn((time.monotonic() - begun) / len(batch))
-        for entry, result in outcomes:
-            _settle(entry.future, result)
+            outcomes = [error] * len(batch)
+        finally:
+            for entry, outcome in zip(batch, outcomes, strict=True):
+                _settle(entry.future, outcome)
 
     def _learn(self, seconds_per_item: float) -> None:
         """A moving average over calls, for Retry-After; calls that run side by side share the time."""

@@ -10,7 +10,7 @@ default of Serve's own settings; the `deployments:` section of the file override
 from typing import Any
 
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 
 from deployments.cola_classifier import ColaClassifier
 from deployments.ingress import Ingress
@@ -28,7 +28,7 @@ NODE: dict[str, Any] = {
     "health_check_timeout_s": 10,
     "graceful_shutdown_wait_loop_s": 0.5,
     "graceful_shutdown_timeout_s": 20,
-    "max_constructor_retry_count": 1,
+    "max_constructor_retry_count": 3,
 }
 BY_REQUESTS = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 16}
 BY_WORK = AutoscalingConfig(
@@ -51,6 +51,7 @@ def build(settings: Settings) -> Application:
         Ingress,
         max_ongoing_requests=1024,
         max_queued_requests=1024,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         autoscaling_config=BY_REQUESTS | {"target_ongoing_requests": 256},
     )
     application: Application = ingress.bind(

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from deployments.settings import Settings
 from pipelines.checkpoints.manifest import Task
-from pipelines.checkpoints.resolve import resolve
+from pipelines.checkpoints.resolve import portable, resolve
 from pipelines.checkpoints.verify import verify
 from pipelines.errors import CheckpointError
 
@@ -34,7 +34,7 @@ KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config"
 STATUS_EVERY_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
-LINGER_S = 2.0
+LINGER_S = 0.5
 
 
 class ConfigError(Exception):
@@ -68,20 +68,20 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, A
 
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if unknown := set(config) - KNOWN_KEYS:  # Serve ignores them in silence
         raise ConfigError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
+    if not config.get("applications"):
+        raise ConfigError(f"{path}: no applications")
     args = config["applications"][0].setdefault("args", {})
     for task in TASKS:
         if source := checkpoints.get(task):
-            args.setdefault(task, {})["checkpoint"] = source
+            args.setdefault(task, {})["checkpoint"] = portable(source)
     settings = _settings(path, args)
     for task in TASKS:
         source = getattr(settings, task).checkpoint
         sys.stdout.write(f"{task}: {source}\n")
-        folder = resolve(source, task)
-        verify(folder, task)
-        args.setdefault(task, {})["checkpoint"] = str(folder)
+        verify(resolve(source, task), task)
     _refuse_taken(config.setdefault("http_options", {}).setdefault("port", 8000))
     return dict(config)
 
@@ -118,7 +118,7 @@ def run(command: list[str], url: str) -> int:
 
 
 def _end_session(session: int) -> None:
-    """Ray's processes go with their driver, each in its own time; HAProxy may outlive a start that failed."""
+    """Ray's processes go with their driver; two of its dashboard's, and HAProxy after a failed start, do not."""
     members = [process for process in psutil.process_iter() if _session_of(process) == session]
     for process in psutil.wait_procs(members, timeout=LINGER_S)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -173,9 +173,12 @@ def _answers(url: str) -> bool:
 def _failure() -> str | None:
     """Why an application failed to deploy, from `serve status`; None where none did."""
     environment = {"RAY_AUTH_MODE": "token"} | os.environ  # as a local cluster is, which keeps its token in ~/.ray
-    status = subprocess.run(
-        ["serve", "status"], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    try:
+        status = subprocess.run(
+            ["serve", "status"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
     applications = (yaml.safe_load(status.stdout) or {}).get("applications", {}) if status.returncode == 0 else {}
     failed = [app["message"] for app in applications.values() if app["status"] == "DEPLOY_FAILED"]
     return "\n".join(failed) or None

@@ -1,5 +1,6 @@
 """The waiting items of a model replica, by length and by age."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,13 +31,15 @@ class LengthQueue:
 
     A batch starts with the longest item, or with the oldest where that has waited longer than `max_age_s` of its
     lane, and is filled with the next shorter ones, then the next longer ones. Its padded size, longest x count,
-    keeps to `max_tokens`; a single longer item goes alone. Bulk items go when nothing interactive waits, or when
-    their own age says so: nothing starves.
+    keeps to `max_tokens`; a single longer item goes alone. Bulk items go when nothing interactive waits, and one
+    batch of them goes before interactive items when none has gone for their lane's `max_age_s`: nothing starves,
+    and an interactive item waits for one bulk batch at most.
     """
 
     def __init__(self, max_tokens: int, max_age_s: tuple[float, float]) -> None:
         self._max_tokens = max_tokens
         self._lanes = [_Lane(age) for age in max_age_s]
+        self._bulk_gone_s = -math.inf
 
     def __len__(self) -> int:
         return sum(len(lane) for lane in self._lanes)
@@ -61,19 +64,20 @@ class LengthQueue:
         batch = lane.choose(self._max_tokens, now_s) if lane else []
         for item in batch:
             self.discard(item)
+        if lane is self._lanes[Lane.BULK]:
+            self._bulk_gone_s = now_s
         return sorted(batch, key=lambda item: -item.length)
 
     def _next_lane(self, now_s: float) -> "_Lane | None":
-        interactive, bulk = self._lanes
-        overdue = bulk.overdue(now_s)
-        if overdue and not interactive.older_than(overdue):
+        bulk = self._lanes[Lane.BULK]
+        if bulk.overdue(now_s) and now_s - self._bulk_gone_s > bulk.max_age_s:
             return bulk
         return next((lane for lane in self._lanes if len(lane)), None)
 
 
 class _Lane:
     def __init__(self, max_age_s: float) -> None:
-        self._max_age_s = max_age_s
+        self.max_age_s = max_age_s
         self._by_length: SortedKeyList = SortedKeyList(key=lambda item: item.length)
         self._by_age: OrderedDict[QueueItem, None] = OrderedDict()
         self.tokens = 0
@@ -95,11 +99,7 @@ class _Lane:
     def overdue(self, now_s: float) -> QueueItem | None:
         """The oldest item, where it has waited longer than the lane allows."""
         oldest = next(iter(self._by_age), None)
-        return oldest if oldest and now_s - oldest.arrived_s > self._max_age_s else None
-
-    def older_than(self, item: QueueItem) -> bool:
-        oldest = next(iter(self._by_age), None)
-        return oldest is not None and oldest.arrived_s < item.arrived_s
+        return oldest if oldest and now_s - oldest.arrived_s > self.max_age_s else None
 
     def choose(self, max_tokens: int, now_s: float) -> list[QueueItem]:
         anchor = self.overdue(now_s) or self._by_length[-1]

@@ -15,6 +15,7 @@ from pipelines.tokens import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 
+MOST_FAILURES = 32  # a broken device fails every batch, and fast, which would draw ever more requests to it
 PACKAGES = ("ray", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
@@ -48,9 +49,12 @@ class ModelReplica:
         return shown | {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
 
     def check_health(self) -> None:
-        """Raises RuntimeError where a batch has been running for longer than the settings allow."""
+        """Raises RuntimeError where a batch has been running for longer than the settings allow, or all fail."""
         if self._batcher.batch_age_s > self._max_batch_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.batch_age_s:.0f} s")
+
+        if self._batcher.failures_in_a_row >= MOST_FAILURES:
+            raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 
     def load(self) -> dict[str, float]:
         """For the autoscaling policy: the busy share of the time since the last call, and the seconds of work

@@ -27,10 +27,12 @@ class BatchSettings(Frozen):
 class GatherSettings(Frozen):
     """How the ingress gathers one task's items."""
 
-    max_calls: int = Field(2, ge=1, description="Calls out at the same time, per ingress replica and lane.")
+    max_calls: int = Field(
+        2, ge=1, description="Calls out at once, per ingress replica and lane; two for each model replica to keep busy."
+    )
     max_items: int = Field(256, ge=1, description="Items in one call.")
     max_characters: int = Field(200_000, ge=1, description="Characters in one call; a longer item goes alone.")
-    max_waiting: int = Field(4096, ge=1, description="Items waiting; more are refused with 429.")
+    max_waiting: int = Field(512, ge=1, description="Items waiting; more are refused with 429.")
 
 
 class StsSettings(Frozen):

@@ -1,8 +1,10 @@
 """Calls to deployments as pipeline stages: retried when a replica dies, with errors of the project's own tree."""
 
+import asyncio
 import logging
 from typing import Any
 
+from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -11,7 +13,7 @@ from pipelines.errors import MunjangError, Overloaded, StageUnavailable
 
 logger = logging.getLogger("ray.serve")
 
-LOST = (RayActorError, ReplicaUnavailableError)
+LOST = (RayActorError, ReplicaUnavailableError, AioRpcError, asyncio.CancelledError)
 RETRY_AFTER_S = 1.0
 
 
@@ -31,6 +33,7 @@ class RemoteStage:
         try:
             return await self._call.remote(*args)
         except LOST as error:
+            _unless_it_is_ours(error)
             logger.warning("%s: lost a replica in mid-call (%s), calling again", self._name, type(error).__name__)
             return await self._last_try(*args)
         except Exception as error:
@@ -39,10 +42,11 @@ class RemoteStage:
     async def _last_try(self, *args: Any) -> Any:
         try:
             return await self._call.remote(*args)
-        except Exception as error:
+        except (*LOST, Exception) as error:
+            _unless_it_is_ours(error)
             raise self._translated(error) from None
 
-    def _translated(self, error: Exception) -> Exception:
+    def _translated(self, error: BaseException) -> BaseException:
         """The error as it was raised: a remote exception's `str()` is a traceback, its cause's is not."""
         cause = error.cause if isinstance(error, RayTaskError) else error
         match cause:
@@ -50,6 +54,13 @@ class RemoteStage:
                 return cause
             case BackPressureError():
                 return Overloaded(RETRY_AFTER_S)
-            case DeploymentUnavailableError() | TaskCancelledError() | RayActorError() | ReplicaUnavailableError():
+            case DeploymentUnavailableError() | TaskCancelledError():
                 return StageUnavailable(self._name)
-        return error
+        return StageUnavailable(self._name) if isinstance(error, LOST) else error
+
+
+def _unless_it_is_ours(error: BaseException) -> None:
+    """A dying replica cancels its calls, and that arrives as if this task itself had been cancelled."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from deployments.api.limits import refuse_long
+from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.schemas import Question, QuestionAnswer
 from deployments.api.services import ServicesOf, deadline
 from deployments.api.sts import REFUSALS
@@ -22,5 +22,7 @@ async def answer_question(body: Question, services: ServicesOf, response: Respon
         return QuestionAnswer(question=body.question, context=body.context, answer="")
     async with deadline(settings.ingress.deadline_s):
         answer = await services.qa.submit((body.question, body.context))
+    if answer.truncated:
+        response.headers[TRUNCATED] = "true"
     response.headers[ANSWER_SPAN] = f"{answer.start}-{answer.end}"
     return QuestionAnswer(question=body.question, context=body.context, answer=answer.text)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -44,7 +44,8 @@ class FilePair(BaseModel):
 class PairsFile(BaseModel):
     """The content of an uploaded file."""
 
-    results: list[FilePair] = Field(min_length=1)
+    # The first row at fault stops the reading: a file of a million of them would make a million reports.
+    results: Annotated[list[FilePair], FailFast()] = Field(min_length=1)
 
 
 class FileScores(BaseModel):

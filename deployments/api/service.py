@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from deployments.api.services import ServicesOf
+from deployments.api.services import ServicesOf, deadline
 
 WEB = Path(__file__).parents[1] / "web"
 PAGE_POLICY = (
@@ -17,6 +17,8 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 DOCS_POLICY = PAGE_POLICY.replace("'self';", "'self' 'unsafe-inline';", 2)  # Swagger UI starts from an inline script
+
+INFO_DEADLINE_S = 5.0
 
 router = APIRouter(tags=["service"])
 
@@ -62,4 +64,5 @@ async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
 @router.get("/info")
 async def info(services: ServicesOf) -> dict[str, Any]:
     """By task: checkpoint, kind, scores, limits, threshold, engine and package versions."""
-    return {"munjang": version("munjang"), "tasks": await services.describe()}
+    async with deadline(INFO_DEADLINE_S):
+        return {"munjang": version("munjang"), "tasks": await services.describe()}

@@ -7,6 +7,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, File, Response, UploadFile
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import pointer, responses
@@ -73,13 +74,22 @@ async def score_file(
 
 
 def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
-    """The pairs of an uploaded file. Raises MalformedInput, InvalidInput with pointers into the file, TooLarge."""
+    """The pairs of an uploaded file.
+
+    Raises MalformedInput; TooLarge, where there are too many before any of them is looked at; InvalidInput with
+    pointers to the first row at fault.
+    """
     try:
-        pairs = PairsFile.model_validate_json(content.removeprefix(b"\xef\xbb\xbf")).results
+        document = from_json(content.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError:
+        raise MalformedInput("the file is not UTF-8 JSON; save it as UTF-8") from None
+    rows = document.get("results") if isinstance(document, dict) else None
+    if isinstance(rows, list) and len(rows) > settings.max_pairs:
+        raise TooLarge("the file", settings.max_pairs, "pairs")
+    try:
+        pairs = PairsFile.model_validate(document).results
     except ValidationError as error:
         raise _refusal(error) from None
-    if len(pairs) > settings.max_pairs:
-        raise TooLarge("the file", settings.max_pairs, "pairs")
     for pair in pairs:
         _refuse_long_pair(pair, settings.max_characters)
     return [(pair.sentence1, pair.sentence2) for pair in pairs]
@@ -90,9 +100,7 @@ def _refuse_long_pair(pair: FilePair, max_characters: int) -> None:
     refuse_long("sentence2", pair.sentence2, max_characters)
 
 
-def _refusal(error: ValidationError) -> MalformedInput | InvalidInput:
+def _refusal(error: ValidationError) -> InvalidInput:
     """Without the input, which pydantic would add."""
     found = error.errors(include_input=False, include_url=False)
-    if found[0]["type"] == "json_invalid":
-        return MalformedInput("the file is not UTF-8 JSON; save it as UTF-8")
     return InvalidInput(*(FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in found))

@@ -20,6 +20,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MUNJANG_CACHE", default))
 
 
+def portable(source: str) -> str:
+    """`source` as every node of a cluster understands it: an absolute path, or a Hub id with its commit.
+
+    A Hub id stays as it is where the Hub does not answer: what was imported before still serves.
+    """
+    path = Path(source).expanduser()
+    if path.exists() or "@" in source:
+        return str(path.resolve()) if path.exists() else source
+    from huggingface_hub import HfApi
+
+    try:
+        return f"{source}@{HfApi().model_info(source).sha}"
+    except Exception:  # the client's own errors, and whatever its HTTP library raises without a network
+        return source
+
+
 def resolve(source: str, task: Task) -> Path:
     """The folder of the checkpoint that `source` names, unverified.
 
@@ -27,7 +43,7 @@ def resolve(source: str, task: Task) -> Path:
     project's format is taken as it is; anything else (see `import_checkpoint`) is imported once and kept.
     Raises CheckpointError.
     """
-    path = next((found for found in (Path(source), ROOT / source) if found.exists()), None)
+    path = next((found for found in (Path(source).expanduser(), ROOT / source) if found.exists()), None)
     if path is not None and (path / MANIFEST).is_file():
         return path
     return _imported(source if path is None else str(path.resolve()), task)

@@ -55,7 +55,10 @@ def _banded_search(start: NDArray[np.float32], end: NDArray[np.float32], width: 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`context[start:end] == text`, in characters; `score` and `null_score` are sums of raw logits."""
+    """`context[start:end] == text`, in characters; `score` and `null_score` are sums of raw logits.
+
+    `truncated` says that the question was longer than `max_query_length` and its end was not read.
+    """
 
     text: str
     start: int
@@ -63,6 +66,7 @@ class Answer:
     score: float
     null_score: float
     windows: int
+    truncated: bool = False
 
 
 def rank(
@@ -85,13 +89,14 @@ def _answer(
 ) -> Answer:
     count = int(part.stop - part.start)
     null_score = float(spans["score"][part, 0].min(initial=np.inf))
+    truncated = bool(windows.tokens.truncated[part].any())
     for start, end, score in _character_spans(windows, spans, part):
         if null_threshold is not None and null_score - score > null_threshold:
             break
         start, end = _strip(context, start, end)
         if start < end:
-            return Answer(context[start:end], start, end, score, null_score, count)
-    return Answer("", 0, 0, null_score, null_score, count)
+            return Answer(context[start:end], start, end, score, null_score, count, truncated)
+    return Answer("", 0, 0, null_score, null_score, count, truncated)
 
 
 def _character_spans(windows: Windows, spans: NDArray[np.void], part: slice) -> list[tuple[int, int, float]]:

@@ -1,4 +1,5 @@
 import asyncio
+import contextvars
 from collections.abc import Sequence
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.gather import Gather
-from pipelines.errors import EngineError, Overloaded
+from pipelines.errors import EngineError, Overloaded, StageUnavailable
 
 
 class Gate:
@@ -183,5 +184,56 @@ def test_withdrawn_items_take_no_place_in_the_queue() -> None:
         gate.open.set()
         assert await late == 90
         assert gate.batches == [[0], [9]]
+
+    asyncio.run(scenario())
+
+
+def test_a_call_has_the_context_of_no_request() -> None:
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+
+    async def scenario() -> None:
+        seen = []
+
+        async def call(items: Sequence[int]) -> list[int]:
+            seen.append(request.get())
+            await asyncio.sleep(0)
+            return list(items)
+
+        async def ask(number: int) -> int:
+            request.set(f"request {number}")
+            return await gathering.submit(number)
+
+        gathering: Gather[int, int] = Gather(call, max_calls=1, max_items=2, max_waiting=99)
+        assert await asyncio.gather(*map(ask, range(8))) == list(range(8))
+        assert set(seen) == {"none"}
+
+    asyncio.run(scenario())
+
+
+def test_neighbours_do_not_wait_for_ever_when_a_call_is_cancelled_from_elsewhere() -> None:
+    async def scenario() -> None:
+        async def cancelled(items: Sequence[int]) -> list[int]:
+            raise asyncio.CancelledError
+
+        gathering: Gather[int, int] = Gather(cancelled, max_calls=1, max_items=9, max_waiting=9)
+        outcomes = await asyncio.wait_for(
+            asyncio.gather(*map(gathering.submit, range(3)), return_exceptions=True), timeout=10
+        )
+        assert [type(outcome) for outcome in outcomes] == [StageUnavailable] * 3
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gate.open.set()
+        gathering = gather(gate, max_items=10)
+        many = asyncio.create_task(gathering.submit_all(list(range(1000))))
+        await settle()
+        assert await gathering.submit_all([5000]) == [50_000]
+        assert not many.done()
+        assert await many == [item * 10 for item in range(1000)]
+        assert any(5000 in batch for batch in gate.batches[:10])
 
     asyncio.run(scenario())

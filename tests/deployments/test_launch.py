@@ -30,9 +30,17 @@ def test_what_is_not_in_the_format_is_imported_on_the_way(
     config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
-    used = checkpoints(configure(config, {"cola": str(checkpoint("classifier"))}))["cola"]
-    assert Path(used).parent == tmp_path / "cache"
-    assert (Path(used) / "manifest.json").is_file()
+    source = checkpoint("classifier")
+    assert checkpoints(configure(config, {"cola": str(source)}))["cola"] == str(source)
+    assert len(list((tmp_path / "cache").glob("cola-*/manifest.json"))) == 1
+
+
+def test_a_relative_path_is_made_absolute_for_the_replicas(
+    config: Path, imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = imported("cross-encoder")
+    monkeypatch.chdir(other.parent)
+    assert checkpoints(configure(config, {"sts": other.name}))["sts"] == str(other)
 
 
 def test_a_model_for_another_task_is_refused(config: Path, imported: MakeCheckpoint) -> None:
@@ -46,6 +54,12 @@ def test_a_damaged_checkpoint_is_refused_before_anything_starts(tmp_path: Path, 
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(CheckpointDamaged):
         configure(config, {"sts": str(folder)})
+
+
+def test_a_file_without_an_application_is_refused(config: Path) -> None:
+    config.write_text("proxy_location: HeadOnly\n")
+    with pytest.raises(ConfigError, match="no applications"):
+        configure(config, {})
 
 
 def test_unknown_keys_are_refused_and_named(config: Path) -> None:

@@ -71,6 +71,13 @@ def test_bulk_items_do_not_starve_behind_interactive_ones() -> None:
     assert served == 2
 
 
+def test_overdue_bulk_items_hold_an_interactive_one_back_by_one_batch_at_most() -> None:
+    queue = filled([64] * 1024, max_tokens=64 * 8, lane=Lane.BULK)
+    assert queue.take(1.2)[0].owner != "single"
+    queue.add(QueueItem(4, 1.2, "single"), Lane.INTERACTIVE)
+    assert [item.owner for item in queue.take(1.3)] == ["single"]
+
+
 def test_a_short_overdue_item_shares_its_batch_with_longer_ones_within_the_budget() -> None:
     queue = filled([2, 3, 9], max_tokens=9)
     assert [item.length for item in queue.take(1.0)] == [3, 2]

@@ -25,7 +25,7 @@ class Handle:
     async def remote(self, *args: Any) -> Any:
         self.calls.append(args)
         end = self._ends.pop(0)
-        if isinstance(end, Exception):
+        if isinstance(end, BaseException):
             raise end
         return end
 
@@ -41,18 +41,18 @@ def remote(error: Exception) -> Exception:
     return wrapped
 
 
-LOST = [ActorDiedError(), ActorUnavailableError("gone", b"0" * 16)]
+LOST = [ActorDiedError(), ActorUnavailableError("gone", b"0" * 16), asyncio.CancelledError()]
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_call_lost_with_its_replica_is_made_once_more(lost: Exception) -> None:
+def test_a_call_lost_with_its_replica_is_made_once_more(lost: BaseException) -> None:
     handle = Handle(lost, "rows")
     assert call(handle) == "rows"
     assert handle.calls == [("batch", 1)] * 2
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_call_lost_twice_is_not_made_again(lost: Exception) -> None:
+def test_a_call_lost_twice_is_not_made_again(lost: BaseException) -> None:
     handle = Handle(lost, lost, "never")
     with pytest.raises(StageUnavailable, match="StsEncoder"):
         call(handle)
@@ -76,3 +76,21 @@ def test_full_queues_are_an_overload() -> None:
 def test_any_other_error_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match="bug"):
         call(Handle(ValueError("bug")))
+
+
+def test_a_caller_that_leaves_is_not_called_again_for() -> None:
+    class Waiting(Handle):
+        async def remote(self, *args: Any) -> Any:
+            self.calls.append(args)
+            await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        handle = Waiting()
+        task = asyncio.create_task(RemoteStage(handle, "run")("batch"))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(handle.calls) == 1
+
+    asyncio.run(scenario())

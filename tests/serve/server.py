@@ -67,7 +67,7 @@ class Server:
     def replica(self, deployment: str) -> psutil.Process:
         """The process of a replica of `deployment`."""
         title = f"ray::ServeReplica:munjang:{deployment}"
-        return next(process for process in self.processes() if process.cmdline()[:1] == [title])
+        return next(process for process in self.processes() if _title(process) == title)
 
     def kill(self) -> None:
         """End whatever is left, at once."""
@@ -86,6 +86,13 @@ class Server:
             self.process.wait(within_s)
         alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=max(0, until_s - time.monotonic()))[1]
         return alive
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return ""
 
 
 def _ignore_interrupts() -> None:

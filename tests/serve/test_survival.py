@@ -1,6 +1,7 @@
 """What a dying replica takes along: nothing that the caller notices."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import psutil
@@ -10,27 +11,50 @@ from tests.serve.server import Server
 
 pytestmark = pytest.mark.serve
 
+BUSY_S = 0.1
+LONG = "강가의 마을에서는 봄마다 작은 장이 서고 사람들이 모여 이야기를 나눈다. " * 4000
 
-@pytest.mark.parametrize("deployment", ["StsEncoder", "StsTokenizer"])
-def test_no_request_is_lost_when_a_replica_is_killed(server: Server, deployment: str) -> None:
-    outcomes: list[int] = []
-    halfway, victim = threading.Event(), server.replica(deployment)
+
+def wait_until_busy(process: psutil.Process) -> None:
+    """Until the process has computed for `BUSY_S` from now on: it does nothing when it has no call."""
+    before = process.cpu_times().user
+    while process.cpu_times().user < before + BUSY_S:
+        pass
+
+
+def test_a_call_that_a_killed_model_replica_was_at_work_on_is_made_again(server: Server) -> None:
+    victim, calls = server.replica("QaExtractor"), server.output.count("calling again")
+    body = {"question": "장은 언제 서는가?", "context": LONG}
+    with ThreadPoolExecutor(1) as thread, httpx2.Client(base_url=server.url, timeout=120) as client:
+        answer = thread.submit(client.post, "/api", json=body)
+        wait_until_busy(victim)
+        victim.kill()
+        response = answer.result()
+        assert response.status_code == 200
+        assert response.json()["answer"]
+        assert response.json() == client.post("/api", json=body).json()
+    assert server.output.count("QaExtractor: lost a replica in mid-call") == calls + 1
+    assert server.replica("QaExtractor").pid != victim.pid
+
+
+def test_no_request_is_lost_when_a_tokenizer_is_killed_under_load(server: Server) -> None:
+    statuses: list[int] = []
+    begun, victim = threading.Event(), server.replica("StsTokenizer")
 
     def ask() -> None:
         with httpx2.Client(base_url=server.url, timeout=60) as client:
             for number in range(150):
                 body = {"sentence_1": f"문장 {number}", "sentence_2": "다른 문장"}
-                outcomes.append(client.post("/pred/sentences/", json=body).status_code)
+                statuses.append(client.post("/pred/sentences/", json=body).status_code)
                 if number == 50:
-                    halfway.set()
+                    begun.set()
 
     callers = [threading.Thread(target=ask) for _ in range(4)]
     for caller in callers:
         caller.start()
-    assert halfway.wait(60)
+    assert begun.wait(60)
     victim.kill()
     for caller in callers:
         caller.join(120)
-    assert outcomes == [200] * 600
-    assert not psutil.pid_exists(victim.pid) or victim.status() == psutil.STATUS_ZOMBIE
-    assert server.replica(deployment).pid != victim.pid
+    assert statuses == [200] * 600
+    assert server.replica("StsTokenizer").pid != victim.pid

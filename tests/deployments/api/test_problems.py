@@ -169,6 +169,22 @@ def test_a_file_with_a_row_at_fault_is_422_and_nothing_is_scored(
     assert services.sts_files.asked == []
 
 
+def test_a_file_of_rows_at_fault_is_reported_by_its_first(client: TestClient) -> None:
+    problem = is_problem(client.post("/pred/file/", files=file_of(*[{"sentence1": 0}] * 1000)), 422)
+    assert {error["pointer"].split("/")[2] for error in problem["errors"]} == {"0"}
+
+
+@pytest.mark.parametrize("document", [[1], {"results": {"sentence1": ["a"]}}, {"other": []}, None])
+def test_a_file_of_another_shape_is_422(client: TestClient, document: Any) -> None:
+    content = json.dumps(document).encode()
+    is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 422)
+
+
+def test_too_many_rows_are_refused_before_they_are_looked_at(limited: TestClient) -> None:
+    content = json.dumps({"results": [0] * 3}).encode()
+    is_problem(limited.post("/pred/file/", files={"file": ("pairs.json", content)}), 413)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", "안녕".encode("cp949"), b"PK\x03\x04"])
 def test_a_file_that_is_not_utf8_json_is_400(client: TestClient, content: bytes) -> None:
     is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 400)

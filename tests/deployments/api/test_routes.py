@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.cola.pipeline import Acceptability
+from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
 from tests.deployments.api.conftest import ScriptedServices
 
@@ -83,9 +84,11 @@ def test_a_text_that_the_model_did_not_read_to_its_end_is_told(client: TestClien
     services.sts.answer = lambda pair: Similarity(0.5, False, True)
     services.sts_files.answer = services.sts.answer
     services.cola.answer = lambda passage: Acceptability(0.5, True)
-    body = {"sentence_1": "가", "sentence_2": "나", "passage": "다"}
+    services.qa.answer = lambda request: Answer("나", 1, 2, 9.0, 1.0, 1, truncated=True)
+    body = {"sentence_1": "가", "sentence_2": "나", "passage": "다", "question": "무엇?", "context": "가나"}
     assert client.post("/pred/sentences/", json=body).headers["X-Truncated"] == "true"
     assert client.post("/generate", json=body).headers["X-Truncated"] == "true"
+    assert client.post("/api", json=body).headers["X-Truncated"] == "true"
     answer = client.post("/pred/file/", files={"file": ("pairs.json", pairs(("가", "나")))})
     assert answer.headers["X-Truncated"] == "true"
 

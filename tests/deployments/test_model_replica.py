@@ -1,0 +1,81 @@
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deployments.length_queue import Lane
+from deployments.model_replica import MOST_FAILURES, ModelReplica
+from deployments.settings import BatchSettings
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.errors import CheckpointMismatch
+from pipelines.tokens import CheckpointRef, TokenBatch
+
+MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
+
+
+class Ones:
+    engine = "none"
+    broken = False
+
+    def run(self, batch: TokenBatch) -> NDArray[Any]:
+        if self.broken:
+            raise RuntimeError("device lost")
+        return np.ones(len(batch), dtype=np.float32)
+
+
+def tokens(count: int, checkpoint: CheckpointRef = MANIFEST.ref) -> TokenBatch:
+    return TokenBatch(
+        checkpoint=checkpoint,
+        ids=np.ones(count, dtype=np.int32),
+        types=np.zeros(count, dtype=np.uint8),
+        lengths=np.ones(count, dtype=np.int32),
+        truncated=np.zeros(count, dtype=np.bool_),
+    )
+
+
+def replica(model: Ones, **settings: float) -> ModelReplica:
+    return ModelReplica(MANIFEST, model, BatchSettings(**settings))  # type: ignore[arg-type]
+
+
+def test_tokens_of_another_checkpoint_are_refused() -> None:
+    other = CheckpointRef("other", "classifier", 0.5)
+    with pytest.raises(CheckpointMismatch, match="other"):
+        asyncio.run(replica(Ones()).run(tokens(1, other), Lane.INTERACTIVE))
+
+
+def test_what_is_served_is_told() -> None:
+    info = replica(Ones()).info()
+    assert (info["name"], info["kind"], info["threshold"], info["engine"]) == ("tiny", "classifier", 0.5, "none")
+    assert info["digest"] == MANIFEST.digest
+    assert set(info["versions"]) >= {"ray", "torch", "transformers"}
+
+
+def test_a_replica_whose_batches_all_fail_is_not_healthy_until_one_succeeds() -> None:
+    async def scenario() -> None:
+        model = Ones()
+        serving = replica(model)
+        serving.check_health()
+        model.broken = True
+        for _ in range(MOST_FAILURES):
+            await serving.run(tokens(1), Lane.INTERACTIVE)
+        with pytest.raises(RuntimeError, match="failed"):
+            serving.check_health()
+        model.broken = False
+        await serving.run(tokens(1), Lane.INTERACTIVE)
+        serving.check_health()
+
+    asyncio.run(scenario())
+
+
+def test_work_done_is_reported_as_a_share_of_time() -> None:
+    async def scenario() -> None:
+        serving = replica(Ones())
+        await serving.run(tokens(5), Lane.BULK)
+        report = serving.load()
+        assert 0 < report["busy"] <= 1
+        assert report["waiting_s"] == 0
+        assert serving.load()["busy"] == 0
+
+    asyncio.run(scenario())
