@@ -90,7 +90,7 @@ class Server:
 
 def _title(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return next(iter(process.cmdline()), "")
     except psutil.NoSuchProcess:  # a zombie is one, too
         return ""
 
