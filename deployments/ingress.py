@@ -18,7 +18,7 @@ from deployments.api.services import Submits
 from deployments.gather import Gather
 from deployments.length_queue import Lane
 from deployments.settings import GatherSettings, Settings
-from deployments.stages import RemoteStage
+from deployments.stages import RemoteStage, across_updates
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
 from pipelines.qa.pipeline import QaPipeline, Request
 from pipelines.qa.spans import Answer
@@ -132,7 +132,7 @@ def _gather(
     max_waiting: int,
 ) -> Gather[Any, Any]:
     return Gather(
-        pipeline,
+        across_updates(pipeline),
         max_calls=settings.max_calls,
         max_items=settings.max_items,
         max_weight=settings.max_characters,

@@ -2,17 +2,23 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from pipelines.errors import MunjangError, Overloaded, StageUnavailable
+from pipelines.errors import CheckpointMismatch, MunjangError, Overloaded, StageUnavailable
 
 logger = logging.getLogger("ray.serve")
 
+Items = TypeVar("Items", contravariant=True)
+Results = TypeVar("Results")
+
+# Together 16 s, the time that a model takes to load behind a tokenizer that is new already.
+UPDATE_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 LOST = (RayActorError, ReplicaUnavailableError, AioRpcError, asyncio.CancelledError)
 RETRY_AFTER_S = 1.0
 
@@ -57,6 +63,23 @@ class RemoteStage:
             case DeploymentUnavailableError() | TaskCancelledError():
                 return StageUnavailable(self._name)
         return StageUnavailable(self._name) if isinstance(error, LOST) else error
+
+
+def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:
+    """A pipeline that starts again, from the tokenizer on, while a rolling update has replaced only one of the two.
+
+    Raises CheckpointMismatch where that lasts longer than `UPDATE_PAUSES_S`.
+    """
+
+    async def patient(items: Items) -> Results:
+        for pause_s in UPDATE_PAUSES_S:
+            try:
+                return await pipeline(items)
+            except CheckpointMismatch:
+                await asyncio.sleep(pause_s)
+        return await pipeline(items)
+
+    return patient
 
 
 def _unless_it_is_ours(error: BaseException) -> None:

@@ -1,11 +1,12 @@
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from deployments.stages import RemoteStage
+from deployments.stages import UPDATE_PAUSES_S, RemoteStage, across_updates
 from pipelines.errors import CheckpointMismatch, Overloaded, StageUnavailable
 
 
@@ -94,3 +95,30 @@ def test_a_caller_that_leaves_is_not_called_again_for() -> None:
         assert len(handle.calls) == 1
 
     asyncio.run(scenario())
+
+
+def updating(mismatches: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[float]]:
+    """What comes of a pipeline that meets two versions so many times, and the pauses it made."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def pipeline(items: Sequence[int]) -> list[int]:
+        if len(pauses) < mismatches:
+            raise CheckpointMismatch("old", "new")
+        return [item * 2 for item in items]
+
+    monkeypatch.setattr("deployments.stages.asyncio.sleep", pause)
+    return asyncio.run(across_updates(pipeline)([1, 2])), pauses
+
+
+def test_a_call_that_meets_two_versions_starts_again_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert updating(0, monkeypatch) == ([2, 4], [])
+    assert updating(3, monkeypatch) == ([2, 4], list(UPDATE_PAUSES_S[:3]))
+    assert updating(len(UPDATE_PAUSES_S), monkeypatch) == ([2, 4], list(UPDATE_PAUSES_S))
+
+
+def test_two_versions_that_stay_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointMismatch):
+        updating(99, monkeypatch)
