@@ -61,11 +61,6 @@ class Gather(Generic[Item, Result]):
         self._context = contextvars.Context()
         self._seconds_per_item = 0.0
 
-    @property
-    def waiting(self) -> int:
-        """Items not yet part of a call."""
-        return len(self._waiting)
-
     async def submit(self, item: Item) -> Result:
         """The item's result. Raises its own error, or Overloaded; cancelling the caller withdraws the item."""
         return (await self.submit_all([item]))[0]
@@ -73,10 +68,10 @@ class Gather(Generic[Item, Result]):
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
         """Results in the items' order; raises the first error.
 
-        Many items go in portions of a few calls, so that several callers with many take turns.
+        Many items go in portions of a few calls, so that several callers with many take turns; only a portion waits.
         """
-        self._admit(len(items))
         portion = CALLS_A_PORTION * self._max_items
+        self._admit(min(len(items), portion))
         portions = [items[start : start + portion] for start in range(0, len(items), portion)]
         return [result for some in portions for result in await self._submit_portion(some)]
 

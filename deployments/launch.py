@@ -110,7 +110,7 @@ def run(command: list[str], url: str) -> int:
     with subprocess.Popen(command, start_new_session=True) as server:
         _interrupt_once(server)
         ready = _wait_until_ready(server, url, begun_s)
-        if not ready:
+        if not ready and not STOPPED.is_set():
             server.send_signal(signal.SIGINT)
         code = server.wait()
     _end_session(server.pid)
@@ -153,7 +153,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, begun_s: float)
             sys.stdout.write(f"Munjang is ready at {url} after {time.monotonic() - begun_s:.0f} s\n")
             sys.stdout.flush()
             return True
-        if time.monotonic() > ask_s:
+        if time.monotonic() > ask_s and not STOPPED.is_set():
             if failure := _failure():
                 sys.stderr.write(f"Munjang can't start:\n{failure}\n")
                 return False

@@ -14,7 +14,7 @@ from pipelines.errors import CheckpointMismatch, MunjangError, Overloaded, Stage
 
 logger = logging.getLogger("ray.serve")
 
-Items = TypeVar("Items", contravariant=True)
+Items = TypeVar("Items")
 Results = TypeVar("Results")
 
 # Together 16 s, the time that a model takes to load behind a tokenizer that is new already.

@@ -3,7 +3,6 @@
     MunjangError
     ├── InputError                  the caller's fault
     │   ├── MalformedInput          not what its media type says it is
-    │   ├── UnsupportedInput        a media type or encoding that is not read here
     │   ├── InvalidInput            well formed, with a field at fault
     │   └── TooLarge                over a limit of the settings
     ├── UnavailableError            nobody's fault that the caller could mend
@@ -35,10 +34,6 @@ class InputError(MunjangError):
 
 class MalformedInput(InputError):
     """The bytes are not what their media type promises; the argument says in words what is wrong."""
-
-
-class UnsupportedInput(InputError):
-    """A media type or encoding that is not read here; the argument says which one is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from pipelines.errors import (
     Overloaded,
     StageUnavailable,
     TooLarge,
-    UnsupportedInput,
 )
 
 logger = logging.getLogger("ray.serve")
@@ -32,7 +31,6 @@ MEDIA_TYPE = "application/problem+json"
 # From error to status; a class that is not named has its nearest ancestor's.
 STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedInput: HTTPStatus.BAD_REQUEST,
-    UnsupportedInput: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,

@@ -237,3 +237,15 @@ def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> Non
         assert any(5000 in batch for batch in gate.batches[:10])
 
     asyncio.run(scenario())
+
+
+def test_many_items_are_admitted_while_others_of_many_are_under_way() -> None:
+    async def scenario() -> None:
+        gate = Gate()
+        gathering = gather(gate, max_items=10, max_waiting=100)
+        first, second = (asyncio.create_task(gathering.submit_all(list(range(100)))) for _ in range(2))
+        await settle()
+        gate.open.set()
+        assert await first == await second == [item * 10 for item in range(100)]
+
+    asyncio.run(scenario())

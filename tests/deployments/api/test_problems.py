@@ -13,7 +13,6 @@ from pipelines.errors import (
     MalformedInput,
     Overloaded,
     StageUnavailable,
-    UnsupportedInput,
 )
 from tests.deployments.api.conftest import Scripted, ScriptedServices
 
@@ -42,7 +41,6 @@ def failing(error: Exception) -> Scripted:
     ("error", "status"),
     [
         (MalformedInput("not JSON"), 400),
-        (UnsupportedInput("charset"), 415),
         (Overloaded(2.4), 429),
         (EngineError("ValueError"), 500),
         (StageUnavailable("StsEncoder"), 503),

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
 
@@ -52,3 +56,10 @@ def pickle_weights(folder: Path, extra: dict[str, object] | None = None, name: s
 
 def plain_pickle(path: Path, content: object) -> None:
     path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def refused(source: Path, destination: Path, error: type[CheckpointError], match: str) -> None:
+    with pytest.raises(error, match=match):
+        import_checkpoint(str(source), destination)
+    assert not destination.exists()
+    assert list(destination.parent.iterdir()) == []

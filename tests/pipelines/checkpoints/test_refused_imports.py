@@ -1,0 +1,224 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertForMaskedLM
+from transformers import BertForSequenceClassification as Classifier
+
+from pipelines import local
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    CheckpointUnsupported,
+)
+from tests.checkpoint_factory import bert_config, make_checkpoint, save_with_wordpiece
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import (
+    WEIGHTS,
+    Planted,
+    cut,
+    edit_json,
+    edit_weights,
+    pickle_weights,
+    plain_pickle,
+    refused,
+)
+
+
+def test_an_existing_destination_is_left_alone(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(CheckpointUnsupported, match="exists already"):
+        import_checkpoint(str(checkpoint("static")), tmp_path / "taken")
+    assert list((tmp_path / "taken").iterdir()) == []
+
+
+def test_a_model_for_another_task_is_refused(checkpoint: MakeCheckpoint, destination: Path) -> None:
+    with pytest.raises(CheckpointUnsupported, match="for qa, not for cola"):
+        import_checkpoint(str(checkpoint("extractor")), destination, task="cola")
+    assert import_checkpoint(str(checkpoint("extractor")), destination, task="qa").task == "qa"
+
+
+@pytest.mark.parametrize("kind", ["extractor", "classifier", "cross-encoder", "bi-encoder", "bare-encoder", "static"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.9])
+def test_cut_weights_are_damage(source: Callable[[str], Path], destination: Path, kind: str, share: float) -> None:
+    folder = source(kind)
+    cut(folder / WEIGHTS, int((folder / WEIGHTS).stat().st_size * share))
+    refused(folder, destination, CheckpointDamaged, "source")
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight"),
+    [
+        ("extractor", "qa_outputs.weight"),
+        ("classifier", "classifier.bias"),
+        ("cross-encoder", "bert.encoder.layer.1.output.dense.weight"),
+        ("bi-encoder", "encoder.layer.1.output.dense.weight"),
+        ("bare-encoder", "embeddings.LayerNorm.bias"),
+        ("static", "embedding.weight"),
+    ],
+)
+def test_weights_that_are_missing_or_of_another_shape_are_damage(
+    source: Callable[[str], Path], destination: Path, kind: str, weight: str
+) -> None:
+    folder = source(kind)
+    edit_weights(folder, lambda weights: weights.update({weight: weights[weight][:-1].clone()}))
+    if kind != "static":  # its table may have any number of rows
+        refused(folder, destination, CheckpointDamaged, "source")
+    edit_weights(folder, lambda weights: weights.pop(weight))
+    refused(folder, destination, CheckpointDamaged, "source")
+
+
+def test_weights_that_are_missing_in_a_pickle_are_damage(source: Callable[[str], Path], destination: Path) -> None:
+    folder = source("extractor")
+    edit_weights(folder, lambda weights: weights.pop("qa_outputs.bias"))
+    refused(pickle_weights(folder), destination, CheckpointDamaged, "lack qa_outputs")
+
+
+def test_a_table_with_fewer_rows_than_the_tokenizer_has_tokens_is_damage(
+    source: Callable[[str], Path], destination: Path
+) -> None:
+    folder = source("static")
+    edit_weights(folder, lambda weights: weights.update({"embedding.weight": weights["embedding.weight"][:-1].clone()}))
+    refused(folder, destination, CheckpointDamaged, "tokens")
+
+
+def test_an_encoder_saved_from_another_head_needs_no_pooler(tmp_path: Path, destination: Path) -> None:
+    save_with_wordpiece(BertForMaskedLM(bert_config()), tmp_path / "source")
+    edit_json(tmp_path / "source" / "config.json", architectures=["BertModel"])
+    assert import_checkpoint(str(tmp_path / "source"), destination).kind == "bi-encoder"
+
+
+@pytest.mark.parametrize("labels", [3, 9])
+def test_a_classifier_of_other_than_two_classes_is_unsupported(tmp_path: Path, destination: Path, labels: int) -> None:
+    save_with_wordpiece(Classifier(bert_config(num_labels=labels)), tmp_path / "source")
+    refused(tmp_path / "source", destination, CheckpointUnsupported, f"{labels} classes")
+
+
+def test_other_architectures_are_unsupported(tmp_path: Path, destination: Path) -> None:
+    save_with_wordpiece(BertForMaskedLM(bert_config()), tmp_path / "source")
+    refused(tmp_path / "source", destination, CheckpointUnsupported, "BertForMaskedLM")
+
+
+def test_a_model_too_short_for_the_windows_is_unsupported(tmp_path: Path, destination: Path) -> None:
+    folder = make_checkpoint("extractor", tmp_path / "source")
+    edit_json(folder / "tokenizer_config.json", model_max_length=100)
+    refused(folder, destination, CheckpointUnsupported, "reads 100 tokens")
+
+
+def test_the_limit_is_what_both_tokenizer_and_positions_allow(source: Callable[[str], Path], destination: Path) -> None:
+    folder = source("bi-encoder")
+    edit_json(folder / "tokenizer_config.json", model_max_length=50)
+    assert import_checkpoint(str(folder), destination).max_tokens == 50
+
+
+def test_a_model_that_wants_a_prompt_is_unsupported(source: Callable[[str], Path], destination: Path) -> None:
+    folder = source("static")
+    config = folder / "config_sentence_transformers.json"
+    edit_json(config, prompts={"query": "query: "}, default_prompt_name="query")
+    refused(folder, destination, CheckpointUnsupported, "'query: '")
+    edit_json(config, default_prompt_name=None)
+    import_checkpoint(str(folder), destination)
+
+
+def test_a_model_without_its_tokenizer_is_damage(source: Callable[[str], Path], destination: Path) -> None:
+    folder = source("extractor")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    refused(folder, destination, CheckpointError, "source")
+
+
+def test_weights_that_give_no_numbers_are_damage(source: Callable[[str], Path], destination: Path) -> None:
+    folder = source("classifier")
+    edit_weights(folder, lambda weights: weights["classifier.bias"].fill_(torch.nan))
+    refused(folder, destination, CheckpointDamaged, "golden")
+
+
+@pytest.mark.parametrize("packed", ["folder", "zip"])
+def test_a_planted_pickle_is_refused_and_does_not_run(
+    source: Callable[[str], Path], tmp_path: Path, destination: Path, packed: str
+) -> None:
+    mark = tmp_path / "ran"
+    folder = pickle_weights(source("extractor"), {"more": Planted(mark)})
+    if packed == "zip":
+        folder = Path(shutil.make_archive(str(tmp_path / "model"), "zip", folder))
+    refused(folder, destination, CheckpointUnsafe, r"pytorch_model\.bin")
+    assert not mark.exists()
+
+
+def test_a_planted_pickle_beside_safetensors_is_refused_too(
+    source: Callable[[str], Path], tmp_path: Path, destination: Path
+) -> None:
+    folder = source("bi-encoder")
+    plain_pickle(folder / "1_Pooling" / "pytorch_model.bin", Planted(tmp_path / "ran"))
+    refused(folder, destination, CheckpointUnsafe, r"pytorch_model\.bin")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("planted.Module", CheckpointUnsafe),
+        ("os.system", CheckpointUnsafe),
+        ("sentence_transformersx.Module", CheckpointUnsafe),
+        ("sentence_transformers.sentence_transformer.modules.bow.BoW", CheckpointUnsupported),
+    ],
+)
+def test_foreign_modules_are_refused_and_not_loaded(
+    source: Callable[[str], Path], imported: MakeCheckpoint, tmp_path: Path, destination: Path, kind: str, error: type
+) -> None:
+    mark = tmp_path / "ran"
+    folder = source("bi-encoder")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["type"] = kind
+    (folder / "planted.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Module: pass\n")
+    (folder / "modules.json").write_text(json.dumps(modules))
+    refused(folder, destination, error, r"modules\.json")
+    with pytest.raises(error, match=r"modules\.json"):  # nor where a manifest vouches for them
+        local.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings())
+    assert not mark.exists()
+
+
+def test_code_that_a_config_brings_along_is_not_loaded(
+    source: Callable[[str], Path], tmp_path: Path, destination: Path
+) -> None:
+    folder = source("extractor")
+    auto = {"AutoConfig": "planted.Config", "AutoModelForQuestionAnswering": "planted.Model"}
+    edit_json(folder / "config.json", auto_map=auto, model_type="planted")
+    (folder / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    refused(folder, destination, CheckpointDamaged, "source")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
+def test_a_config_that_is_no_json_object_is_damage(
+    source: Callable[[str], Path], destination: Path, content: str
+) -> None:
+    folder = source("extractor")
+    (folder / "config.json").write_text(content)
+    refused(folder, destination, CheckpointDamaged, r"config\.json")
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "null", '[{"idx": 0}]'])
+def test_a_list_of_modules_that_is_none_is_damage(
+    source: Callable[[str], Path], destination: Path, content: str
+) -> None:
+    folder = source("static")
+    (folder / "modules.json").write_text(content)
+    refused(folder, destination, CheckpointDamaged, r"modules\.json")
+
+
+def test_a_folder_without_a_model_is_not_found(tmp_path: Path, destination: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", destination, CheckpointNotFound, r"config\.json")
+
+
+def test_a_source_that_is_nowhere_is_not_found(tmp_path: Path, destination: Path) -> None:
+    refused(tmp_path / "nowhere", destination, CheckpointNotFound, "nowhere")
