@@ -24,7 +24,7 @@ class ModelReplica:
 
     def __init__(self, manifest: Manifest, model: Model, settings: BatchSettings) -> None:
         self._manifest = manifest
-        self._engine = model.engine
+        self._engine = model.engine.name
         self._max_batch_s = settings.max_batch_s
         self._batcher = TokenBudgetBatcher(
             model.run,
@@ -32,7 +32,7 @@ class ModelReplica:
             max_age_s=(settings.interactive_max_age_s, settings.bulk_max_age_s),
         )
         self._recorded = (time.monotonic(), 0.0)
-        logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine)
+        logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
 
     async def run(self, batch: TokenBatch, lane: Lane) -> Outcome:
         """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""

@@ -14,7 +14,7 @@ class StsEncoder(ModelReplica):
     """Rows are embeddings of unit length (dimensions,), or scores of pairs."""
 
     def __init__(self, settings: StsSettings) -> None:
-        from pipelines.sts import model  # torch is for the replicas that run it
+        from pipelines.sts import model
 
         folder = resolve(settings.checkpoint, "sts")
         manifest = verify(folder, "sts")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from pipelines.engines.settings import EngineSettings
-from pipelines.engines.torch_engine import TorchEngine, device_of
+from pipelines.engines.choice import Choice
+from pipelines.engines.torch_engine import TorchEngine
 from pipelines.tokens import CheckpointRef, TokenBatch
 from tests.conftest import MakeCheckpoint
 
@@ -25,11 +27,12 @@ def batch_of(*items: list[int], kind: int = 1) -> TokenBatch:
     )
 
 
+CPU = Choice("torch", "cpu", "float32", threads=1, slots=1)
 BATCH = batch_of([2, 9, 3], [2, 10, 11, 12, 13, 14, 3], [2, 3])
 
 
 def engine(folder: Path, pad_id: int = 0, auto_class: Any = AutoModelForSequenceClassification) -> TorchEngine:
-    return TorchEngine(auto_class.from_pretrained(folder), EngineSettings(), pad_id=pad_id)
+    return TorchEngine(auto_class.from_pretrained(folder), CPU, pad_id=pad_id)
 
 
 def test_padding_carries_the_pad_id_type_0_and_no_attention(imported: MakeCheckpoint) -> None:
@@ -75,16 +78,16 @@ def test_several_outputs_come_in_the_order_asked_for(imported: MakeCheckpoint) -
 
 def test_the_model_is_in_eval_mode_and_in_the_dtype_asked_for(imported: MakeCheckpoint) -> None:
     module = AutoModelForSequenceClassification.from_pretrained(imported("classifier")).train()
-    made = TorchEngine(module, EngineSettings(dtype="bfloat16"), pad_id=0)
+    made = TorchEngine(module, replace(CPU, dtype="bfloat16"), pad_id=0)
     assert not module.training
     assert {weight.dtype for weight in module.parameters()} == {torch.bfloat16}
-    assert made.name == f"torch bfloat16 on {device_of(EngineSettings()).type}"
+    assert made.name == "torch bfloat16 on cpu"
     assert made.outputs(BATCH, "logits")[0].dtype == np.float32
 
 
 @pytest.mark.parametrize("threads", [2, 1])
 def test_threads_are_those_of_the_settings(threads: int) -> None:
-    TorchEngine(nn.Identity(), EngineSettings(threads=threads), pad_id=0)
+    TorchEngine(nn.Identity(), replace(CPU, threads=threads), pad_id=0)
     assert torch.get_num_threads() == threads
 
 
