@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-from pipelines.engines.settings import EngineSettings
 from pipelines.engines.choice import Choice
+from pipelines.engines.settings import EngineSettings
 from pipelines.engines.torch_engine import TorchEngine
 from pipelines.tokens import CheckpointRef, TokenBatch
 from tests.conftest import MakeCheckpoint
