@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -79,11 +80,15 @@ class TextTokenizer:
         return self._tokenizer.encode_batch_fast(list(inputs), add_special_tokens=self._manifest.special_tokens)
 
     def _batch(self, encodings: Sequence[Encoding]) -> TokenBatch:
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int32)
+        ids = chain.from_iterable(encoding.ids for encoding in encodings)
+        types = chain.from_iterable(encoding.type_ids for encoding in encodings)
+        tokens = int(lengths.sum())
         return TokenBatch(
             checkpoint=self._manifest.ref,
-            ids=np.array([token for encoding in encodings for token in encoding.ids], dtype=np.int32),
-            types=np.array([kind for encoding in encodings for kind in encoding.type_ids], dtype=np.uint8),
-            lengths=np.array([len(encoding) for encoding in encodings], dtype=np.int32),
+            ids=np.fromiter(ids, dtype=np.int32, count=tokens),
+            types=np.fromiter(types, dtype=np.uint8, count=tokens),
+            lengths=lengths,
             truncated=np.array([bool(encoding.overflowing) for encoding in encodings], dtype=np.bool_),
         )
 
