@@ -242,6 +242,14 @@ def test_ties_go_to_what_is_read_first(imported: MakeCheckpoint) -> None:
     assert rank([context], windows, spans, null_threshold=None)[0].start == 0
 
 
+def test_ties_go_to_what_is_read_first_even_where_a_later_window_saw_it(imported: MakeCheckpoint) -> None:
+    context, windows, spans = two_windows(imported, [(0.0, 3.0), (0.0, 3.0)])
+    assert windows.tokens.regions is not None
+    high = windows.tokens.regions[0, 1]
+    spans[0, 1] = (high - 1, high, 3.0)
+    assert rank([context], windows, spans, null_threshold=None)[0].start == windows.offsets[windows.first[1], 0]
+
+
 @given(seed=seeds)
 def test_spans_seen_by_two_windows_do_not_crowd_out_the_best_of_a_third(imported: MakeCheckpoint, seed: int) -> None:
     context = " ".join(f"{letter}{number}" for number, letter in enumerate("abcdefghijklmnopqrst"))
