@@ -23,7 +23,8 @@ def bigrams(text: str) -> Bigrams:
 def overlapping_tokens(question: Bigrams, context: Bigrams, offsets: Int32) -> NDArray[np.bool_]:
     """(tokens,) True where a token, `offsets` (tokens, 2) in characters of the context, covers part of a bigram that
     also stands in the question."""
-    shared = np.isin(context, question) & (context != 0)
+    asked = np.sort(np.append(question, _BEHIND_ALL))
+    shared = (asked[np.searchsorted(asked, context)] == context) & (context != 0)
     covered = np.zeros(len(context) + 2, dtype=np.int32)
     covered[1:-1] += shared  # a bigram's first character
     covered[2:] += shared  # and its second one
@@ -31,4 +32,5 @@ def overlapping_tokens(question: Bigrams, context: Bigrams, offsets: Int32) -> N
     return np.asarray(counts[offsets[:, 1]] > counts[offsets[:, 0]])
 
 
+_BEHIND_ALL = np.uint64(2**64 - 1)
 _SPACES = np.array([ord(c) for c in " \t\n\r\v\f\u00a0\u3000"], dtype=np.uint32)

@@ -205,7 +205,7 @@ class _Cut:
     context     where the context begins and ends among them
     room        the most context tokens of a window
     starts      (windows,) first token of each stretch, counted in the context
-    row         of the context's first token among the tokens of all contexts
+    row         as the passage's
     """
 
     ids: Int32
@@ -227,13 +227,13 @@ def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: Checkp
     """All windows of all requests, gathered in one go from the requests laid end to end."""
     request = np.repeat(np.arange(len(cuts)), [len(cut.starts) for cut in cuts])
     starts = np.concatenate([np.empty(0, dtype=np.int64), *(cut.starts for cut in cuts)])
-    table = [(len(cut.ids), *cut.context, cut.room, cut.row, cut.question_cut) for cut in cuts]
-    columns = np.array(table, dtype=np.int64).reshape(-1, 6)
-    sizes, lows, highs, rooms, rows, question_cut = columns[request].T  # (windows,) each
-    bases = (np.cumsum(columns[:, 0]) - columns[:, 0])[request]
-    held = np.minimum(rooms, highs - lows - starts)
-    begins = np.stack((bases, bases + lows + starts, bases + highs), axis=1)
-    lengths = np.stack((lows, held, sizes - highs), axis=1)  # (windows, 3): before, stretch, tail
+    per_request = [(len(cut.ids), *cut.context, cut.room, cut.row) for cut in cuts]
+    sizes, lows, highs, rooms, rows = np.array(per_request, dtype=np.int64).reshape(-1, 5).T
+    laid = (np.cumsum(sizes) - sizes)[request]  # where the window's request begins
+    low, high = lows[request], highs[request]
+    held = np.minimum(rooms[request], high - low - starts)
+    begins = np.stack((laid, laid + low + starts, laid + high), axis=1)  # (windows, 3): before, stretch, tail
+    lengths = np.stack((low, held, sizes[request] - high), axis=1)
     tokens = _ranges(begins.ravel(), lengths.ravel())
     return Windows(
         tokens=TokenBatch(
@@ -241,11 +241,11 @@ def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: Checkp
             ids=np.concatenate([np.empty(0, dtype=np.int32), *(cut.ids for cut in cuts)])[tokens],
             types=np.concatenate([np.empty(0, dtype=np.uint8), *(cut.types for cut in cuts)])[tokens],
             lengths=lengths.sum(axis=1, dtype=np.int32),
-            truncated=question_cut.astype(np.bool_),
-            regions=np.stack((lows, lows + held), axis=1).astype(np.int32),
+            truncated=np.array([cut.question_cut for cut in cuts], dtype=np.bool_)[request],
+            regions=np.stack((low, low + held), axis=1).astype(np.int32),
         ),
         request=request.astype(np.int32),
-        first=(rows + starts).astype(np.int32),
+        first=(rows[request] + starts).astype(np.int32),
         offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *(text.original_offsets for text in passages)]),
     )
 
