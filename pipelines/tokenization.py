@@ -9,6 +9,8 @@ from typing import Self, TypeVar
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
+from tokenizers.normalizers import NFC
+from tokenizers.normalizers import Sequence as Steps
 
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
@@ -44,6 +46,7 @@ class TextTokenizer:
     def __init__(self, tokenizer: Tokenizer, manifest: Manifest) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        _drop_nfc(tokenizer)
         self._tokenizer = tokenizer
         self._manifest = manifest
 
@@ -91,6 +94,20 @@ class TextTokenizer:
             lengths=lengths,
             truncated=np.array([bool(encoding.overflowing) for encoding in encodings], dtype=np.bool_),
         )
+
+
+def _drop_nfc(tokenizer: Tokenizer) -> None:
+    """Take out a first step that only brings text to NFC: all text comes in NFC, and it takes a sixth of the time.
+
+    It stays where an added token is not in NFC itself, since only through the step is it found in text that is.
+    """
+    if any(nfc(added.content) != added.content for added in tokenizer.get_added_tokens_decoder().values()):
+        return
+    match tokenizer.normalizer:
+        case NFC():
+            tokenizer.normalizer = None
+        case Steps() as steps if len(steps) and isinstance(steps[0], NFC):
+            tokenizer.normalizer = Steps([steps[number] for number in range(1, len(steps))])
 
 
 def _unique(values: Sequence[Value]) -> tuple[list[Value], Int32]:
