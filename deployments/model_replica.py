@@ -5,7 +5,7 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from deployments.batcher import TokenBudgetBatcher
+from deployments.batcher import Batcher
 from deployments.length_queue import Lane
 from deployments.settings import BatchSettings
 from pipelines.checkpoints.manifest import Manifest
@@ -26,11 +26,8 @@ class ModelReplica:
         self._manifest = manifest
         self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
-        self._batcher = TokenBudgetBatcher(
-            model.run,
-            max_tokens=settings.max_tokens,
-            max_age_s=(settings.interactive_max_age_s, settings.bulk_max_age_s),
-        )
+        self._slots = getattr(model, "slots", 1)
+        self._batcher = Batcher(model.run, settings, slots=self._slots)
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine)
 
@@ -57,10 +54,9 @@ class ModelReplica:
             raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 
     def load(self) -> dict[str, float]:
-        """For the autoscaling policy: the busy share of the time since the last call, and the seconds of work
-        that wait at the speed measured so far."""
+        """For the autoscaling policy: the busy share of the model threads' time since the last call, and the seconds
+        that what waits will take."""
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
-        speed = self._batcher.tokens_done / self._batcher.seconds_busy if self._batcher.seconds_busy else 0.0
-        waiting_s = self._batcher.waiting_tokens / speed if speed else 0.0
-        return {"busy": (self._batcher.seconds_busy - busy_then) / max(now - then, 1e-9), "waiting_s": waiting_s}
+        busy_s = (self._batcher.seconds_busy - busy_then) / self._slots
+        return {"busy": busy_s / max(now - then, 1e-9), "waiting_s": self._batcher.waiting_s}

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ def tokens(count: int, checkpoint: CheckpointRef = MANIFEST.ref) -> TokenBatch:
     )
 
 
-def replica(model: Ones, **settings: float) -> ModelReplica:
-    return ModelReplica(MANIFEST, model, BatchSettings(**settings))  # type: ignore[arg-type]
+def replica(model: Ones) -> ModelReplica:
+    return ModelReplica(MANIFEST, model, BatchSettings())
 
 
 def test_tokens_of_another_checkpoint_are_refused() -> None:
@@ -77,5 +78,25 @@ def test_work_done_is_reported_as_a_share_of_time() -> None:
         assert 0 < report["busy"] <= 1
         assert report["waiting_s"] == 0
         assert serving.load()["busy"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_model_with_slots_is_as_busy_as_its_threads() -> None:
+    class Two(Ones):
+        slots = 2
+
+        def __init__(self) -> None:
+            self.together = threading.Barrier(2)
+
+        def run(self, batch: TokenBatch) -> NDArray[Any]:
+            self.together.wait(10)
+            return super().run(batch)
+
+    async def scenario() -> None:
+        model = Two()
+        serving = ModelReplica(MANIFEST, model, BatchSettings(max_tokens=1))
+        await serving.run(tokens(2), Lane.INTERACTIVE)
+        assert 0 < serving.load()["busy"] <= 1
 
     asyncio.run(scenario())
