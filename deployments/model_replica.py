@@ -7,6 +7,7 @@ from typing import Any
 
 from deployments.batcher import Batcher
 from deployments.length_queue import Lane
+from deployments.row_cache import RowCache
 from deployments.settings import BatchSettings
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.errors import CheckpointMismatch
@@ -20,14 +21,17 @@ PACKAGES = ("ray", "torch", "transformers", "sentence-transformers", "tokenizers
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher."""
+    """One checkpoint's model behind a batcher, and behind a cache where one is given."""
 
-    def __init__(self, manifest: Manifest, model: Model, settings: BatchSettings) -> None:
+    def __init__(
+        self, manifest: Manifest, model: Model, settings: BatchSettings, cache: RowCache | None = None
+    ) -> None:
         self._manifest = manifest
         self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
         self._slots = getattr(model, "slots", 1)
         self._batcher = Batcher(model.run, settings, slots=self._slots)
+        self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine)
 
@@ -35,7 +39,9 @@ class ModelReplica:
         """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""
         if batch.checkpoint.digest != self._manifest.digest:
             raise CheckpointMismatch(batch.checkpoint.digest, self._manifest.digest)
-        return await self._batcher.submit(batch, lane)
+        if self._cache is None:
+            return await self._batcher.submit(batch, lane)
+        return await self._cache.complete(batch, lane, self._batcher.submit)
 
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
@@ -43,7 +49,8 @@ class ModelReplica:
             include={"name", "kind", "base_model", "revision", "scores", "floors", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
-        return shown | {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
+        told = {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
+        return shown | told | ({"cache": self._cache.info()} if self._cache else {})
 
     def check_health(self) -> None:
         """Raises RuntimeError where a batch has been running for longer than the settings allow, or all fail."""

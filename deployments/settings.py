@@ -50,6 +50,7 @@ class StsSettings(Frozen):
     engine: EngineSettings = EngineSettings()
     batch: BatchSettings = BatchSettings()
     gather: GatherSettings = GatherSettings()
+    cache_bytes: int = Field(32 * 2**20, ge=0, description="Each replica's cache of embeddings and scores; 0: none.")
     max_characters: int = Field(10_000, ge=1, description="Of one sentence; more is refused with 413.")
     max_pairs: int = Field(100_000, ge=1, description="Of one file; more are refused with 413.")
 
