@@ -3,6 +3,7 @@
 from ray import serve
 
 from deployments.model_replica import ModelReplica
+from deployments.row_cache import RowCache
 from deployments.settings import StsSettings
 from pipelines import golden
 from pipelines.checkpoints.resolve import resolve
@@ -20,7 +21,8 @@ class StsEncoder(ModelReplica):
         manifest = verify(folder, "sts")
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
-        super().__init__(manifest, encoder, settings.batch)
+        cache = RowCache(settings.cache_bytes) if settings.cache_bytes else None
+        super().__init__(manifest, encoder, settings.batch, cache)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Read by `deployments.autoscaling`."""
