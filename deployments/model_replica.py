@@ -17,7 +17,7 @@ from pipelines.tokens import TokenBatch
 logger = logging.getLogger("ray.serve")
 
 MOST_FAILURES = 32  # a broken device fails every batch, and fast, which would draw ever more requests to it
-PACKAGES = ("ray", "torch", "transformers", "sentence-transformers", "tokenizers")
+PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
 class ModelReplica:
@@ -27,18 +27,18 @@ class ModelReplica:
         self, manifest: Manifest, model: Model, settings: BatchSettings, cache: RowCache | None = None
     ) -> None:
         self._manifest = manifest
-        self._engine = model.engine.name
+        self._digest = manifest.digest
+        self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
-        self._slots = getattr(model, "slots", 1)
-        self._batcher = Batcher(model.run, settings, slots=self._slots)
+        self._batcher = Batcher(model.run, settings, slots=model.engine.slots)
         self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
 
     async def run(self, batch: TokenBatch, lane: Lane) -> Outcome:
         """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""
-        if batch.checkpoint.digest != self._manifest.digest:
-            raise CheckpointMismatch(batch.checkpoint.digest, self._manifest.digest)
+        if batch.checkpoint.digest != self._digest:
+            raise CheckpointMismatch(batch.checkpoint.digest, self._digest)
         if self._cache is None:
             return await self._batcher.submit(batch, lane)
         return await self._cache.complete(batch, lane, self._batcher.submit)
@@ -46,10 +46,10 @@ class ModelReplica:
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
         shown = self._manifest.model_dump(
-            include={"name", "kind", "base_model", "revision", "scores", "floors", "max_tokens", "threshold"}
+            include={"name", "kind", "base_model", "revision", "scores", "floors", "int8", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
-        told = {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
+        told = {"digest": self._digest, "engine": self._engine.name, "versions": versions}
         return shown | told | ({"cache": self._cache.info()} if self._cache else {})
 
     def check_health(self) -> None:
@@ -65,5 +65,5 @@ class ModelReplica:
         that what waits will take."""
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
-        busy_s = (self._batcher.seconds_busy - busy_then) / self._slots
+        busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
         return {"busy": busy_s / max(now - then, 1e-9), "waiting_s": self._batcher.waiting_s}

@@ -11,14 +11,27 @@ from deployments.model_replica import MOST_FAILURES, ModelReplica
 from deployments.row_cache import RowCache
 from deployments.settings import BatchSettings
 from pipelines.checkpoints.manifest import Manifest
+from pipelines.engines.engine import Engine
 from pipelines.errors import CheckpointMismatch
 from pipelines.tokens import CheckpointRef, TokenBatch
 
 MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
 
 
+class Idle:
+    name = "none"
+    slots = 1
+
+    def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
+        raise NotImplementedError
+
+
+class IdleTwice(Idle):
+    slots = 2
+
+
 class Ones:
-    engine = "none"
+    engine: Engine = Idle()
     broken = False
     items = 0
 
@@ -111,7 +124,7 @@ def test_tokens_of_another_checkpoint_are_refused_though_equal_ones_are_cached()
 
 def test_a_model_with_slots_is_as_busy_as_its_threads() -> None:
     class Two(Ones):
-        slots = 2
+        engine = IdleTwice()
 
         def __init__(self) -> None:
             self.together = threading.Barrier(2)
