@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 
 START_S = 300.0
-STOP_S = 60.0
+STOP_S = 30.0
 MIB = 2**20
 
 

@@ -30,11 +30,18 @@ SETTINGS = ((1, 2), (2, 1))
 
 @dataclass(frozen=True)
 class Peer:
-    """A server of others. `models`: those it can load; `options`: environment variables that its server.py reads."""
+    """A server of others.
+
+    setting     (workers, threads of each); `variant` names what else is set, with `options`
+    models      those it can load
+    options     environment variables that its server.py reads
+    file_pairs  at most so many in a file
+    """
 
     name: str
     client: type[Client]
     setting: tuple[int, int]
+    variant: str = ""
     precision: str = "fp32"
     models: tuple[str, ...] = models.NAMES
     folder: str = ""
@@ -44,7 +51,7 @@ class Peer:
     @property
     def label(self) -> str:
         """Its name and setting, as in `fastapi/1x2`."""
-        return f"{self.name}/{self.setting[0]}x{self.setting[1]}"
+        return f"{self.name}/{self.setting[0]}x{self.setting[1]}{self.variant and '-'}{self.variant}"
 
     def prepare(self) -> Path:
         """The interpreter of its environment, installed if need be."""
@@ -129,13 +136,19 @@ VARIANTS = [
 ]
 
 TRANSFORMERS = ("small", "base")
+INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "INFINITY_BATCH_SIZE": "64"}}
+"""Which is faster depends on the model's size: BetterTransformer does without padding, at a cost per sentence."""
 SERVERS: list[Server] = [
     *VARIANTS,
     *(Peer("fastapi", FastApiClient, setting) for setting in SETTINGS),
     *(Peer("litserve", LitServeClient, setting) for setting in SETTINGS),
     *(Peer("bentoml", BentoMlClient, setting) for setting in SETTINGS),
     *(Peer("mosec", MosecClient, setting) for setting in SETTINGS),
-    *(Peer("infinity", InfinityClient, setting, models=TRANSFORMERS) for setting in SETTINGS),
+    *(
+        Peer("infinity", InfinityClient, setting, variant, models=TRANSFORMERS, options=options)
+        for variant, options in INFINITY.items()
+        for setting in SETTINGS
+    ),
     *(
         Peer(
             "infinity-int8",
@@ -144,7 +157,7 @@ SERVERS: list[Server] = [
             precision="int8",
             models=TRANSFORMERS,
             folder="infinity",
-            options={"INFINITY_OPTIONS": "--engine torch --dtype int8 --no-bettertransformer"},
+            options={"INFINITY_DTYPE": "int8"},
         )
         for setting in SETTINGS
     ),

@@ -20,7 +20,7 @@ scorer: Scorer
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     global scorer
-    anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ.get("POOL", "1"))
     scorer = Scorer(os.environ["MODEL"], int(os.environ["THREADS"]))
     yield
 

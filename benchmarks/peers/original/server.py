@@ -1,15 +1,28 @@
-"""The original way, for the record: the model is loaded for every pair, and a file's pairs go to a process pool."""
+"""The original way, for the record: the model is loaded for every pair, and a file's pairs go to a process pool.
+
+As many requests run at once as there are cores; a model for each of 64 callers would not fit in memory.
+"""
 
 import os
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 
+import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 from scoring import options
 from sentence_transformers import SentenceTransformer
 
-app = FastAPI()
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = os.cpu_count() or 1
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 
 
 class Pair(BaseModel):
