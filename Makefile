@@ -1,11 +1,12 @@
 # make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints
 # make test    set up, then run all tests
+# make bench   set up, then measure Munjang and its peers on this machine (hours; ARGS= narrows it, see benchmarks/README.md)
 # make lint    formatting, lint, types
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test lint format clean
+.PHONY: serve test bench lint format clean
 
 serve: .venv/serve
 	@set -a; . deploy/serve.env; set +a; \
@@ -15,6 +16,9 @@ serve: .venv/serve
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/bench
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff format --check
@@ -37,4 +41,8 @@ clean:
 
 .venv/dev: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@

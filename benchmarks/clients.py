@@ -1,0 +1,124 @@
+"""How each kind of server is asked for the scores of pairs."""
+
+import base64
+import json
+from typing import Any, Protocol
+
+import aiohttp
+import numpy as np
+
+from benchmarks.loads import Refused
+from benchmarks.pairs import Pair
+
+REFUSALS = {429, 503}
+
+
+class Client(Protocol):
+    """A server, seen from outside."""
+
+    ready: str
+    """The path that answers 200 once the server is ready."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None: ...
+
+    async def score(self, pair: Pair) -> float:
+        """Of one pair, in one request. Raises Refused."""
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        """Of many pairs in one request, or in as few as the server takes. Raises Refused."""
+
+
+async def post(session: aiohttp.ClientSession, path: str, **body: Any) -> Any:
+    """The decoded answer. Raises Refused where there was no room, RuntimeError on any other failure."""
+    async with session.post(path, **body) as response:
+        content = await response.read()
+    if response.status in REFUSALS:
+        raise Refused(response.status)
+    if response.status != 200:
+        raise RuntimeError(f"{path}: {response.status} {content[:200]!r}")
+    return json.loads(content)
+
+
+class MunjangClient:
+    ready = "/readyz"
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def score(self, pair: Pair) -> float:
+        body = {"sentence_1": pair[0], "sentence_2": pair[1]}
+        return (await post(self._session, "/pred/sentences/", json=body))["score"]
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        rows = [{"idx": i, "sentence1": left, "sentence2": right} for i, (left, right) in enumerate(pairs, 1)]
+        form = aiohttp.FormData()
+        form.add_field("file", json.dumps({"results": rows}).encode(), filename="pairs.json")
+        return (await post(self._session, "/pred/file/", data=form))["scores"]
+
+
+class FastApiClient:
+    ready = "/ready"
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def score(self, pair: Pair) -> float:
+        body = {"sentence_1": pair[0], "sentence_2": pair[1]}
+        return (await post(self._session, "/score", json=body))["score"]
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        return (await post(self._session, "/file", json={"pairs": pairs}))["scores"]
+
+
+class OneRouteClient(FastApiClient):
+    """LitServe and mosec: one route, whose requests hold one pair or many."""
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        return (await post(self._session, "/score", json={"pairs": pairs}))["scores"]
+
+
+class LitServeClient(OneRouteClient):
+    ready = "/health"
+
+
+class MosecClient(OneRouteClient):
+    ready = "/metrics"
+
+
+class BentoMlClient:
+    ready = "/readyz"
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def score(self, pair: Pair) -> float:
+        body = {"pairs": [{"sentence_1": pair[0], "sentence_2": pair[1]}]}
+        return (await post(self._session, "/score", json=body))[0]
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        return await post(self._session, "/file", json={"pairs": pairs})
+
+
+class InfinityClient:
+    """Asks for embeddings, in base64, which costs both sides least, and compares them itself."""
+
+    ready = "/health"
+    MAX_PAIRS = 1024
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def score(self, pair: Pair) -> float:
+        return (await self.scores([pair]))[0]
+
+    async def scores(self, pairs: list[Pair]) -> list[float]:
+        parts = [pairs[start : start + self.MAX_PAIRS] for start in range(0, len(pairs), self.MAX_PAIRS)]
+        return [score for part in parts for score in await self._scores(part)]
+
+    async def _scores(self, pairs: list[Pair]) -> list[float]:
+        sentences = [sentence for pair in pairs for sentence in pair]
+        body = {"model": "model", "input": sentences, "encoding_format": "base64"}
+        answer = await post(self._session, "/embeddings", json=body)
+        rows = [np.frombuffer(base64.b64decode(row["embedding"]), dtype=np.float32) for row in answer["data"]]
+        embeddings = np.stack(rows)  # (sentences, dimensions), of unit length
+        return np.einsum("pd,pd->p", embeddings[0::2], embeddings[1::2]).tolist()

@@ -1,0 +1,89 @@
+"""The limit: the forward passes alone, in one process, on pairs sorted by length; and sentence-transformers' `encode`.
+
+    python -m benchmarks.engine CHECKPOINT SOURCE --data ../shared/data
+
+CHECKPOINT is a folder in the project's format, SOURCE the sentence-transformers folder it was imported from. Prints one
+JSON line per way of running; nothing is tokenized within the time measured for the engine.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from benchmarks.pairs import Pair, read_pairs, stream, take
+from pipelines import local
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.data_files import data_folder
+from pipelines.engines.settings import EngineSettings
+from pipelines.tokenization import TextTokenizer
+from pipelines.tokens import TokenBatch
+
+BUDGETS = (512, 1024, 4096)
+"""Padded tokens of a batch. 4096 is what is served with; smaller batches may fit the processor's caches better."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--engine", default="{}", help="JSON of pipelines.engines.settings.EngineSettings")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    pairs = take(stream(read_pairs(arguments.data), arguments.seed), arguments.pairs)
+    for threads in arguments.threads:
+        settings = EngineSettings.model_validate(json.loads(arguments.engine) | {"threads": threads})
+        for budget, rate in engine_rates(arguments.checkpoint, settings, pairs):
+            say(f"engine, {threads} threads, {budget} tokens", rate)
+        say(f"encode, {threads} threads", encode_rate(arguments.source, threads, pairs))
+
+
+def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
+    """(budget, pairs/s) of the project's engine."""
+    manifest = read_manifest(folder)
+    model = local.load_model(folder, manifest, settings)
+    tokens = TextTokenizer.load(folder, manifest).sentence_pairs(pairs).tokens
+    for budget in BUDGETS:
+        batches = list(by_length(tokens, budget))
+        model.run(batches[0])
+        yield budget, rate(lambda batches=batches: [model.run(batch) for batch in batches], len(pairs))
+
+
+def by_length(tokens: TokenBatch, budget: int) -> Iterator[TokenBatch]:
+    """Batches of like length, longest first, each of at most `budget` tokens with its padding."""
+    order = np.argsort(-tokens.lengths, kind="stable").tolist()
+    while order:
+        count = max(1, budget // int(tokens.lengths[order[0]]))
+        yield TokenBatch.gather([(tokens, item) for item in order[:count]])
+        order = order[count:]
+
+
+def encode_rate(folder: Path, threads: int, pairs: list[Pair]) -> float:
+    """Pairs/s of sentence-transformers' `encode` over all sentences, tokenizing included."""
+    torch.set_num_threads(threads)
+    model = SentenceTransformer(str(folder), device="cpu")
+    sentences = [sentence for pair in pairs for sentence in pair]
+    model.encode(sentences[:32], show_progress_bar=False)
+    return rate(lambda: model.encode(sentences, show_progress_bar=False), len(pairs))
+
+
+def rate(run: Callable[[], object], count: int) -> float:
+    begin = time.perf_counter()
+    run()
+    return count / (time.perf_counter() - begin)
+
+
+def say(load: str, pairs_per_s: float) -> None:
+    print(json.dumps({"load": load, "pairs_per_s": round(pairs_per_s, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

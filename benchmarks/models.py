@@ -1,0 +1,122 @@
+"""The models to measure with: two BERT bi-encoders of random weights, made on the spot, and the shipped checkpoint.
+
+    python -m benchmarks.models small base --data ../shared/data
+
+Speed does not depend on what the weights are. The folders are as sentence-transformers has written them since its
+version 2, so that peers with older and newer versions of it load the same files.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import BertConfig, BertModel
+
+from benchmarks.pairs import Pair, read_pairs, stream, take
+from pipelines.data_files import data_folder
+from pipelines.wordpiece import train_wordpiece
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks" / ".models"
+SIZES = {
+    "small": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    "base": {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+}
+VOCABULARIES = {"small": 8_000, "base": 32_000}
+NAMES = (*SIZES, "shipped")
+MAX_TOKENS = 512
+WORD_DEVIATION = 0.2
+"""Of the word embeddings. With BERT's 0.02 what all words share (position, type) makes every cosine .9 and more, and
+scores would agree whatever a server did."""
+CHECKED_PAIRS = 100
+CHECKED_SEED = 1_000
+
+
+def folder_of(name: str, data: Path) -> Path:
+    """The sentence-transformers folder of a model, made where it is missing."""
+    if name == "shipped":
+        return ROOT / "checkpoints" / "sts"
+    folder = FOLDER / name
+    if not folder.is_dir():
+        FOLDER.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=FOLDER) as scratch:
+            make(name, data, Path(scratch) / name)
+            (Path(scratch) / name).rename(folder)
+    return folder
+
+
+def make(name: str, data: Path, folder: Path) -> None:
+    """A bi-encoder with mean pooling, its vocabulary trained on KLUE-STS train."""
+    texts = [text for pair in read_pairs(data) for text in pair]
+    tokenizer = train_wordpiece(texts, VOCABULARIES[name], MAX_TOKENS)
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=VOCABULARIES[name], max_position_embeddings=MAX_TOKENS, **SIZES[name])
+    model = BertModel(config)
+    torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=WORD_DEVIATION)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "tokenizer_config.json", _readable_by_all(folder / "tokenizer_config.json"))
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False})
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
+    _write(folder / "1_Pooling" / "config.json", pooling)
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    _write(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(modules)
+        ],
+    )
+
+
+def _readable_by_all(path: Path) -> dict[str, object]:
+    """transformers 5 names a class that version 4 does not know."""
+    return json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def imported(name: str, data: Path, variant: str, flags: list[str]) -> Path:
+    """The model as a checkpoint of the project, made with `python -m pipelines.checkpoints import` where missing."""
+    source = folder_of(name, data)
+    if name == "shipped" and not flags:
+        return source
+    folder = FOLDER / f"{name}-{variant}"
+    if not folder.is_dir():
+        command = [sys.executable, "-m", "pipelines.checkpoints", "import", str(source), str(folder), *flags]
+        subprocess.run(command, cwd=ROOT, check=True)
+    return folder
+
+
+def expected(name: str, data: Path) -> tuple[list[Pair], list[float]]:
+    """Pairs and their scores by sentence-transformers in fp32, one pair at a time; kept beside the models."""
+    pairs = take(stream(read_pairs(data), CHECKED_SEED), CHECKED_PAIRS)
+    path = FOLDER / f"{name}.expected.json"
+    if not path.is_file():
+        model = SentenceTransformer(str(folder_of(name, data)), device="cpu")
+        both = [model.encode(list(pair), normalize_embeddings=True) for pair in pairs]
+        FOLDER.mkdir(exist_ok=True)
+        _write(path, [float(left @ right) for left, right in both])
+    return pairs, json.loads(path.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", choices=NAMES)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    arguments = parser.parse_args()
+    for name in arguments.models:
+        scores = sorted(expected(name, arguments.data)[1])
+        print(folder_of(name, arguments.data), f"scores from {scores[0]:.3f} to {scores[-1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

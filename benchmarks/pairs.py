@@ -1,0 +1,39 @@
+"""Sentence pairs to send: KLUE-STS train's, each once, so that no cache and no removal of duplicates helps anyone."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.data_files import read_csv
+from pipelines.sts.data import KLUE_TRAIN
+
+Pair = tuple[str, str]
+
+
+def read_pairs(data: Path) -> list[Pair]:
+    """The 11,661 different pairs of KLUE-STS train, in the file's order; of their sentences 29 are in several."""
+    rows = read_csv(data / KLUE_TRAIN)
+    return list(dict.fromkeys((row["sentence1"], row["sentence2"]) for row in rows))
+
+
+def stream(pairs: list[Pair], seed: int) -> Iterator[Pair]:
+    """All pairs in a seeded order; then, without end, all of them again with their words moved on by one.
+
+    So what comes after the first 11,661 are new texts of the same lengths; only sentences of one word come again.
+    """
+    shuffled = random.Random(seed).sample(pairs, len(pairs))
+    for turn in itertools.count():
+        yield from ((rotated(left, turn), rotated(right, turn)) for left, right in shuffled)
+
+
+def rotated(sentence: str, turn: int) -> str:
+    """The sentence with its first `turn` words moved to its end."""
+    words = sentence.split()
+    start = turn % max(1, len(words))
+    return sentence if start == 0 else " ".join(words[start:] + words[:start])
+
+
+def take(pairs: Iterator[Pair], count: int) -> list[Pair]:
+    """The next `count` of them."""
+    return list(itertools.islice(pairs, count))

@@ -1,0 +1,58 @@
+"""FastAPI and uvicorn with the model loaded once: what most people write.
+
+Plain `def` routes run on the thread pool. Its 40 threads would fight for the cores (see README.md for both figures), so
+the pool is cut to one thread per process, as Starlette's page on the thread pool shows.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from scoring import Scorer, options
+
+scorer: Scorer
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    global scorer
+    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ.get("POOL", "1"))
+    scorer = Scorer(os.environ["MODEL"], int(os.environ["THREADS"]))
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+class Pair(BaseModel):
+    sentence_1: str
+    sentence_2: str
+
+
+class File(BaseModel):
+    pairs: list[tuple[str, str]]
+
+
+@app.post("/score")
+def score(pair: Pair) -> dict[str, float]:
+    return {"score": scorer.scores([(pair.sentence_1, pair.sentence_2)])[0]}
+
+
+@app.post("/file")
+def file(file: File) -> dict[str, list[float]]:
+    return {"scores": scorer.scores(file.pairs)}
+
+
+@app.get("/ready")
+def ready() -> None:
+    return None
+
+
+if __name__ == "__main__":
+    chosen = options()
+    os.environ |= {"MODEL": str(chosen.model), "THREADS": str(chosen.threads)}
+    uvicorn.run("server:app", port=chosen.port, workers=chosen.workers, log_level="warning", access_log=False)

@@ -1,0 +1,173 @@
+"""The servers that are compared: Munjang's variants and its peers, and how each is started."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from benchmarks import models
+from benchmarks.clients import (
+    BentoMlClient,
+    Client,
+    FastApiClient,
+    InfinityClient,
+    LitServeClient,
+    MosecClient,
+    MunjangClient,
+)
+from benchmarks.environments import PEERS, python_of
+from benchmarks.processes import Command
+from deployments.settings import StsSettings
+from pipelines.engines.settings import EngineSettings
+
+ROOT = models.ROOT
+SETTINGS = ((1, 2), (2, 1))
+"""Every peer is measured as one worker with 2 threads and as two workers with 1 thread; the better counts."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server of others.
+
+    setting     (workers, threads of each); `variant` names what else is set, with `options`
+    models      those it can load
+    options     environment variables that its server.py reads
+    file_pairs  at most so many in a file
+    """
+
+    name: str
+    client: type[Client]
+    setting: tuple[int, int]
+    variant: str = ""
+    precision: str = "fp32"
+    models: tuple[str, ...] = models.NAMES
+    folder: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    file_pairs: int = 1000
+
+    @property
+    def label(self) -> str:
+        """Its name and setting, as in `fastapi/1x2`."""
+        return f"{self.name}/{self.setting[0]}x{self.setting[1]}{self.variant and '-'}{self.variant}"
+
+    def prepare(self) -> Path:
+        """The interpreter of its environment, installed if need be."""
+        return python_of(self.folder or self.name)
+
+    def command(self, model: str, data: Path, port: int, scratch: Path) -> Command:  # noqa: ARG002
+        folder = PEERS / (self.folder or self.name)
+        workers, threads = self.setting
+        numbers = map(str, (port, workers, threads))
+        arguments = [str(self.prepare()), "server.py", str(models.folder_of(model, data)), *numbers]
+        own = {"PYTHONPATH": str(PEERS), "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        return Command(arguments, folder, own | {"HF_HUB_OFFLINE": "1"} | self.options)
+
+
+@dataclass(frozen=True)
+class Munjang:
+    """This project, with `args` merged into those of serve_config.yaml and a checkpoint made with `import_flags`."""
+
+    variant: str
+    args: Mapping[str, Any]
+    precision: str = "fp32"
+    import_flags: tuple[str, ...] = ()
+    name = "munjang"
+    client = MunjangClient
+    models = models.NAMES
+    file_pairs = 1000
+
+    @property
+    def label(self) -> str:
+        """As in `munjang/fp32`."""
+        return f"munjang/{self.variant}"
+
+    def checkpoint(self, model: str, data: Path) -> Path:
+        """The model in the project's format."""
+        return models.imported(model, data, self.variant if self.import_flags else "munjang", list(self.import_flags))
+
+    def prepare(self) -> Path:
+        """The interpreter that runs this, which has the project's packages."""
+        return Path(sys.executable)
+
+    def command(self, model: str, data: Path, port: int, scratch: Path) -> Command:
+        """As `make serve STS=...`, on loopback."""
+        config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+        config["http_options"] |= {"host": "127.0.0.1", "port": port}
+        application = config["applications"][0]
+        application["args"] = merged(application["args"], merged(CACHE_OFF, self.args))
+        path = scratch / "serve_config.yaml"
+        path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        arguments = [sys.executable, "-m", "deployments.launch", str(path)]
+        return Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, _serve_environment())
+
+
+Server = Peer | Munjang
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """`one` with the values of `other`, mappings within them merged likewise."""
+    both = dict(one)
+    for key, value in other.items():
+        both[key] = merged(both.get(key) or {}, value) if isinstance(value, Mapping) else value
+    return both
+
+
+def _serve_environment() -> dict[str, str]:
+    lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
+    shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    return shared | {"RAY_ADDRESS": "local", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
+
+
+def _engine(**settings: Any) -> dict[str, Any]:
+    return {"sts": {"engine": settings}}
+
+
+DTYPES = get_args(EngineSettings.model_fields["dtype"].annotation)
+CACHE_OFF: dict[str, Any] = {"sts": {"cache_bytes": 0}} if "cache_bytes" in StsSettings.model_fields else {}
+"""No text is sent twice, but a cache would still cost what it costs; it is measured on its own."""
+
+VARIANTS = [
+    Munjang("fp32", {}),
+    Munjang("fp32-2-threads", _engine(threads=2)),
+    *([Munjang("int8", _engine(dtype="int8"), precision="int8")] if "int8" in DTYPES else []),
+]
+
+TRANSFORMERS = ("small", "base")
+INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "INFINITY_BATCH_SIZE": "64"}}
+"""Which is faster depends on the model's size: BetterTransformer does without padding, at a cost per sentence."""
+SERVERS: list[Server] = [
+    *VARIANTS,
+    *(Peer("fastapi", FastApiClient, setting) for setting in SETTINGS),
+    *(Peer("litserve", LitServeClient, setting) for setting in SETTINGS),
+    *(Peer("bentoml", BentoMlClient, setting) for setting in SETTINGS),
+    *(Peer("mosec", MosecClient, setting) for setting in SETTINGS),
+    *(
+        Peer("infinity", InfinityClient, setting, variant, models=TRANSFORMERS, options=options)
+        for variant, options in INFINITY.items()
+        for setting in SETTINGS
+    ),
+    *(
+        Peer(
+            "infinity-int8",
+            InfinityClient,
+            setting,
+            precision="int8",
+            models=TRANSFORMERS,
+            folder="infinity",
+            options={"INFINITY_DTYPE": "int8"},
+        )
+        for setting in SETTINGS
+    ),
+    Peer("original", FastApiClient, (1, 2), file_pairs=50),
+]
+
+
+def chosen(names: list[str]) -> list[Server]:
+    """The servers that names like `munjang`, `munjang/int8`, `fastapi/2x1` mean. Raises ValueError."""
+    known = {server.name for server in SERVERS} | {server.label for server in SERVERS}
+    if unknown := set(names) - known:
+        raise ValueError(f"unknown servers: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+    return [server for server in SERVERS if server.name in names or server.label in names]
