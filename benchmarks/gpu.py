@@ -8,7 +8,7 @@ Prints JSON lines, all measured in one run:
 matrix  the device's matrix rate: the fastest product of the encoder's own shapes, in TFLOP/s
 engine  sentences/s, tokens/s and model TFLOP/s from token arrays to embeddings in the host's memory; `share` is of the
         matrix rate in the same dtype, `parity` the lowest cosine with sentence-transformers' embeddings in float32
-texts   the best engine fed with texts: one thread tokenises chunk after chunk while the engine runs those before
+texts   the same engine fed with texts: one thread tokenises chunk after chunk while the engine runs those before
 encode  sentence-transformers' own `encode` of the same texts with the same weights, at each batch size
 result  by dtype the best engine beside `encode` at its best, in the same dtype and in float32
 
