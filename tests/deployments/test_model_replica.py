@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -122,21 +123,22 @@ def test_tokens_of_another_checkpoint_are_refused_though_equal_ones_are_cached()
     asyncio.run(scenario())
 
 
-def test_a_model_with_slots_is_as_busy_as_its_threads() -> None:
+def test_a_model_with_two_slots_is_busy_all_the_time_when_both_threads_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    for module in ("batcher", "model_replica"):
+        monkeypatch.setattr(f"deployments.{module}.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
     class Two(Ones):
         engine = IdleTwice()
-
-        def __init__(self) -> None:
-            self.together = threading.Barrier(2)
+        together = threading.Barrier(2, action=lambda: now_s.__setitem__(0, 10.0))
 
         def run(self, batch: TokenBatch) -> NDArray[Any]:
             self.together.wait(10)
             return super().run(batch)
 
     async def scenario() -> None:
-        model = Two()
-        serving = ModelReplica(MANIFEST, model, BatchSettings(max_tokens=1))
+        serving = ModelReplica(MANIFEST, Two(), BatchSettings(max_tokens=1))
         await serving.run(tokens(2), Lane.INTERACTIVE)
-        assert 0 < serving.load()["busy"] <= 1
+        assert serving.load()["busy"] == 1
 
     asyncio.run(scenario())
