@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from pipelines.engines.settings import EngineSettings
 from pipelines.tokenization import TextTokenizer
 from pipelines.tokens import TokenBatch
 
-BUDGETS = (512, 1024, 4096)
-"""Padded tokens of a batch. 4096 is what is served with; smaller batches may fit the processor's caches better."""
+BUDGETS = (128, 256, 512, 1024, 4096)
+"""Padded tokens of a batch: smaller ones fit the processor's caches, larger ones cost less each. The best counts."""
+THREADS_AND_SLOTS = ((1, 2), (2, 1))
 
 
 def main() -> None:
@@ -34,15 +36,14 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--engine", default="{}", help="JSON of pipelines.engines.settings.EngineSettings")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     pairs = take(stream(read_pairs(arguments.data), arguments.seed), arguments.pairs)
-    for threads in arguments.threads:
-        settings = EngineSettings.model_validate(json.loads(arguments.engine) | {"threads": threads})
+    for threads, slots in THREADS_AND_SLOTS:
+        settings = EngineSettings.model_validate(json.loads(arguments.engine) | {"threads": threads, "slots": slots})
         for budget, rate in engine_rates(arguments.checkpoint, settings, pairs):
-            say(f"engine, {threads} threads, {budget} tokens", rate)
+            say(f"engine, {slots}x{threads} threads, {budget} tokens", rate)
         say(f"encode, {threads} threads", encode_rate(arguments.source, threads, pairs))
 
 
@@ -53,8 +54,12 @@ def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> I
     tokens = TextTokenizer.load(folder, manifest).sentence_pairs(pairs).tokens
     for budget in BUDGETS:
         batches = list(by_length(tokens, budget))
-        model.run(batches[0])
-        yield budget, rate(lambda batches=batches: [model.run(batch) for batch in batches], len(pairs))
+        with ThreadPoolExecutor(model.engine.slots) as threads:
+            list(threads.map(model.run, batches[:4]))
+            yield (
+                budget,
+                rate(lambda batches=batches, threads=threads: list(threads.map(model.run, batches)), len(pairs)),
+            )
 
 
 def by_length(tokens: TokenBatch, budget: int) -> Iterator[TokenBatch]:

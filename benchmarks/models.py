@@ -19,6 +19,7 @@ from transformers import BertConfig, BertModel
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
 from pipelines.data_files import data_folder
+from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN
 from pipelines.wordpiece import train_wordpiece
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,15 +85,16 @@ def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def imported(name: str, data: Path, variant: str, flags: list[str]) -> Path:
-    """The model as a checkpoint of the project, made with `python -m pipelines.checkpoints import` where missing."""
+def imported(name: str, data: Path) -> Path:
+    """The model as a checkpoint of the project, with an int8 graph, made by the project's own command where missing."""
     source = folder_of(name, data)
-    if name == "shipped" and not flags:
+    if name == "shipped":
         return source
-    folder = FOLDER / f"{name}-{variant}"
+    folder = FOLDER / f"{name}-munjang"
     if not folder.is_dir():
-        command = [sys.executable, "-m", "pipelines.checkpoints", "import", str(source), str(folder), *flags]
-        subprocess.run(command, cwd=ROOT, check=True)
+        command = [sys.executable, "-m", "pipelines.checkpoints", "import", str(source), str(folder)]
+        examples = {"--calibration": data / KLUE_TRAIN, "--dev": data / KLUE_DEV}
+        subprocess.run([*command, *(str(word) for pair in examples.items() for word in pair)], cwd=ROOT, check=True)
     return folder
 
 

@@ -204,9 +204,8 @@ def plan_of(arguments: argparse.Namespace, server: Server, number: int) -> Plan:
 def engine_alone(server: Munjang, model: str, arguments: argparse.Namespace, number: int) -> list[Record]:
     """In a process of its own, with the variant's engine."""
     checkpoint, source = server.checkpoint(model, arguments.data), models.folder_of(model, arguments.data)
-    engine = {key: value for key, value in server.args.get("sts", {}).get("engine", {}).items() if key != "threads"}
     command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), str(source), "--data", str(arguments.data)]
-    command += ["--engine", json.dumps(engine), "--seed", str(number)]
+    command += ["--engine", json.dumps(server.engine), "--seed", str(number)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENGINE_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:

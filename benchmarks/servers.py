@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
@@ -20,8 +20,6 @@ from benchmarks.clients import (
 )
 from benchmarks.environments import PEERS, python_of
 from benchmarks.processes import Command
-from deployments.settings import StsSettings
-from pipelines.engines.settings import EngineSettings
 
 ROOT = models.ROOT
 SETTINGS = ((1, 2), (2, 1))
@@ -68,15 +66,14 @@ class Peer:
 
 @dataclass(frozen=True)
 class Munjang:
-    """This project, with `args` merged into those of serve_config.yaml and a checkpoint made with `import_flags`."""
+    """This project, with `engine` settings for sentence similarity."""
 
     variant: str
-    args: Mapping[str, Any]
+    engine: Mapping[str, Any]
     precision: str = "fp32"
-    import_flags: tuple[str, ...] = ()
+    models: tuple[str, ...] = models.NAMES
     name = "munjang"
     client = MunjangClient
-    models = models.NAMES
     file_pairs = 1000
 
     @property
@@ -86,7 +83,7 @@ class Munjang:
 
     def checkpoint(self, model: str, data: Path) -> Path:
         """The model in the project's format."""
-        return models.imported(model, data, self.variant if self.import_flags else "munjang", list(self.import_flags))
+        return models.imported(model, data)
 
     def prepare(self) -> Path:
         """The interpreter that runs this, which has the project's packages."""
@@ -97,7 +94,7 @@ class Munjang:
         config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
         config["http_options"] |= {"host": "127.0.0.1", "port": port}
         application = config["applications"][0]
-        application["args"] = merged(application["args"], merged(CACHE_OFF, self.args))
+        application["args"] = merged(application["args"], {"sts": {"engine": self.engine, "cache_bytes": 0}})
         path = scratch / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         arguments = [sys.executable, "-m", "deployments.launch", str(path)]
@@ -121,21 +118,14 @@ def _serve_environment() -> dict[str, str]:
     return shared | {"RAY_ADDRESS": "local", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
 
 
-def _engine(**settings: Any) -> dict[str, Any]:
-    return {"sts": {"engine": settings}}
-
-
-DTYPES = get_args(EngineSettings.model_fields["dtype"].annotation)
-CACHE_OFF: dict[str, Any] = {"sts": {"cache_bytes": 0}} if "cache_bytes" in StsSettings.model_fields else {}
-"""No text is sent twice, but a cache would still cost what it costs; it is measured on its own."""
-
-VARIANTS = [
-    Munjang("fp32", {}),
-    Munjang("fp32-2-threads", _engine(threads=2)),
-    *([Munjang("int8", _engine(dtype="int8"), precision="int8")] if "int8" in DTYPES else []),
-]
-
 TRANSFORMERS = ("small", "base")
+VARIANTS = [
+    Munjang("int8", {"dtype": "int8"}, precision="int8", models=TRANSFORMERS),
+    Munjang("fp32", {"dtype": "float32"}),
+    Munjang("fp32-torch", {"dtype": "float32", "backend": "torch", "threads": 2}, models=TRANSFORMERS),
+]
+"""The cache is off: no text is sent twice. The last one has the engine that most peers have."""
+
 INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "INFINITY_BATCH_SIZE": "64"}}
 """Which is faster depends on the model's size: BetterTransformer does without padding, at a cost per sentence."""
 SERVERS: list[Server] = [

@@ -14,11 +14,11 @@ class ColaClassifier(ModelReplica):
     """Rows are probabilities of class 1."""
 
     def __init__(self, settings: ColaSettings) -> None:
-        from pipelines.cola import model  # torch is for the replicas that run it
+        from pipelines.cola import model  # engines are for the replicas that run them
 
         folder = resolve(settings.checkpoint, "cola")
         manifest = verify(folder, "cola")
-        classifier = model.load(folder, settings.engine)
+        classifier = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, classifier)
         super().__init__(manifest, classifier, settings.batch)
 

@@ -5,8 +5,9 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from deployments.batcher import TokenBudgetBatcher
+from deployments.batcher import Batcher
 from deployments.length_queue import Lane
+from deployments.row_cache import RowCache
 from deployments.settings import BatchSettings
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.errors import CheckpointMismatch
@@ -16,37 +17,40 @@ from pipelines.tokens import TokenBatch
 logger = logging.getLogger("ray.serve")
 
 MOST_FAILURES = 32  # a broken device fails every batch, and fast, which would draw ever more requests to it
-PACKAGES = ("ray", "torch", "transformers", "sentence-transformers", "tokenizers")
+PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher."""
+    """One checkpoint's model behind a batcher, and behind a cache where one is given."""
 
-    def __init__(self, manifest: Manifest, model: Model, settings: BatchSettings) -> None:
+    def __init__(
+        self, manifest: Manifest, model: Model, settings: BatchSettings, cache: RowCache | None = None
+    ) -> None:
         self._manifest = manifest
+        self._digest = manifest.digest
         self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
-        self._batcher = TokenBudgetBatcher(
-            model.run,
-            max_tokens=settings.max_tokens,
-            max_age_s=(settings.interactive_max_age_s, settings.bulk_max_age_s),
-        )
+        self._batcher = Batcher(model.run, settings, slots=model.engine.slots)
+        self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
-        logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine)
+        logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
 
     async def run(self, batch: TokenBatch, lane: Lane) -> Outcome:
         """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""
-        if batch.checkpoint.digest != self._manifest.digest:
-            raise CheckpointMismatch(batch.checkpoint.digest, self._manifest.digest)
-        return await self._batcher.submit(batch, lane)
+        if batch.checkpoint.digest != self._digest:
+            raise CheckpointMismatch(batch.checkpoint.digest, self._digest)
+        if self._cache is None:
+            return await self._batcher.submit(batch, lane)
+        return await self._cache.complete(batch, lane, self._batcher.submit)
 
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
         shown = self._manifest.model_dump(
-            include={"name", "kind", "base_model", "revision", "scores", "floors", "max_tokens", "threshold"}
+            include={"name", "kind", "base_model", "revision", "scores", "floors", "int8", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
-        return shown | {"digest": self._manifest.digest, "engine": self._engine, "versions": versions}
+        told = {"digest": self._digest, "engine": self._engine.name, "versions": versions}
+        return shown | told | ({"cache": self._cache.info()} if self._cache else {})
 
     def check_health(self) -> None:
         """Raises RuntimeError where a batch has been running for longer than the settings allow, or all fail."""
@@ -57,10 +61,9 @@ class ModelReplica:
             raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 
     def load(self) -> dict[str, float]:
-        """For the autoscaling policy: the busy share of the time since the last call, and the seconds of work
-        that wait at the speed measured so far."""
+        """For the autoscaling policy: the busy share of the model threads' time since the last call, and the seconds
+        that what waits will take."""
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
-        speed = self._batcher.tokens_done / self._batcher.seconds_busy if self._batcher.seconds_busy else 0.0
-        waiting_s = self._batcher.waiting_tokens / speed if speed else 0.0
-        return {"busy": (self._batcher.seconds_busy - busy_then) / max(now - then, 1e-9), "waiting_s": waiting_s}
+        busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
+        return {"busy": busy_s / max(now - then, 1e-9), "waiting_s": self._batcher.waiting_s}

@@ -14,11 +14,11 @@ class QaExtractor(ModelReplica):
     """Rows are the null span and the best spans of a window (1 + spans_per_window,)."""
 
     def __init__(self, settings: QaSettings) -> None:
-        from pipelines.qa import model  # torch is for the replicas that run it
+        from pipelines.qa import model  # engines are for the replicas that run them
 
         folder = resolve(settings.checkpoint, "qa")
         manifest = verify(folder, "qa")
-        extractor = model.load(folder, settings.engine, spans_per_window=settings.spans_per_window)
+        extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
         super().__init__(manifest, extractor.limited(settings.windows.max_answer_length), settings.batch)
 

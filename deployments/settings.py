@@ -18,7 +18,12 @@ class Frozen(BaseModel):
 class BatchSettings(Frozen):
     """The batcher of one model deployment's replicas."""
 
-    max_tokens: int = Field(4096, ge=1, description="Padded tokens of one batch; a longer item runs alone.")
+    max_tokens: int = Field(
+        65_536, ge=1, description="Padded tokens of one batch, for the device's memory; a longer item runs alone."
+    )
+    target_batch_s: float = Field(
+        0.1, gt=0, description="No batch is meant to take longer: a single item waits for the one that runs."
+    )
     interactive_max_age_s: float = Field(0.1, ge=0, description="After this an item is no longer passed over.")
     bulk_max_age_s: float = Field(1.0, ge=0, description="The same for items of files.")
     max_batch_s: float = Field(60.0, gt=0, description="A batch that runs longer makes the replica unhealthy.")
@@ -45,6 +50,7 @@ class StsSettings(Frozen):
     engine: EngineSettings = EngineSettings()
     batch: BatchSettings = BatchSettings()
     gather: GatherSettings = GatherSettings()
+    cache_bytes: int = Field(32 * 2**20, ge=0, description="Each replica's cache of embeddings and scores; 0: none.")
     max_characters: int = Field(10_000, ge=1, description="Of one sentence; more is refused with 413.")
     max_pairs: int = Field(100_000, ge=1, description="Of one file; more are refused with 413.")
 

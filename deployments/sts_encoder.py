@@ -3,6 +3,7 @@
 from ray import serve
 
 from deployments.model_replica import ModelReplica
+from deployments.row_cache import RowCache
 from deployments.settings import StsSettings
 from pipelines import golden
 from pipelines.checkpoints.resolve import resolve
@@ -14,13 +15,14 @@ class StsEncoder(ModelReplica):
     """Rows are embeddings of unit length (dimensions,), or scores of pairs."""
 
     def __init__(self, settings: StsSettings) -> None:
-        from pipelines.sts import model  # torch is for the replicas that run it
+        from pipelines.sts import model
 
         folder = resolve(settings.checkpoint, "sts")
         manifest = verify(folder, "sts")
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
-        super().__init__(manifest, encoder, settings.batch)
+        cache = RowCache(settings.cache_bytes) if settings.cache_bytes else None
+        super().__init__(manifest, encoder, settings.batch, cache)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Read by `deployments.autoscaling`."""

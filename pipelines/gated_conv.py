@@ -64,7 +64,7 @@ class GatedConvBlock(nn.Module):
         hidden = config.hidden_size
         padding = dilation * (config.kernel_size - 1) // 2
         self.norm = nn.LayerNorm(hidden)
-        self.conv = nn.Conv1d(hidden, 2 * hidden, config.kernel_size, padding=padding, dilation=dilation)
+        self.conv: nn.Module = nn.Conv1d(hidden, 2 * hidden, config.kernel_size, padding=padding, dilation=dilation)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
@@ -73,6 +73,23 @@ class GatedConvBlock(nn.Module):
         seen = (self.norm(hidden) * mask).transpose(1, 2)  # (batch, hidden, tokens)
         gated = nn.functional.glu(self.conv(seen), dim=1).transpose(1, 2)  # (batch, tokens, hidden)
         return hidden + torch.as_tensor(self.dropout(gated))
+
+
+class ConvolutionAsProduct(nn.Module):
+    """The same function as a `Conv1d`, by one matrix product: int8 engines multiply matrices but do not convolve."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        (self.size,), (self.dilation,) = conv.kernel_size, conv.dilation
+        self.weight = nn.Parameter(conv.weight.detach().transpose(1, 2).flatten(1))  # (out, size * in)
+        self.bias = conv.bias
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """(batch, in_channels, tokens) to (batch, out_channels, tokens)."""
+        padding = self.dilation * (self.size - 1) // 2
+        padded = nn.functional.pad(seen.transpose(1, 2), (0, 0, padding, padding))  # (batch, tokens + 2 padding, in)
+        taps = [padded[:, tap * self.dilation :][:, : seen.shape[2]] for tap in range(self.size)]
+        return nn.functional.linear(torch.cat(taps, dim=2), self.weight, self.bias).transpose(1, 2)
 
 
 class QuestionVector(nn.Module):
@@ -124,6 +141,12 @@ class GatedConvModel(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: GatedConvConfig) -> None:
         super().__init__(config)
         self.encoder = GatedConvEncoder(config)
+
+    def multiply(self) -> None:
+        """Put matrix products in the place of the convolutions, for export."""
+        for block in self.encoder.blocks.children():
+            if isinstance(block, GatedConvBlock) and isinstance(block.conv, nn.Conv1d):
+                block.conv = ConvolutionAsProduct(block.conv)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

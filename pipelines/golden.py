@@ -41,17 +41,20 @@ def record(folder: Path, manifest: Manifest, model: Model) -> list[Golden]:
     outputs = _answers(folder, manifest, model, inputs)
     for number, output in enumerate(outputs):
         if isinstance(output, float) and not math.isfinite(output):
-            raise CheckpointDamaged(str(folder), f"golden input {number} gives {output!r} with {model.engine}")
+            raise CheckpointDamaged(str(folder), f"golden input {number} gives {output!r} with {model.engine.name}")
     return [Golden(inputs=text, output=output) for text, output in zip(inputs, outputs, strict=True)]
 
 
-def check(folder: Path, manifest: Manifest, model: Model) -> None:
-    """Raises CheckpointDamaged, naming the manifest and the input's number, where an answer is not the recorded one."""
+def check(folder: Path, manifest: Manifest, model: Model, *, tolerance: float | None = None) -> None:
+    """Raises CheckpointDamaged, naming the manifest and the input's number, where an answer is not the recorded one.
+
+    `tolerance` of scores and probabilities; None: that of the checkpoint's kind.
+    """
     outputs = _answers(folder, manifest, model, [golden.inputs for golden in manifest.golden])
-    tolerance = TOLERANCES.get(manifest.kind, 0.0)
+    tolerance = TOLERANCES.get(manifest.kind, 0.0) if tolerance is None else tolerance
     for number, (golden, output) in enumerate(zip(manifest.golden, outputs, strict=True)):
         if not _same(golden.output, output, tolerance):
-            why = f"golden input {number} should give {golden.output!r} and gives {output!r} with {model.engine}"
+            why = f"golden input {number} should give {golden.output!r} and gives {output!r} with {model.engine.name}"
             raise CheckpointDamaged(str(folder / MANIFEST), why)
 
 

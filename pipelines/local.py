@@ -1,5 +1,6 @@
 """A task's whole pipeline in this process, on one checkpoint: for offline runs, golden inputs and parity tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Model, in_process, in_process_model
 from pipelines.sts.pipeline import StsPipeline
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
+from pipelines.tokens import TokenBatch
 
 Pipeline = StsPipeline | ColaPipeline | QaPipeline
 
@@ -33,11 +35,11 @@ def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Mo
         case "cola":
             from pipelines.cola import model as cola_model
 
-            return cola_model.load(folder, settings)
+            return cola_model.load(folder, manifest, settings)
         case "qa":
             from pipelines.qa import model as qa_model
 
-            return qa_model.load(folder, settings)
+            return qa_model.load(folder, manifest, settings)
 
 
 def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
@@ -49,3 +51,14 @@ def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
     if manifest.task == "cola":
         return ColaPipeline(in_process(text.passages), run)
     return StsPipeline(in_process(text.sentence_pairs), run)
+
+
+def token_batches(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> list[TokenBatch]:
+    """The task's inputs as the model gets them, each item in a batch of its own."""
+    if manifest.task == "qa":
+        tokens = WindowTokenizer.load(folder, manifest, WindowSettings()).windows(inputs).tokens
+    elif manifest.task == "cola":
+        tokens = TextTokenizer.load(folder, manifest).passages(inputs)
+    else:
+        tokens = TextTokenizer.load(folder, manifest).sentence_pairs(inputs).tokens
+    return [TokenBatch.gather([(tokens, item)]) for item in range(len(tokens))]

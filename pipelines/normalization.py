@@ -30,15 +30,12 @@ class Normalized:
         """Composed cluster by cluster: composition never crosses a grapheme cluster's border (UAX 29)."""
         if unicodedata.is_normalized("NFC", original):
             return cls(original)
-        pieces: list[str] = []
-        starts: list[int] = []
-        ends: list[int] = []
-        for match in regex.finditer(r"\X", original):
-            piece = nfc(match.group())
-            pieces.append(piece)
-            starts += [match.start()] * len(piece)
-            ends += [match.end()] * len(piece)
-        return cls("".join(pieces), np.array(starts, dtype=np.int32), np.array(ends, dtype=np.int32))
+        clusters = regex.findall(r"\X", original)
+        pieces = [nfc(cluster) for cluster in clusters]
+        sizes = np.fromiter(map(len, clusters), dtype=np.int32, count=len(clusters))
+        copies = np.fromiter(map(len, pieces), dtype=np.int32, count=len(pieces))
+        ends = np.cumsum(sizes, dtype=np.int32)
+        return cls("".join(pieces), np.repeat(ends - sizes, copies), np.repeat(ends, copies))
 
     def to_original(self, offsets: Int32) -> Int32:
         """(tokens, 2) half-open spans of `text`, as spans of the original text."""

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.engine import Engine
 from pipelines.errors import MunjangError
 from pipelines.tokens import TokenBatch
 
@@ -18,9 +19,9 @@ Result = TypeVar("Result")
 
 
 class Model(Protocol):
-    """What a task's model must do."""
+    """What a task's model must do, on the threads that its engine has slots for."""
 
-    engine: str
+    engine: Engine
 
     def run(self, batch: TokenBatch) -> NDArray[Any]:
         """One row per item, in the items' order. May raise anything: the batcher finds out whose fault it was."""

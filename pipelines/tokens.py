@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,22 +63,41 @@ class TokenBatch:
         padded[self.mask] = values
         return padded
 
-    @classmethod
-    def gather(cls, items: Sequence[tuple["TokenBatch", int]]) -> Self:
-        """The named items of one or several batches of one checkpoint, in the given order."""
-        starts = {id(batch): batch.starts for batch, _ in items}
-        slices = [(batch, slice(*starts[id(batch)][i : i + 2])) for batch, i in items]
-        first = items[0][0]
-        return cls(
-            checkpoint=first.checkpoint,
-            ids=np.concatenate([batch.ids[part] for batch, part in slices]),
-            types=np.concatenate([batch.types[part] for batch, part in slices]),
-            lengths=np.array([batch.lengths[i] for batch, i in items], dtype=np.int32),
-            truncated=np.array([batch.truncated[i] for batch, i in items], dtype=np.bool_),
-            regions=None if first.regions is None else _gather_rows(items),
+    def select(self, items: NDArray[np.integer] | Sequence[int]) -> "TokenBatch":
+        """The items of these numbers, in the given order."""
+        lengths = self.lengths[items]
+        starts = self.starts[items]
+        before = np.cumsum(lengths, dtype=np.int64) - lengths
+        tokens = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+        return TokenBatch(
+            checkpoint=self.checkpoint,
+            ids=self.ids[tokens],
+            types=self.types[tokens],
+            lengths=lengths,
+            truncated=self.truncated[items],
+            regions=None if self.regions is None else self.regions[items],
         )
 
+    @classmethod
+    def concatenate(cls, batches: Sequence["TokenBatch"]) -> "TokenBatch":
+        """All items of one or several batches of one checkpoint, one batch after the other."""
+        if len(batches) == 1:
+            return batches[0]
+        regions = [batch.regions for batch in batches if batch.regions is not None]
+        return cls(
+            checkpoint=batches[0].checkpoint,
+            ids=np.concatenate([batch.ids for batch in batches]),
+            types=np.concatenate([batch.types for batch in batches]),
+            lengths=np.concatenate([batch.lengths for batch in batches]),
+            truncated=np.concatenate([batch.truncated for batch in batches]),
+            regions=np.concatenate(regions) if regions else None,
+        )
 
-def _gather_rows(items: Sequence[tuple[TokenBatch, int]]) -> Int32:
-    rows = [batch.regions[i] for batch, i in items if batch.regions is not None]
-    return np.array(rows, dtype=np.int32).reshape(-1, 2)
+    @classmethod
+    def gather(cls, items: Sequence[tuple["TokenBatch", int]]) -> "TokenBatch":
+        """The named items of one or several batches of one checkpoint, in the given order."""
+        places: dict[TokenBatch, list[int]] = {}
+        for place, (batch, _) in enumerate(items):
+            places.setdefault(batch, []).append(place)
+        parts = [batch.select([items[place][1] for place in chosen]) for batch, chosen in places.items()]
+        return cls.concatenate(parts).select(np.argsort(np.concatenate(list(places.values()))))

@@ -9,11 +9,18 @@ from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
 from deployments.api import cola, problems, qa, service, sts
+from deployments.api.direct import Direct, DirectRoute
 from deployments.api.limits import BodyLimit
+from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash
 
 ROUTERS = (sts.router, cola.router, qa.router, service.router)
+DIRECT = {
+    "/pred/sentences/": DirectRoute(sts.score_sentences, Sentences),
+    "/generate": DirectRoute(cola.judge_passage, Passage),
+    "/api": DirectRoute(qa.answer_question, Question),
+}
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
@@ -36,6 +43,7 @@ def make_api(services: Services) -> FastAPI:
     limits = services.settings.ingress
     app.add_middleware(BodyLimit, max_body_bytes=limits.max_body_bytes, max_upload_bytes=limits.max_upload_bytes)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
+    app.add_middleware(Direct, routes=DIRECT, services=services, max_body_bytes=limits.max_body_bytes)
     return app
 
 

@@ -90,13 +90,14 @@ def problem_response(
 
 def install(app: FastAPI) -> None:
     """Let `app` answer all errors so."""
-    app.add_exception_handler(MunjangError, _munjang_error)
+    app.add_exception_handler(MunjangError, munjang_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _munjang_error(request: Request, error: Exception) -> JSONResponse:
+async def munjang_error(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error of the project's own."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     faults = error.faults if isinstance(error, InvalidInput) else ()
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Overloaded) else None
@@ -108,9 +109,9 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
         return await _unexpected(request, error)
     found = error.errors()
     if any(fault["type"] == "json_invalid" for fault in found):
-        return await _munjang_error(request, MalformedInput("the body is not valid JSON"))
+        return await munjang_error(request, MalformedInput("the body is not valid JSON"))
     faults = [FieldFault(pointer(fault["loc"][1:]), fault["type"], fault["msg"]) for fault in found]
-    return await _munjang_error(request, InvalidInput(*faults))
+    return await munjang_error(request, InvalidInput(*faults))
 
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:

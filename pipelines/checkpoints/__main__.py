@@ -1,4 +1,4 @@
-"""The command line: `python -m pipelines.checkpoints import SOURCE DEST`, and `verify FOLDER TASK`."""
+"""The command line: `python -m pipelines.checkpoints import SOURCE DEST`, `quantize FOLDER`, `verify FOLDER TASK`."""
 
 import argparse
 import logging
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines import golden, local
+from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import Task
+from pipelines.checkpoints.manifest import Task, read_manifest
+from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import CheckpointError
+from pipelines.errors import CheckpointError, CheckpointUnsupported
 
 
 def main() -> int:
@@ -36,7 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--task", choices=get_args(Task), help="refuse a model for another task")
     importer.add_argument("--base", help="for a .ckpt: folder or Hub id of its base model")
     importer.add_argument("--revision", help="branch, tag or commit on the Hub")
+    _add_examples(importer, required=False)
     importer.set_defaults(run=_import)
+    quantizer = commands.add_parser("quantize", help="add an int8 graph, if it is as good")
+    quantizer.add_argument("folder", type=Path)
+    _add_examples(quantizer, required=True)
+    quantizer.set_defaults(run=_quantize)
     verifier = commands.add_parser("verify", help="check hashes, load, and ask the golden inputs")
     verifier.add_argument("folder", type=Path)
     verifier.add_argument("task", choices=get_args(Task))
@@ -44,7 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_examples(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    files = "KLUE-STS .json or .csv, CoLA .tsv, SQuAD .json; .xz is unpacked"
+    parser.add_argument("--calibration", type=Path, required=required, help=f"examples to fit int8 scales on: {files}")
+    parser.add_argument("--dev", type=Path, required=required, help="other examples, on which int8 may lose 0.5 points")
+
+
 def _import(arguments: argparse.Namespace) -> None:
+    if (arguments.calibration is None) != (arguments.dev is None):
+        raise CheckpointUnsupported(arguments.source, "int8 needs both --calibration and --dev")
     import_checkpoint(
         arguments.source,
         arguments.destination,
@@ -52,6 +67,16 @@ def _import(arguments: argparse.Namespace) -> None:
         base=arguments.base,
         revision=arguments.revision,
     )
+    if arguments.dev is not None:
+        arguments.folder = arguments.destination
+        _quantize(arguments)
+
+
+def _quantize(arguments: argparse.Namespace) -> None:
+    folder: Path = arguments.folder
+    task = read_manifest(folder).task
+    calibration, dev = (Examples.read(path, task) for path in (arguments.calibration, arguments.dev))
+    quantize(folder, verify(folder, task), calibration, dev)
 
 
 def _verify(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.gated_conv  # noqa: F401  registers the architecture
-from pipelines import golden, local
+from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.loading import load_transformers, refusing_damage
 from pipelines.checkpoints.manifest import (
@@ -23,14 +23,12 @@ from pipelines.checkpoints.manifest import (
     Manifest,
     Task,
     read_manifest,
-    write_manifest,
 )
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
-from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 logger = logging.getLogger(__name__)
@@ -189,5 +187,4 @@ def _describe(fetched: Fetched, folder: Path, head: Head, limits: dict[str, Any]
         threshold=DEFAULT_THRESHOLDS[kind],
         **limits,
     )
-    model = local.load_model(folder, draft, EngineSettings())
-    return write_manifest(folder, draft.model_copy(update={"golden": golden.record(folder, draft, model)}))
+    return finish(folder, draft)

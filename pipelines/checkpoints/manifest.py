@@ -43,6 +43,18 @@ class Golden(Frozen):
     output: float | str = Field(description="Score, probability, or answer.")
 
 
+class Int8(Frozen):
+    """How the int8 graph compares with float32."""
+
+    metric: str
+    dev: str = Field(description="Name of the dev set.")
+    float32: float
+    int8: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.int8:.4f}, in float32 {self.float32:.4f}, on {self.dev}"
+
+
 class Manifest(Frozen):
     """The whole of `manifest.json`."""
 
@@ -58,6 +70,7 @@ class Manifest(Frozen):
     max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
     threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
+    int8: Int8 | None = Field(None, description="The int8 graph's score, where there is one.")
     golden: list[Golden] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
 

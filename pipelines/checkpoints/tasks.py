@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
+import pipelines.gated_conv  # noqa: F401  registers the architecture
 from pipelines.checkpoints.manifest import Kind, Task
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 
@@ -64,3 +65,8 @@ def _read(path: Path, *, missing_ok: bool) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointDamaged(str(path), "not a JSON object")
     return config
+
+
+def auto_class_of(kind: Kind) -> Any:
+    """The transformers class that loads a checkpoint of this kind."""
+    return next(head.auto_class for head in (EXTRACTOR, CLASSIFIER, CROSS_ENCODER) if head.kind == kind)

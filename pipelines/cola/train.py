@@ -18,13 +18,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
+from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
+from pipelines.checkpoints.quality import Examples
 from pipelines.cola.data import ColaData, Judgement, load, read_minimal_pairs, read_sentences
 from pipelines.cola.floor import ngram_probabilities
 from pipelines.cola.metrics import even_threshold, matthews
 from pipelines.cola.pretrain import PretrainingRecipe, Source, pretrain
 from pipelines.data_files import data_folder
-from pipelines.export import finish
 from pipelines.gated_conv import GatedConvConfig, GatedConvForSequenceClassification
 from pipelines.wordpiece import train_wordpiece
 
@@ -185,6 +186,8 @@ def export(
             max_tokens=tokenizer.model_max_length,
             threshold=SERVED_THRESHOLD,
         ),
+        calibration=Examples.of_judgements("CoLA train", data.train),
+        dev=Examples.of_judgements("CoLA in-domain dev", data.dev),
     )
 
 

@@ -21,7 +21,7 @@ BATCH = 32
 def answers(folder: Path, manifest: Manifest, examples: Sequence[Example], settings: WindowSettings) -> list[str]:
     """One answer per example, never the empty one while any span is possible."""
     windows = WindowTokenizer.load(folder, manifest, settings).windows([(e.question, e.context) for e in examples])
-    extractor = load(folder, EngineSettings()).limited(settings.max_answer_length)
+    extractor = load(folder, manifest, EngineSettings()).limited(settings.max_answer_length)
     spans = [
         extractor.run(TokenBatch.gather([(windows.tokens, number) for number in range(start, end)]))
         for start, end in tqdm(_cuts(len(windows.tokens)), desc="qa answers")

@@ -39,4 +39,5 @@ class QaPipeline:
         threshold = own if own is not None else windows.tokens.checkpoint.threshold
         contexts = [context for _, context in requests]
         answers = rank(contexts, windows, outcome.full_rows(NO_SPANS), null_threshold=threshold)
-        return [outcome.error_of(np.flatnonzero(windows.request == i)) or answer for i, answer in enumerate(answers)]
+        failed = {windows.request[item].item(): error for item, error in sorted(outcome.errors.items(), reverse=True)}
+        return [failed.get(number, answer) for number, answer in enumerate(answers)]

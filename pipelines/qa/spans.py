@@ -7,6 +7,7 @@ span's score is the same sum at the first token, where the model is trained to p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,43 +15,80 @@ from numpy.typing import NDArray
 from pipelines.qa.windows import Windows
 from pipelines.tokens import Int32
 
+Logits = NDArray[np.float32]
+CharacterSpan = tuple[int, int, float]
 SPAN = np.dtype([("start", np.int32), ("end", np.int32), ("score", np.float32)])
 
 
-def best_spans(
-    start: NDArray[np.float32], end: NDArray[np.float32], regions: Int32, *, max_answer_length: int, count: int
-) -> NDArray[np.void]:
+def best_spans(start: Logits, end: Logits, regions: Int32, *, max_answer_length: int, count: int) -> NDArray[np.void]:
     """(windows, 1 + count) of `SPAN`: first the null span (0, 0), then the `count` best spans in falling score.
 
     start, end (windows, tokens) are raw logits. Spans are half-open token positions of the window, inside its region,
     at most `max_answer_length` tokens long. Where a window has fewer than `count`, scores are -inf behind them.
     """
-    windows = len(start)
-    spans = np.zeros((windows, 1 + count), dtype=SPAN)
+    spans = np.zeros((len(start), 1 + count), dtype=SPAN)
     spans["score"][:, 1:] = -np.inf
     spans["score"][:, 0] = start[:, :1].sum(axis=1) + end[:, :1].sum(axis=1)  # as slices, for no windows at all
-    for row, (low, high) in enumerate(regions):
-        found = _banded_search(start[row, low:high], end[row, low:high], max_answer_length, count)
-        found["start"] += low
-        found["end"] += low
-        spans[row, 1 : 1 + len(found)] = found
+    if start.size:
+        position = np.arange(start.shape[1])
+        inside = (position >= regions[:, :1]) & (position < regions[:, 1:])  # (windows, tokens)
+        start, end = np.where(inside, start, -np.inf), np.where(inside, end, -np.inf)
+        found = _banded_search(start, end, max_answer_length, count)
+        finite = np.isfinite(found["score"])
+        spans[:, 1:][np.arange(count) < finite.sum(axis=1, keepdims=True)] = found[finite]
     return spans
 
 
-def _banded_search(start: NDArray[np.float32], end: NDArray[np.float32], width: int, count: int) -> NDArray[np.void]:
-    """The best (start, end) with end - start < width: a (tokens, width) band of sums, never the full square."""
-    tokens = len(start)
-    width = min(width, tokens)
-    tail = np.concatenate((end, np.full(max(width - 1, 0), -np.inf, dtype=np.float32)))
-    band = start[:, None] + np.lib.stride_tricks.sliding_window_view(tail, width)[:tokens]  # (tokens, width)
-    scores = band.ravel()
-    kept = np.argsort(-scores, kind="stable")[:count]
-    kept = kept[np.isfinite(scores[kept])]
-    found = np.empty(len(kept), dtype=SPAN)
-    found["start"], extra = np.divmod(kept, width)
-    found["end"] = found["start"] + extra + 1
-    found["score"] = scores[kept]
+def _banded_search(start: Logits, end: Logits, width: int, count: int) -> NDArray[np.void]:
+    """(windows, count) of `SPAN`: the best with end - start <= width, in falling score, ties in reading order.
+
+    No other start than the `count` best, each taken with its best end, can have one of the `count` best spans: the
+    best spans of those would all come first. So only a band (windows, count, width) of sums is laid out.
+    """
+    row = np.arange(len(start))[:, None]
+    starts = np.sort(_highest(_sums(start, _highest_ahead(end, width)), count)[0], axis=1)
+    again = np.diff(starts, axis=1, prepend=-1) == 0  # a window with fewer starts than `count`
+    first = np.where(again, -np.inf, start[row, starts])
+    behind = np.pad(end, ((0, 0), (0, width - 1)), constant_values=-np.inf)
+    lasts = np.lib.stride_tricks.sliding_window_view(behind, width, axis=1)[row, starts]  # (windows, count, width)
+    columns, scores = _highest(_sums(first[:, :, None], lasts).reshape(len(start), -1), count)
+    found = np.empty(scores.shape, dtype=SPAN)
+    found["start"] = starts[row, columns // width]
+    found["end"] = found["start"] + columns % width + 1
+    found["score"] = scores
     return found
+
+
+def _sums(start: Logits, end: Logits) -> Logits:
+    """Start plus end logits, -inf where that is no number."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.fmax(start + end, -np.inf))
+
+
+def _highest_ahead(values: Logits, width: int) -> Logits:
+    """Like `values` (rows, columns): the highest of each and the up to width - 1 that follow, by doubling steps."""
+    highest, seen = values.copy(), 1
+    while seen < width:
+        step = min(seen, width - seen)
+        highest[:, :-step] = np.fmax(highest[:, :-step], highest[:, step:])
+        seen += step
+    return highest
+
+
+def _highest(scores: Logits, count: int) -> tuple[NDArray[np.intp], Logits]:
+    """(columns, values), each (rows, count): the highest of each row in falling order, ties from left to right.
+
+    In `count` rounds, which for few is much faster than sorting. An exhausted row repeats columns, with -inf.
+    """
+    row = np.arange(len(scores))
+    left = scores.copy()
+    columns = np.empty((len(scores), count), dtype=np.intp)
+    values = np.empty((len(scores), count), dtype=scores.dtype)
+    for number in range(count):
+        columns[:, number] = left.argmax(axis=1)
+        values[:, number] = left[row, columns[:, number]]
+        left[row, columns[:, number]] = -np.inf
+    return columns, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +115,57 @@ def rank(
     The null score of a context is the lowest of its windows' (a window that sees the answer drags it down). The empty
     answer, (0, 0), wins where null score - best score > `null_threshold` (None: never), and where no span is left.
     """
-    bounds = np.searchsorted(windows.request, np.arange(len(contexts) + 1))
+    requests = len(contexts)
+    null_scores = np.full(requests, np.inf, dtype=np.float32)
+    np.minimum.at(null_scores, windows.request, spans["score"][:, 0])
+    truncated = np.zeros(requests, dtype=np.bool_)
+    truncated[windows.request[windows.tokens.truncated]] = True
+    counts = np.bincount(windows.request, minlength=requests)
     return [
-        _answer(context, windows, spans, slice(low, high), null_threshold)
-        for context, low, high in zip(contexts, bounds[:-1], bounds[1:], strict=True)
+        _answer(context, found, null_threshold, *rest)
+        for context, found, *rest in zip(
+            contexts,
+            _character_spans(windows, spans, requests),
+            null_scores.tolist(),
+            counts.tolist(),
+            truncated.tolist(),
+            strict=True,
+        )
     ]
 
 
 def _answer(
-    context: str, windows: Windows, spans: NDArray[np.void], part: slice, null_threshold: float | None
+    context: str,
+    found: Sequence[CharacterSpan],
+    null_threshold: float | None,
+    null_score: float,
+    windows: int,
+    truncated: bool,
 ) -> Answer:
-    count = int(part.stop - part.start)
-    null_score = float(spans["score"][part, 0].min(initial=np.inf))
-    truncated = bool(windows.tokens.truncated[part].any())
-    for start, end, score in _character_spans(windows, spans, part):
+    for start, end, score in found:
         if null_threshold is not None and null_score - score > null_threshold:
             break
         start, end = _strip(context, start, end)
         if start < end:
-            return Answer(context[start:end], start, end, score, null_score, count, truncated)
-    return Answer("", 0, 0, null_score, null_score, count, truncated)
+            return Answer(context[start:end], start, end, score, null_score, windows, truncated)
+    return Answer("", 0, 0, null_score, null_score, windows, truncated)
 
 
-def _character_spans(windows: Windows, spans: NDArray[np.void], part: slice) -> list[tuple[int, int, float]]:
-    """Spans of all windows of one request, in characters, in falling score; ties in reading order."""
+def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:
+    """Spans of all windows of each request, in characters, in falling score; ties in reading order."""
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
-    found = spans[part, 1:]
+    found = spans[:, 1:]
     row, column = np.nonzero(np.isfinite(found["score"]) & (found["end"] > found["start"]))  # a failed window has none
     found = found[row, column]
-    shift = (windows.first[part] - windows.tokens.regions[part, 0])[row]
+    request = windows.request[row]
+    shift = (windows.first - windows.tokens.regions[:, 0])[row]
     starts = windows.offsets[found["start"] + shift, 0]
     ends = windows.offsets[found["end"] - 1 + shift, 1]
-    order = np.lexsort((ends, starts, -found["score"]))
-    return [(int(starts[i]), int(ends[i]), float(found["score"][i])) for i in order]
+    order = np.lexsort((ends, starts, -found["score"], request))
+    ranked = list(zip(starts[order].tolist(), ends[order].tolist(), found["score"][order].tolist(), strict=True))
+    bounds = np.searchsorted(request, np.arange(requests + 1)).tolist()
+    return [ranked[low:high] for low, high in pairwise(bounds)]
 
 
 def _strip(context: str, start: int, end: int) -> tuple[int, int]:

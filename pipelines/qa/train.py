@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
+from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
+from pipelines.checkpoints.quality import Examples
 from pipelines.data_files import data_folder
-from pipelines.export import finish
 from pipelines.gated_conv import GatedConvConfig, GatedConvForQuestionAnswering
 from pipelines.qa.data import Example, load
 from pipelines.qa.evaluate import answers
@@ -126,6 +127,7 @@ def export(
     model: GatedConvForQuestionAnswering,
     folder: Path,
     training: Training,
+    examples: Sequence[Example],
     test: Sequence[Example],
     windows: WindowSettings,
 ) -> Manifest:
@@ -142,7 +144,12 @@ def export(
         threshold=None,
     )
     found = answers(folder, manifest, test, windows)
-    return finish(folder, manifest.model_copy(update={"scores": figures(found, test)}))
+    return finish(
+        folder,
+        manifest.model_copy(update={"scores": figures(found, test)}),
+        calibration=Examples.of_questions("KorQuAD 1.0 dev, articles 1-100", examples),
+        dev=Examples.of_questions("KorQuAD 1.0 dev, last 40 articles", test),
+    )
 
 
 def figures(found: Sequence[str], examples: Sequence[Example]) -> dict[str, float]:
@@ -169,7 +176,7 @@ def main() -> None:
         command=f"python -m pipelines.qa.train --seed {recipe.seed}",
         minutes=round((time.monotonic() - began) / 60, 1),
     )
-    manifest = export(tokenizer, model, arguments.output, training, test, recipe.windows)
+    manifest = export(tokenizer, model, arguments.output, training, examples, test, recipe.windows)
     print(manifest.model_dump_json(indent=2, exclude={"files", "golden"}))  # noqa: T201
 
 

@@ -5,8 +5,9 @@ tokens never more than `max_seq_length`. Windows advance by `doc_stride` context
 (Devlin et al. 2019, https://arxiv.org/abs/1810.04805). Training and serving both make their features here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Self
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import Encoding, Tokenizer
 
-from pipelines.normalization import Normalized
-from pipelines.qa.overlap import overlapping_tokens
+from pipelines.normalization import Normalized, nfc
+from pipelines.qa.overlap import Bigrams, bigrams, overlapping_tokens
 from pipelines.tokens import CheckpointRef, Int32, TokenBatch
 
 OVERLAP_TYPE = 2
@@ -51,7 +52,8 @@ class Windows:
     tokens     one item per window; its regions are the context's tokens
     request    (windows,) int32: which request the window belongs to
     first      (windows,) int32: row of `offsets` of the window's first context token
-    offsets    (context tokens of all requests, 2) int32: half-open character spans in the request's context
+    offsets    (tokens of all contexts, 2) int32: half-open character spans in the context; requests on one context
+               share its rows
     """
 
     tokens: TokenBatch
@@ -105,86 +107,150 @@ class WindowMaker:
         self._template = PairTemplate.of(tokenizer)
 
     def __call__(self, requests: Sequence[tuple[str, str]], checkpoint: CheckpointRef) -> Windows:
-        """(question, context) pairs to their windows; a context without a token gives none."""
-        texts = [Normalized.of(text) for request in requests for text in request]
-        encodings = self._tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
-        pairs = list(zip(texts, encodings, strict=True))
-        cuts = [self._cut(*question, *context) for question, context in zip(pairs[::2], pairs[1::2], strict=True)]
-        return _join(cuts, checkpoint)
+        """(question, context) pairs to their windows; a context without a token gives none.
 
-    def _cut(self, question: Normalized, asked: Encoding, context: Normalized, read: Encoding) -> "_Cut":
-        query = asked.ids[: self._settings.max_query_length]
-        room = self._settings.max_seq_length - len(query) - self._template.size
-        offsets = np.array(read.offsets, dtype=np.int32).reshape(-1, 2)
-        types = np.full(len(read.ids), self._template.context_type, dtype=np.uint8)
-        if self._overlap_types:
-            types[overlapping_tokens(question.text, context.text, offsets)] = OVERLAP_TYPE
+        A question or context of several requests is encoded once.
+        """
+        queries = self._queries(dict.fromkeys(question for question, _ in requests))
+        passages = self._passages(dict.fromkeys(context for _, context in requests))
+        cuts = [self._cut(queries[question], passages[context]) for question, context in requests]
+        return _join(cuts, list(passages.values()), checkpoint)
+
+    def _queries(self, questions: Collection[str]) -> dict[str, "_Query"]:
+        texts = [nfc(question) for question in questions]
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)  # fast: without offsets
+        return dict(zip(questions, map(self._query, texts, encodings), strict=True))
+
+    def _query(self, question: str, asked: Encoding) -> "_Query":
+        ids = asked.ids[: self._settings.max_query_length]
+        return _Query(
+            before=np.array([*self._template.head, *ids, *self._template.middle], dtype=np.int32),
+            cut=len(asked) > len(ids),
+            bigrams=bigrams(question) if self._overlap_types else None,
+        )
+
+    def _passages(self, contexts: Collection[str]) -> dict[str, "_Passage"]:
+        texts = [Normalized.of(context) for context in contexts]
+        encodings = self._tokenizer.encode_batch([text.text for text in texts], add_special_tokens=False)
+        rows = accumulate(map(len, encodings), initial=0)
+        return dict(zip(contexts, map(self._passage, texts, encodings, rows), strict=True))
+
+    def _passage(self, context: Normalized, read: Encoding, row: int) -> "_Passage":
+        flat = np.fromiter(chain.from_iterable(read.offsets), dtype=np.int32, count=2 * len(read))
+        return _Passage(
+            ids=np.array(read.ids, dtype=np.int32),
+            row=row,
+            offsets=flat.reshape(-1, 2),
+            original_offsets=context.to_original(flat.reshape(-1, 2)),
+            bigrams=bigrams(context.text) if self._overlap_types else None,
+        )
+
+    def _cut(self, query: "_Query", passage: "_Passage") -> "_Cut":
+        tail = np.array(self._template.tail, dtype=np.int32)
+        before, tokens = len(query.before), len(passage.ids)
+        types = np.full(before + tokens + len(tail), self._template.context_type, dtype=np.uint8)
+        types[:before] = self._template.question_type
+        if query.bigrams is not None and passage.bigrams is not None:
+            overlapping = overlapping_tokens(query.bigrams, passage.bigrams, passage.offsets)
+            types[before : before + tokens][overlapping] = OVERLAP_TYPE
+        room = self._settings.max_seq_length - before - len(tail)
         return _Cut(
-            before=np.array([*self._template.head, *query, *self._template.middle], dtype=np.int32),
-            context=np.array(read.ids, dtype=np.int32),
-            context_types=types,
-            after=np.array(self._template.tail, dtype=np.int32),
-            starts=window_starts(len(read.ids), room, self._settings.stride(room)),
+            ids=np.concatenate((query.before, passage.ids, tail)),
+            types=types,
+            context=(before, before + tokens),
             room=room,
-            offsets=context.to_original(offsets),
-            outer_types=(self._template.question_type, self._template.context_type),
-            question_cut=len(asked.ids) > len(query),
+            starts=window_starts(tokens, room, self._settings.stride(room)),
+            row=passage.row,
+            question_cut=query.cut,
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cut:
-    """One request: what stands before and after every stretch of its context, and where the stretches start."""
+class _Query:
+    """A question, ready to stand in windows.
+
+    before   (tokens,) what precedes every stretch of the context
+    cut      whether the question was too long
+    bigrams  None where nobody asks for them
+    """
 
     before: Int32
-    context: Int32
-    context_types: NDArray[np.uint8]
-    after: Int32
-    starts: range
-    room: int
+    cut: bool
+    bigrams: Bigrams | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Passage:
+    """A context, encoded.
+
+    ids               (tokens,)
+    row               of the first token among the tokens of all contexts
+    offsets           (tokens, 2) in characters of the normalised text
+    original_offsets  (tokens, 2) in characters of the text as it came
+    bigrams           of the normalised text; None where nobody asks for them
+    """
+
+    ids: Int32
+    row: int
     offsets: Int32
-    outer_types: tuple[int, int]
+    original_offsets: Int32
+    bigrams: Bigrams | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cut:
+    """One request as a single long window, and what stretches of its context the real ones hold.
+
+    ids, types  (tokens,)
+    context     where the context begins and ends among them
+    room        the most context tokens of a window
+    starts      (windows,) first token of each stretch, counted in the context
+    row         as the passage's
+    """
+
+    ids: Int32
+    types: NDArray[np.uint8]
+    context: tuple[int, int]
+    room: int
+    starts: NDArray[np.int64]
+    row: int
     question_cut: bool
 
-    def windows(self) -> list[tuple[Int32, NDArray[np.uint8], int]]:
-        """(ids, types, number of context tokens) of each window."""
-        before = np.full(len(self.before), self.outer_types[0], dtype=np.uint8)
-        after = np.full(len(self.after), self.outer_types[1], dtype=np.uint8)
-        stretches = [slice(start, start + self.room) for start in self.starts]
-        return [
-            (
-                np.concatenate((self.before, self.context[stretch], self.after)),
-                np.concatenate((before, self.context_types[stretch], after)),
-                len(self.context[stretch]),
-            )
-            for stretch in stretches
-        ]
 
-
-def window_starts(tokens: int, room: int, stride: int) -> range:
+def window_starts(tokens: int, room: int, stride: int) -> NDArray[np.int64]:
     """Where windows of `room` tokens, `stride` apart, start so that they cover `tokens` of them."""
-    if tokens == 0:
-        return range(0)
-    return range(0, max(tokens - room, 0) + stride, stride)
+    end = max(tokens - room, 0) + stride if tokens else 0
+    return np.arange(0, end, stride, dtype=np.int64)
 
 
-def _join(cuts: Sequence[_Cut], checkpoint: CheckpointRef) -> Windows:
-    windows = [(i, cut, window) for i, cut in enumerate(cuts) for window in cut.windows()]
-    ids = [window[0] for _, _, window in windows]
-    regions = [(len(cut.before), len(cut.before) + window[2]) for _, cut, window in windows]
-    bases = np.concatenate(([0], np.cumsum([len(cut.offsets) for cut in cuts]))).tolist()
-    tokens = TokenBatch(
-        checkpoint=checkpoint,
-        ids=np.concatenate([*ids, np.empty(0, dtype=np.int32)]),
-        types=np.concatenate([*(window[1] for _, _, window in windows), np.empty(0, dtype=np.uint8)]),
-        lengths=np.array([len(row) for row in ids], dtype=np.int32),
-        truncated=np.array([cut.question_cut for _, cut, _ in windows], dtype=np.bool_),
-        regions=np.array(regions, dtype=np.int32).reshape(-1, 2),
-    )
-    first = [bases[i] + start for i, cut in enumerate(cuts) for start in cut.starts]
+def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: CheckpointRef) -> Windows:
+    """All windows of all requests, gathered in one go from the requests laid end to end."""
+    request = np.repeat(np.arange(len(cuts)), [len(cut.starts) for cut in cuts])
+    starts = np.concatenate([np.empty(0, dtype=np.int64), *(cut.starts for cut in cuts)])
+    per_request = [(len(cut.ids), *cut.context, cut.room, cut.row) for cut in cuts]
+    sizes, lows, highs, rooms, rows = np.array(per_request, dtype=np.int64).reshape(-1, 5).T
+    laid = (np.cumsum(sizes) - sizes)[request]  # where the window's request begins
+    low, high = lows[request], highs[request]
+    held = np.minimum(rooms[request], high - low - starts)
+    begins = np.stack((laid, laid + low + starts, laid + high), axis=1)  # (windows, 3): before, stretch, tail
+    lengths = np.stack((low, held, sizes[request] - high), axis=1)
+    tokens = _ranges(begins.ravel(), lengths.ravel())
     return Windows(
-        tokens=tokens,
-        request=np.array([i for i, _, _ in windows], dtype=np.int32),
-        first=np.array(first, dtype=np.int32),
-        offsets=np.concatenate([*(cut.offsets for cut in cuts), np.empty((0, 2), dtype=np.int32)]),
+        tokens=TokenBatch(
+            checkpoint=checkpoint,
+            ids=np.concatenate([np.empty(0, dtype=np.int32), *(cut.ids for cut in cuts)])[tokens],
+            types=np.concatenate([np.empty(0, dtype=np.uint8), *(cut.types for cut in cuts)])[tokens],
+            lengths=lengths.sum(axis=1, dtype=np.int32),
+            truncated=np.array([cut.question_cut for cut in cuts], dtype=np.bool_)[request],
+            regions=np.stack((low, low + held), axis=1).astype(np.int32),
+        ),
+        request=request.astype(np.int32),
+        first=(rows[request] + starts).astype(np.int32),
+        offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *(text.original_offsets for text in passages)]),
     )
+
+
+def _ranges(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The whole numbers of all ranges, end to end."""
+    ends = np.cumsum(lengths)
+    return np.arange(lengths.sum()) + np.repeat(begins - ends + lengths, lengths)

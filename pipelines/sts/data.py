@@ -55,15 +55,27 @@ class StsData:
     korsts_dev: list[ScoredPair]
 
 
+def read_scored_pairs(path: Path) -> list[ScoredPair]:
+    """A file of scored pairs, by its ending: `.json` as KLUE-STS, `.tsv` as KorSTS, `.csv` with the columns sentence1,
+    sentence2, label."""
+    match path.name.removesuffix(".xz").rpartition(".")[2]:
+        case "json":
+            return read_klue(path)
+        case "tsv":
+            return read_korsts(path)
+        case _:
+            rows = read_csv(path)
+            return [ScoredPair(row["sentence1"], row["sentence2"], float(row["label"])) for row in rows]
+
+
 def read_klue_train(folder: Path) -> list[ScoredPair]:
     """KLUE-STS train, 11,668 pairs."""
-    rows = read_csv(folder / KLUE_TRAIN)
-    return [ScoredPair(row["sentence1"], row["sentence2"], float(row["label"])) for row in rows]
+    return read_scored_pairs(folder / KLUE_TRAIN)
 
 
-def read_klue_dev(folder: Path) -> list[ScoredPair]:
-    """KLUE-STS v1.1 dev, 519 pairs with the unrounded score."""
-    rows = json.loads(read_text(folder / KLUE_DEV))
+def read_klue(path: Path) -> list[ScoredPair]:
+    """A KLUE-STS v1.1 file, with the unrounded score; dev has 519 pairs."""
+    rows = json.loads(read_text(path))
     return [ScoredPair(row["sentence1"], row["sentence2"], row["labels"]["real-label"]) for row in rows]
 
 
@@ -93,7 +105,7 @@ def read_paraphrase_sets(folder: Path) -> list[list[str]]:
 
 def load(folder: Path, held_out_share: float, seed: int) -> StsData:
     """All of it, with no sentence of a dev set, nor of the held-out share of KLUE train, in any pool."""
-    klue_dev, korsts_dev = read_klue_dev(folder), read_korsts(folder / KORSTS_DEV)
+    klue_dev, korsts_dev = read_klue(folder / KLUE_DEV), read_korsts(folder / KORSTS_DEV)
     sets = read_paraphrase_sets(folder)
     train, held_out = split_klue(read_klue_train(folder), sets, held_out_share, seed)
     seen_later = sentences_of(klue_dev) | sentences_of(korsts_dev) | sentences_of(held_out)

@@ -18,9 +18,9 @@ from torch import nn
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
+from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
 from pipelines.data_files import data_folder
-from pipelines.export import finish
 from pipelines.sts.contrastive import contrastive_loss, index_sentences
 from pipelines.sts.data import Pool, ScoredPair, StsData, load
 from pipelines.sts.floor import tfidf_cosines

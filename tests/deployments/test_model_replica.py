@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from typing import Any
 
 import numpy as np
@@ -7,19 +8,35 @@ from numpy.typing import NDArray
 
 from deployments.length_queue import Lane
 from deployments.model_replica import MOST_FAILURES, ModelReplica
+from deployments.row_cache import RowCache
 from deployments.settings import BatchSettings
 from pipelines.checkpoints.manifest import Manifest
+from pipelines.engines.engine import Engine
 from pipelines.errors import CheckpointMismatch
 from pipelines.tokens import CheckpointRef, TokenBatch
 
 MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
 
 
+class Idle:
+    name = "none"
+    slots = 1
+
+    def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
+        raise NotImplementedError
+
+
+class IdleTwice(Idle):
+    slots = 2
+
+
 class Ones:
-    engine = "none"
+    engine: Engine = Idle()
     broken = False
+    items = 0
 
     def run(self, batch: TokenBatch) -> NDArray[Any]:
+        self.items += len(batch)
         if self.broken:
             raise RuntimeError("device lost")
         return np.ones(len(batch), dtype=np.float32)
@@ -35,8 +52,8 @@ def tokens(count: int, checkpoint: CheckpointRef = MANIFEST.ref) -> TokenBatch:
     )
 
 
-def replica(model: Ones, **settings: float) -> ModelReplica:
-    return ModelReplica(MANIFEST, model, BatchSettings(**settings))  # type: ignore[arg-type]
+def replica(model: Ones, cache: RowCache | None = None) -> ModelReplica:
+    return ModelReplica(MANIFEST, model, BatchSettings(), cache)
 
 
 def test_tokens_of_another_checkpoint_are_refused() -> None:
@@ -77,5 +94,49 @@ def test_work_done_is_reported_as_a_share_of_time() -> None:
         assert 0 < report["busy"] <= 1
         assert report["waiting_s"] == 0
         assert serving.load()["busy"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_with_a_cache_runs_equal_items_once_and_tells_so() -> None:
+    async def scenario() -> None:
+        model = Ones()
+        serving = replica(model, RowCache(10_000))
+        for _ in range(3):
+            assert (await serving.run(tokens(1), Lane.INTERACTIVE)).rows.tolist() == [1]
+        assert model.items == 1
+        told = serving.info()["cache"]
+        assert (told["hits"], told["misses"]) == (2, 1)
+        assert 0 < told["bytes"] < 10_000
+
+    asyncio.run(scenario())
+
+
+def test_tokens_of_another_checkpoint_are_refused_though_equal_ones_are_cached() -> None:
+    async def scenario() -> None:
+        serving = replica(Ones(), RowCache(10_000))
+        await serving.run(tokens(1), Lane.INTERACTIVE)
+        with pytest.raises(CheckpointMismatch):
+            await serving.run(tokens(1, CheckpointRef("other", "classifier", 0.5)), Lane.INTERACTIVE)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_with_slots_is_as_busy_as_its_threads() -> None:
+    class Two(Ones):
+        engine = IdleTwice()
+
+        def __init__(self) -> None:
+            self.together = threading.Barrier(2)
+
+        def run(self, batch: TokenBatch) -> NDArray[Any]:
+            self.together.wait(10)
+            return super().run(batch)
+
+    async def scenario() -> None:
+        model = Two()
+        serving = ModelReplica(MANIFEST, model, BatchSettings(max_tokens=1))
+        await serving.run(tokens(2), Lane.INTERACTIVE)
+        assert 0 < serving.load()["busy"] <= 1
 
     asyncio.run(scenario())

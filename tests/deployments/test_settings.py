@@ -28,6 +28,8 @@ def test_the_defaults_are_those_of_the_original_services() -> None:
         {"st": {}},
         {"qa": {"windows": {"max_seq_length": 40}}},
         {"qa": {"batch": {"max_tokens": 0}}},
+        {"qa": {"batch": {"target_batch_s": 0}}},
+        {"sts": {"cache_bytes": -1}},
         {"sts": {"engine": {"device": "tpu"}}},
         {"ingress": {"deadline_s": -1}},
     ],

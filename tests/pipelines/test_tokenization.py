@@ -5,10 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.normalizers import NFC, Sequence
 from transformers import AutoTokenizer
 
 from pipelines.checkpoints.manifest import Manifest, read_manifest
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.normalization import nfc
 from pipelines.qa.windows import WindowSettings
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
@@ -80,6 +85,37 @@ def test_decomposed_text_gives_the_tokens_of_composed_text(imported: MakeCheckpo
     pairs = tokenizer.sentence_pairs(list(zip(TEXTS, decomposed, strict=True)))
     assert (pairs.rows[:, 0] == pairs.rows[:, 1]).all()
     assert len(pairs.tokens) == len(TEXTS)
+
+
+def with_nfc(folder: Path, to: Path, *added: str) -> Path:
+    """The checkpoint, its tokenizer with a first NFC step and further tokens."""
+    folder = copy(folder, to)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.normalizer = Sequence([NFC(), tokenizer.normalizer] if tokenizer.normalizer else [NFC()])
+    tokenizer.add_tokens([AddedToken(token, normalized=True) for token in added])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@given(text=st.text() | st.sampled_from(TEXTS).map(lambda text: unicodedata.normalize("NFD", text)))
+def test_nfc_as_the_tokenizers_have_it_leaves_our_nfc_as_it_is(text: str) -> None:
+    assert NFC().normalize_str(nfc(text)) == nfc(text)
+
+
+def test_the_tokenizer_does_not_bring_text_to_nfc_again(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = with_nfc(imported("classifier"), tmp_path)
+    ours, plain = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert "NFC" in str(plain.normalizer)
+    assert "NFC" not in str(ours.tokenizer.normalizer)
+    decomposed = [unicodedata.normalize("NFD", text) for text in TEXTS]
+    assert ids(ours.passages(decomposed)) == [encoding.ids for encoding in plain.encode_batch(decomposed)]
+
+
+def test_an_added_token_that_is_not_in_nfc_is_still_found(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    added = unicodedata.normalize("NFD", "뷁뷁")
+    folder = with_nfc(imported("classifier"), tmp_path, added)
+    number = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(added)
+    assert number in ids(load(folder).passages(["가 뷁뷁 나"]))[0]
 
 
 def test_repeated_sentences_are_one_item(imported: MakeCheckpoint) -> None:

@@ -53,6 +53,21 @@ def test_gathered_items_are_those_named_in_that_order(
     assert_same(gathered, expected)
 
 
+@given(sequences.filter(bool), st.data(), st.booleans())
+def test_selected_items_are_those_numbered_in_that_order(
+    items: list[list[int]], data: st.DataObject, regions: bool
+) -> None:
+    numbers = data.draw(st.lists(st.integers(0, len(items) - 1), max_size=12))
+    selected = make_batch(items, regions=regions).select(np.array(numbers, dtype=np.intp))
+    assert_same(selected, make_batch([items[number] for number in numbers], regions=regions))
+
+
+@given(st.lists(sequences, min_size=1, max_size=4), st.booleans())
+def test_batches_are_concatenated_in_order(batches: list[list[list[int]]], regions: bool) -> None:
+    concatenated = TokenBatch.concatenate([make_batch(items, regions=regions) for items in batches])
+    assert_same(concatenated, make_batch([item for items in batches for item in items], regions=regions))
+
+
 @given(sequences, st.booleans())
 def test_a_batch_survives_pickling(items: list[list[int]], regions: bool) -> None:
     batch = make_batch(items, regions=regions)

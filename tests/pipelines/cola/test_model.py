@@ -27,21 +27,24 @@ def test_probabilities_are_those_of_plain_transformers(imported: MakeCheckpoint,
     folder = imported(kind)
     encoded = AutoTokenizer.from_pretrained(folder)(PASSAGES, truncation=True, padding=True, return_tensors="pt")
     logits = AutoModelForSequenceClassification.from_pretrained(folder)(**encoded).logits
-    ours = load(folder, EngineSettings()).run(tokens_of(folder))
+    ours = load(folder, read_manifest(folder), EngineSettings()).run(tokens_of(folder))
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, logits.softmax(dim=1)[:, 1].numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_passages_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
-    tokens, model = tokens_of(imported(kind)), load(imported(kind), EngineSettings())
+    tokens, model = tokens_of(imported(kind)), load(imported(kind), read_manifest(imported(kind)), EngineSettings())
     alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 
 def test_bfloat16_runs(imported: MakeCheckpoint) -> None:
     tokens = tokens_of(imported("classifier"))
-    rough, exact = (load(imported("classifier"), EngineSettings(dtype=d)).run(tokens) for d in ("bfloat16", "float32"))
+    rough, exact = (
+        load(imported("classifier"), read_manifest(imported("classifier")), EngineSettings(dtype=d)).run(tokens)
+        for d in ("bfloat16", "float32")
+    )
     np.testing.assert_allclose(rough, exact, atol=0.1)
 
 

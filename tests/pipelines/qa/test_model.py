@@ -37,7 +37,7 @@ def test_the_best_span_is_that_of_plain_transformers(imported: MakeCheckpoint, k
     context = [i for i, part in enumerate(encoded.sequence_ids()) if part == 1]
     score, first, last = max((float(start[i] + end[j]), i, j) for i in context for j in context if 0 <= j - i < 30)
 
-    null, best = load(folder, EngineSettings()).run(windows_of(folder, [request]).tokens)[0, :2]
+    null, best = load(folder, read_manifest(folder), EngineSettings()).run(windows_of(folder, [request]).tokens)[0, :2]
     assert (best["start"], best["end"]) == (first, last + 1)
     assert best["score"] == pytest.approx(score, abs=1e-5)
     assert null["score"] == pytest.approx(float(start[0] + end[0]), abs=1e-5)
@@ -46,7 +46,7 @@ def test_the_best_span_is_that_of_plain_transformers(imported: MakeCheckpoint, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_windows_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
-    model = load(folder, EngineSettings(), spans_per_window=3)
+    model = load(folder, read_manifest(folder), EngineSettings(), spans_per_window=3)
     tokens = windows_of(folder, [*REQUESTS, ("who?", "The museum is in Busan. " * 60)]).tokens
     together = model.run(tokens)
     alone = np.concatenate([model.run(TokenBatch.gather([(tokens, i)])) for i in range(len(tokens))])
@@ -58,7 +58,7 @@ def test_windows_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, 
 
 def test_a_limited_model_gives_shorter_answers(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
-    model, tokens = load(folder, EngineSettings()), windows_of(folder).tokens
+    model, tokens = load(folder, read_manifest(folder), EngineSettings()), windows_of(folder).tokens
     limited = model.limited(2).run(tokens)[:, 1:]
     assert (limited["end"] - limited["start"]).max() <= 2
     longest = model.run(tokens)[:, 1:]
@@ -70,12 +70,15 @@ def test_sequences_without_regions_are_refused(imported: MakeCheckpoint) -> None
     tokens = windows_of(folder).tokens
     plain = TokenBatch(tokens.checkpoint, tokens.ids, tokens.types, tokens.lengths, tokens.truncated)
     with pytest.raises(ValueError, match="regions"):
-        load(folder, EngineSettings()).run(plain)
+        load(folder, read_manifest(folder), EngineSettings()).run(plain)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_runs(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
     tokens = windows_of(folder).tokens
-    exact, rough = (load(folder, EngineSettings(dtype=dtype)).run(tokens) for dtype in ("float32", "bfloat16"))
+    exact, rough = (
+        load(folder, read_manifest(folder), EngineSettings(dtype=dtype)).run(tokens)
+        for dtype in ("float32", "bfloat16")
+    )
     np.testing.assert_allclose(rough["score"], exact["score"], atol=0.5)

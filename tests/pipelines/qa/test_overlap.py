@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.qa.overlap import overlapping_tokens
+from pipelines.qa.overlap import bigrams, overlapping_tokens
 
 SPACES = " \t\n\r\v\f\u00a0\u3000"
 texts = st.text(alphabet=f"abAB각값İ😀\u0301{SPACES}", max_size=14)
@@ -13,7 +13,9 @@ def test_tokens_that_cover_part_of_a_shared_bigram_overlap(question: str, contex
     places = st.integers(0, len(context))
     spans = [sorted(span) for span in data.draw(st.lists(st.tuples(places, places), max_size=6))]
     offsets = np.array(spans, dtype=np.int32).reshape(-1, 2)
-    assert overlapping_tokens(question, context, offsets).tolist() == [naive(question, context, *s) for s in spans]
+    assert overlapping_tokens(bigrams(question), bigrams(context), offsets).tolist() == [
+        naive(question, context, *s) for s in spans
+    ]
 
 
 def naive(question: str, context: str, start: int, end: int) -> bool:
@@ -33,4 +35,4 @@ def white(text: str) -> bool:
 def test_a_name_of_the_question_is_found_in_the_context() -> None:
     context = "서울의 도서관"
     offsets = np.array([[0, 2], [2, 3], [4, 7]], dtype=np.int32)
-    assert overlapping_tokens("도서관은 어디?", context, offsets).tolist() == [False, False, True]
+    assert overlapping_tokens(bigrams("도서관은 어디?"), bigrams(context), offsets).tolist() == [False, False, True]

@@ -93,6 +93,17 @@ def test_a_failed_window_fails_its_own_request_only(imported: MakeCheckpoint) ->
     assert [isinstance(result, EngineError) for result in results] == [True, False]
 
 
+def test_a_request_fails_with_the_error_of_its_first_window_that_failed(imported: MakeCheckpoint) -> None:
+    async def extract(batch: TokenBatch) -> Outcome:
+        rows = np.zeros((len(batch) - 2, 3), dtype=[("start", np.int32), ("end", np.int32), ("score", np.float32)])
+        return Outcome(rows, {2: EngineError("SecondError"), 1: EngineError("FirstError")})
+
+    results = asyncio.run(ask(failing(imported, extract), [REQUESTS[0], REQUESTS[2]]))
+    assert isinstance(results[0], EngineError)
+    assert results[0].args == EngineError("FirstError").args
+    assert not isinstance(results[1], EngineError)
+
+
 def test_when_every_window_fails_every_request_with_windows_does(imported: MakeCheckpoint) -> None:
     async def extract(batch: TokenBatch) -> Outcome:
         return Outcome(np.array([]), {item: EngineError("RuntimeError") for item in range(len(batch))})

@@ -72,6 +72,53 @@ def test_the_banded_search_finds_what_trying_all_spans_finds(
     assert np.isneginf(found["score"][1 + len(best) :]).all()
 
 
+specials = st.sampled_from([np.nan, np.inf, -np.inf, 3e38])
+
+
+@given(
+    shape=st.tuples(st.integers(0, 5), st.integers(1, 12)),
+    width=st.integers(1, 14),
+    count=st.integers(1, 20),
+    data=st.data(),
+)
+def test_ties_and_logits_that_are_no_numbers_are_met_as_by_a_full_sort(
+    shape: tuple[int, int], width: int, count: int, data: st.DataObject
+) -> None:
+    windows, tokens = shape
+    values = st.integers(-2, 2) | specials if data.draw(st.booleans()) else st.integers(-2, 2)
+    rows = st.lists(st.lists(values, min_size=tokens, max_size=tokens), min_size=windows, max_size=windows)
+    start, end = (np.array(data.draw(rows), dtype=np.float32).reshape(shape) for _ in range(2))
+    borders = st.tuples(st.integers(0, tokens), st.integers(0, tokens)).map(sorted)
+    drawn = data.draw(st.lists(borders, min_size=windows, max_size=windows))
+    regions = np.array(drawn, dtype=np.int32).reshape(-1, 2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = best_spans(start, end, regions, max_answer_length=width, count=count)
+        expected = sorted_spans(start, end, regions, width, count)
+    np.testing.assert_array_equal(found[:, 1:], expected)
+
+
+def sorted_spans(
+    start: NDArray[np.float32], end: NDArray[np.float32], regions: NDArray[np.int32], width: int, count: int
+) -> NDArray[np.void]:
+    """(windows, count): the first `count` of all spans by falling score, then by where they start and end."""
+    spans = np.zeros((len(start), count), dtype=SPAN)
+    spans["score"] = -np.inf
+    for row, (low, high) in enumerate(regions.tolist()):
+        every = [(i, j) for i in range(low, high) for j in range(i, min(i + width, high))]
+        scores = np.array([start[row, i] + end[row, j] for i, j in every], dtype=np.float32)
+        best = [number for number in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[number])]
+        for place, number in enumerate(best):
+            i, j = every[number]
+            spans[row, place] = (i, j + 1, scores[number])
+    return spans
+
+
+def test_without_windows_there_are_no_spans() -> None:
+    nothing = np.empty((0, 0), dtype=np.float32)
+    spans = best_spans(nothing, nothing, np.empty((0, 2), dtype=np.int32), max_answer_length=3, count=5)
+    assert spans.shape == (0, 6)
+
+
 def test_spans_of_each_window_stay_in_its_region() -> None:
     start = np.zeros((3, 9), dtype=np.float32)
     start[:, [0, 8]] = 50  # where no answer may begin
@@ -115,6 +162,24 @@ def test_rank_finds_the_best_span_of_all_windows(imported: MakeCheckpoint, seed:
         assert answer.score == -score
         assert answer.text == text[first:last].strip()
         assert answer.windows == (windows.request == number).sum()
+
+
+@given(
+    seed=seeds,
+    texts=st.lists(contexts, max_size=4),
+    threshold=st.none() | st.integers(-20, 20).map(float),
+    asked=st.sampled_from(["museum", "the museum of Busan"]),
+)
+def test_requests_are_ranked_as_each_is_alone(
+    imported: MakeCheckpoint, seed: int, texts: list[str], threshold: float | None, asked: str
+) -> None:
+    windows = make(imported("extractor"), [(asked, text) for text in texts])
+    spans = search(windows, seed)
+    together = rank(texts, windows, spans, null_threshold=threshold)
+    for number, text in enumerate(texts):
+        own = make(imported("extractor"), [(asked, text)])
+        alone = rank([text], own, spans[windows.request == number], null_threshold=threshold)
+        assert together[number] == alone[0]
 
 
 @given(seed=seeds, text=contexts, decompose=st.booleans())
@@ -175,6 +240,14 @@ def test_the_empty_answer_wins_by_more_than_the_threshold(
 def test_ties_go_to_what_is_read_first(imported: MakeCheckpoint) -> None:
     context, windows, spans = two_windows(imported, [(0.0, 3.0), (0.0, 3.0)])
     assert rank([context], windows, spans, null_threshold=None)[0].start == 0
+
+
+def test_ties_go_to_what_is_read_first_even_where_a_later_window_saw_it(imported: MakeCheckpoint) -> None:
+    context, windows, spans = two_windows(imported, [(0.0, 3.0), (0.0, 3.0)])
+    assert windows.tokens.regions is not None
+    high = windows.tokens.regions[0, 1]
+    spans[0, 1] = (high - 1, high, 3.0)
+    assert rank([context], windows, spans, null_threshold=None)[0].start == windows.offsets[windows.first[1], 0]
 
 
 @given(seed=seeds)

@@ -1,6 +1,7 @@
 import pickle
+import unicodedata
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipelines.normalization import nfc
-from pipelines.qa.overlap import overlapping_tokens
+from pipelines.qa.overlap import bigrams, overlapping_tokens
 from pipelines.qa.windows import PairTemplate, WindowMaker, Windows, WindowSettings, window_starts
 from pipelines.tokens import CheckpointRef
 from tests.conftest import MakeCheckpoint
@@ -99,10 +100,11 @@ def test_windows_never_exceed_the_length_and_hold_question_and_context(
         assert windows.tokens.lengths.max(initial=0) <= settings.max_seq_length
         assert (np.diff(windows.request) >= 0).all()
         parts = list(zip(windows.request.tolist(), rows(windows), spans(windows), strict=True))
-        base = 0
+        bases = rows_of_contexts(plain, requests)
         for number, (question, context) in enumerate(requests):
             asked = plain.encode(nfc(question), add_special_tokens=False).ids
             read = plain.encode(nfc(context), add_special_tokens=False).ids
+            base = bases[context]
             own = [(ids, held) for request, (ids, _), held in parts if request == number]
             assert {token for _, held in own for token in held} == set(range(base, base + len(read)))
             for ids, held in own:
@@ -111,8 +113,47 @@ def test_windows_never_exceed_the_length_and_hold_question_and_context(
                 assert ids == [*expected, *template.tail]
             cut = len(asked) > settings.max_query_length
             assert set(windows.tokens.truncated[windows.request == number].tolist()) <= {cut}
-            base += len(read)
-        assert len(windows.offsets) == base
+        assert len(windows.offsets) == bases[""]
+
+
+def rows_of_contexts(plain: Tokenizer, requests: list[tuple[str, str]]) -> dict[str, int]:
+    """Row of `offsets` where each different context begins; for "", where the last of them ends."""
+    contexts = list(dict.fromkeys(context for _, context in requests if context))
+    sizes = [len(plain.encode(nfc(context), add_special_tokens=False).ids) for context in contexts]
+    return dict(zip([*contexts, ""], accumulate(sizes, initial=0), strict=True))
+
+
+few_texts = st.sampled_from(
+    ["", "the museum", "과제는 museum 한글,", unicodedata.normalize("NFD", "과제는 한글 " * 9), "ABC " * 40]
+)
+
+
+@given(
+    requests=st.lists(st.tuples(few_texts, few_texts | texts), max_size=6),
+    settings=settings_of_any_kind,
+    overlap_types=st.booleans(),
+)
+def test_requests_that_share_texts_get_the_windows_that_each_gets_alone(
+    imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings, overlap_types: bool
+) -> None:
+    for kind in KINDS:
+        make = maker(imported(kind), settings, overlap_types=overlap_types)
+        together, alone = make(requests, REF), [make([request], REF) for request in requests]
+        assert rows(together) == [row for windows in alone for row in rows(windows)]
+        assert together.request.tolist() == [i for i, windows in enumerate(alone) for _ in range(len(windows.tokens))]
+        for name in ("lengths", "truncated", "regions"):
+            expected = [value for windows in alone for value in getattr(windows.tokens, name).tolist()]
+            assert getattr(together.tokens, name).tolist() == expected
+        held = [windows.offsets[part].tolist() for windows in alone for part in map(list, spans(windows))]
+        assert [together.offsets[part].tolist() for part in map(list, spans(together))] == held
+
+
+def test_the_offsets_of_a_shared_context_are_held_once(folder: Path) -> None:
+    context = "The museum is in Busan. " * 5
+    alone = maker(folder)([("who?", context)], REF)
+    shared = maker(folder)([("who?", context), ("where is it?", context), ("who?", context)], REF)
+    np.testing.assert_array_equal(shared.offsets, alone.offsets)
+    assert [shared.first[shared.request == number][0] for number in range(3)] == [0, 0, 0]
 
 
 @given(question=texts, context=texts)
@@ -176,7 +217,7 @@ def test_overlapping_context_tokens_have_type_2_whatever_window_they_are_in(impo
     folder = imported("extractor")
     question, context = "the museum", "it is the museum of Busan and the old museum " * 3
     plain, marked = (maker(folder, overlap_types=on)([(question, context)], REF) for on in (False, True))
-    expected = overlapping_tokens(question, context, plain.offsets)
+    expected = overlapping_tokens(bigrams(question), bigrams(context), plain.offsets)
     assert expected.any()
     assert not expected.all()
     assert len(marked.tokens) > 2

@@ -1,0 +1,91 @@
+"""The last steps to a checkpoint whose weights, tokenizer and configuration lie in its folder."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines import golden, local
+from pipelines.checkpoints.manifest import Int8, Manifest, hash_files, write_manifest
+from pipelines.checkpoints.quality import Examples, score
+from pipelines.engines.choice import ONNX
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointError, CheckpointUnsupported
+from pipelines.local import token_batches
+
+logger = logging.getLogger(__name__)
+
+REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
+ONNX_FLOAT32 = EngineSettings(device="cpu", backend="onnx", dtype="float32")
+ONNX_INT8 = EngineSettings(device="cpu", backend="onnx", dtype="int8")
+SAME = 1e-3  # of scores and probabilities: two engines that compute the same in float32
+MOST_POINTS_LOST = 0.5  # of 100
+CALIBRATION_INPUTS = 300
+
+
+def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, dev: Examples | None = None) -> Manifest:
+    """Ask the golden inputs, trace the ONNX graph, take the hashes, and write the manifest.
+
+    A model that can't be traced, or whose graph answers the golden inputs otherwise, is left to PyTorch; one that
+    does not pass as int8, where there are examples to try, to float32; the log says so. Raises CheckpointDamaged
+    where golden outputs are no finite numbers.
+    """
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # libraries write some for the owner alone, whom a container need not run as
+    reference = local.load_model(folder, draft, REFERENCE)
+    manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
+    _try_onnx(folder, manifest)
+    written = write_manifest(folder, manifest)
+    if calibration is None or dev is None:
+        return written
+    try:
+        return quantize(folder, written, calibration, dev)
+    except CheckpointError as error:
+        logger.warning("%s", error)
+        return written
+
+
+def _try_onnx(folder: Path, manifest: Manifest) -> None:
+    from pipelines.engines.onnx_export import write_onnx  # an exporter of its own weight
+
+    try:
+        path = write_onnx(folder, manifest)
+        hashed = manifest.model_copy(update={"files": hash_files(folder)})
+        golden.check(folder, hashed, local.load_model(folder, hashed, ONNX_FLOAT32), tolerance=SAME)
+    except Exception as error:  # whatever the exporter raises: the checkpoint serves without
+        (folder / ONNX["float32"]).unlink(missing_ok=True)
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        logger.warning("%s is served by PyTorch, it can't be traced: %s", manifest.name, reason[0])
+    else:
+        logger.info("traced %s as %s", manifest.name, path.name)
+
+
+def quantize(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:
+    """Add the int8 graph, where it is as good: calibrated on the one set of examples, measured on the other.
+
+    Raises CheckpointUnsupported, with both scores, where it loses more than half a point, and where there is no
+    float32 graph to start from; the folder is then as before.
+    """
+    if ONNX["float32"] not in manifest.files:
+        raise CheckpointUnsupported(str(folder), "has no ONNX graph to quantise")
+    from pipelines.engines.quantization import write_int8
+
+    path = write_int8(folder, token_batches(folder, manifest, calibration.inputs[:CALIBRATION_INPUTS]))
+    try:
+        hashed = manifest.model_copy(update={"files": hash_files(folder)})
+        compared = _compare(folder, hashed, dev)
+    except CheckpointError:
+        path.unlink()
+        raise
+    logger.info("%s in int8: %s", manifest.name, compared)
+    return write_manifest(folder, manifest.model_copy(update={"int8": compared}))
+
+
+def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
+    models = [local.load_model(folder, manifest, settings) for settings in (REFERENCE, ONNX_INT8)]
+    golden.check(folder, manifest, models[1])
+    scores: Sequence[float] = [score(local.pipeline_of(folder, manifest, model), manifest, dev) for model in models]
+    compared = Int8(metric=dev.metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
+    if 100 * (scores[0] - scores[1]) > MOST_POINTS_LOST:
+        why = f"int8 loses more than {MOST_POINTS_LOST} points of {compared}"
+        raise CheckpointUnsupported(str(folder), why)
+    return compared

@@ -1,0 +1,81 @@
+"""A task's dev-set score, by the very pipeline that serves it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pipelines.checkpoints.manifest import Manifest, Task
+from pipelines.cola.data import Judgement, read_cola
+from pipelines.cola.metrics import matthews
+from pipelines.qa.data import Example, read_squad
+from pipelines.qa.metrics import score as score_answers
+from pipelines.sts.data import ScoredPair, read_scored_pairs
+from pipelines.sts.metrics import pearson
+
+METRICS: dict[Task, str] = {"sts": "Pearson", "cola": "Matthews", "qa": "F1"}
+PORTION = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Inputs of a task in order, and what is expected of each: a score, whether acceptable, or an answer's text."""
+
+    name: str
+    task: Task
+    inputs: Sequence[Any]
+    expected: Sequence[Any]
+
+    @property
+    def metric(self) -> str:
+        """What `score` computes."""
+        return METRICS[self.task]
+
+    @classmethod
+    def read(cls, path: Path, task: Task) -> Self:
+        """From a file of the task's usual format: KLUE-STS or KorSTS, CoLA, SQuAD or KorQuAD; `.xz` is unpacked.
+
+        Raises FileNotFoundError, ValueError.
+        """
+        match task:
+            case "sts":
+                return cls.of_pairs(path.name, read_scored_pairs(path))
+            case "cola":
+                return cls.of_judgements(path.name, read_cola(path))
+            case "qa":
+                return cls.of_questions(path.name, [example for article in read_squad(path) for example in article])
+
+    @classmethod
+    def of_pairs(cls, name: str, pairs: Sequence[ScoredPair]) -> Self:
+        """For STS."""
+        return cls(name, "sts", [(pair.sentence1, pair.sentence2) for pair in pairs], [pair.score for pair in pairs])
+
+    @classmethod
+    def of_judgements(cls, name: str, rows: Sequence[Judgement]) -> Self:
+        """For CoLA."""
+        return cls(name, "cola", [row.sentence for row in rows], [row.acceptable for row in rows])
+
+    @classmethod
+    def of_questions(cls, name: str, asked: Sequence[Example]) -> Self:
+        """For QA."""
+        return cls(name, "qa", [(one.question, one.context) for one in asked], [one.answer for one in asked])
+
+
+def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: Manifest, examples: Examples) -> float:
+    """The metric of the checkpoint's task on the examples, -1 to 1."""
+    results = asyncio.run(_results(pipeline, examples.inputs))
+    match manifest.task:
+        case "sts":
+            return pearson([result.score for result in results], examples.expected)
+        case "cola":
+            return matthews(
+                [result.probability >= (manifest.threshold or 0.5) for result in results], examples.expected
+            )
+        case "qa":
+            return score_answers([result.text for result in results], examples.expected).f1
+
+
+async def _results(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], inputs: Sequence[Any]) -> list[Any]:
+    portions = [inputs[start : start + PORTION] for start in range(0, len(inputs), PORTION)]
+    return [result for portion in portions for result in await pipeline(portion)]

@@ -1,0 +1,35 @@
+"""A checkpoint's engine, with no more libraries imported than the chosen one needs."""
+
+from pathlib import Path
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.engines.choice import Choice, choose
+from pipelines.engines.engine import Engine
+from pipelines.engines.settings import EngineSettings
+
+
+def load_engine(folder: Path, manifest: Manifest, settings: EngineSettings) -> Engine:
+    """The engine of a verified checkpoint.
+
+    Raises CheckpointDamaged where files do not fit each other, CheckpointUnsupported as `choose`.
+    """
+    choice = choose(folder, manifest, settings)
+    if choice.backend == "onnx":
+        from pipelines.engines.onnx_engine import OnnxEngine
+
+        return OnnxEngine.load(folder, choice)
+    return _torch_engine(folder, manifest, choice)
+
+
+def _torch_engine(folder: Path, manifest: Manifest, choice: Choice) -> Engine:
+    from pipelines.engines.torch_engine import SentenceTransformerEngine, TorchEngine
+
+    if manifest.kind == "bi-encoder":
+        from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+
+        return SentenceTransformerEngine(load_sentence_transformer(folder), choice)
+    from pipelines.checkpoints.loading import load_transformers
+    from pipelines.checkpoints.tasks import auto_class_of
+
+    model = load_transformers(auto_class_of(manifest.kind), folder)
+    return TorchEngine(model, choice, pad_id=model.config.pad_token_id or 0)

@@ -1,0 +1,97 @@
+"""The int8 graph of a checkpoint, `model.int8.onnx`, calibrated when it is made.
+
+Weights have a scale per output channel, as ONNX Runtime's dynamic quantisation gives them. Its activations would be
+scaled by the range of each batch, so that an item's result depended on its neighbours; here each activation has one
+scale, from its range over calibration inputs (Jacob et al. 2018, https://arxiv.org/abs/1712.05877).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from pipelines.engines.choice import ONNX, Choice
+from pipelines.engines.onnx_engine import OnnxEngine
+from pipelines.engines.onnx_export import quiet
+from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
+from pipelines.tokens import TokenBatch
+
+LEVELS = 255
+
+Range = tuple[float, float]
+
+
+def write_int8(folder: Path, calibration: Sequence[TokenBatch]) -> Path:
+    """Quantise the float32 graph in `folder`, its activations by their ranges over the `calibration` batches."""
+    model = _with_inline_weights(folder / ONNX["float32"])
+    quantized = _quantize_weights(model)
+    dynamic = [node for node in quantized.graph.node if node.op_type == "DynamicQuantizeLinear"]
+    ranges = _ranges(model, sorted({node.input[0] for node in dynamic}), calibration)
+    for node in dynamic:
+        _fix_scale(quantized, node, ranges[node.input[0]])
+    share_weights(quantized, folder / SAFETENSORS)
+    path = folder / ONNX["int8"]
+    onnx.save(quantized, path)
+    return path
+
+
+def _with_inline_weights(path: Path) -> onnx.ModelProto:
+    """The graph with its weights in it, transposed where it would transpose them."""
+    model = onnx.load(path)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
+        tensor = weights[node.input[0]]
+        turned = np.ascontiguousarray(np.transpose(numpy_helper.to_array(tensor), node.attribute[0].ints))
+        tensor.CopyFrom(numpy_helper.from_array(turned, node.output[0]))
+        model.graph.node.remove(node)
+    return model
+
+
+def _quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        with quiet():
+            quantize_dynamic(
+                model, path, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8, per_channel=True
+            )
+        return onnx.load(path)
+
+
+def _ranges(model: onnx.ModelProto, names: list[str], calibration: Sequence[TokenBatch]) -> dict[str, Range]:
+    """The lowest and highest value of each named activation, and 0, which must be represented exactly."""
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(model)
+    present = {output.name for output in tapped.graph.output}
+    tapped.graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in present
+    )
+    session = onnxruntime.InferenceSession(tapped.SerializeToString(), providers=["CPUExecutionProvider"])
+    engine = OnnxEngine(session, Choice("onnx", "cpu", "float32", threads=1, slots=1))
+    ranges: dict[str, Range] = dict.fromkeys(names, (0.0, 0.0))
+    for batch in calibration:
+        for name, values in zip(names, engine.outputs(batch, *names), strict=True):
+            ranges[name] = _widened(ranges[name], values)
+    return ranges
+
+
+def _widened(known: Range, values: NDArray[np.float32]) -> Range:
+    low, high = known
+    return min(low, float(values.min(initial=0.0))), max(high, float(values.max(initial=0.0)))
+
+
+def _fix_scale(model: onnx.ModelProto, node: onnx.NodeProto, span: Range) -> None:
+    """Put a QuantizeLinear of constant scale and zero point in the place of a DynamicQuantizeLinear."""
+    low, high = span
+    scale = (high - low) / LEVELS or 1.0
+    quantized, scale_name, zero_name = node.output
+    zero = int(np.clip(round(-low / scale), 0, LEVELS))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(scale, dtype=np.float32), scale_name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(zero, dtype=np.uint8), zero_name))
+    fixed = helper.make_node("QuantizeLinear", [node.input[0], scale_name, zero_name], [quantized], name=node.name)
+    node.CopyFrom(fixed)

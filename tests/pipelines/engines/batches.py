@@ -1,0 +1,39 @@
+"""Batches of tokens without a tokenizer, and engines without a checkpoint."""
+
+from typing import Any
+
+import numpy as np
+
+from pipelines.engines.choice import Choice
+from pipelines.tokens import CheckpointRef, TokenBatch
+
+
+def batch_of(*items: list[int], kind: int = 1) -> TokenBatch:
+    """One item per list of ids, all its tokens of one type."""
+    flat = [token for item in items for token in item]
+    return TokenBatch(
+        checkpoint=CheckpointRef("digest", "classifier", 0.5),
+        ids=np.array(flat, dtype=np.int32),
+        types=np.full(len(flat), kind, dtype=np.uint8),
+        lengths=np.array([len(item) for item in items], dtype=np.int32),
+        truncated=np.zeros(len(items), dtype=np.bool_),
+    )
+
+
+def random_batch(lengths: list[int], vocab_size: int, seed: int = 0) -> TokenBatch:
+    """Random ids and, within an item, types 0 before 1."""
+    draw = np.random.default_rng(seed)
+    types = [np.arange(length) >= draw.integers(length + 1) for length in lengths]
+    return TokenBatch(
+        checkpoint=CheckpointRef("digest", "classifier", 0.5),
+        ids=draw.integers(vocab_size, size=sum(lengths), dtype=np.int32),
+        types=np.concatenate(types).astype(np.uint8),
+        lengths=np.array(lengths, dtype=np.int32),
+        truncated=np.zeros(len(lengths), dtype=np.bool_),
+    )
+
+
+def cpu(**changes: Any) -> Choice:
+    """PyTorch in float32 on the CPU, but for `changes`."""
+    settings: dict[str, Any] = {"backend": "torch", "device": "cpu", "dtype": "float32", "threads": 1, "slots": 1}
+    return Choice(**{**settings, **changes})
