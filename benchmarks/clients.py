@@ -1,7 +1,11 @@
 """How each kind of server is asked for the scores of pairs."""
 
+import asyncio
 import base64
+import itertools
 import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 import aiohttp
@@ -11,6 +15,32 @@ from benchmarks.loads import Refused
 from benchmarks.pairs import Pair
 
 REFUSALS = {429, 503}
+TIMEOUT = aiohttp.ClientTimeout(total=3600)
+
+
+class Turns:
+    """Sessions with several servers, asked in turn."""
+
+    def __init__(self, sessions: Sequence[aiohttp.ClientSession]) -> None:
+        self._next = itertools.cycle(sessions).__next__
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._next().post(path, **body)
+
+
+@asynccontextmanager
+async def session(*urls: str) -> AsyncIterator[Turns]:
+    """With the servers at `urls`, with as many connections as there are requests in flight."""
+    async with AsyncExitStack() as stack:
+        connectors = [aiohttp.TCPConnector(limit=0) for _ in urls]
+        sessions = [
+            aiohttp.ClientSession(url, connector=connector, timeout=TIMEOUT)
+            for url, connector in zip(urls, connectors, strict=True)
+        ]
+        yield Turns([await stack.enter_async_context(one) for one in sessions])
+
+
+Session = aiohttp.ClientSession | Turns
 
 
 class Client(Protocol):
@@ -19,7 +49,7 @@ class Client(Protocol):
     ready: str
     """The path that answers 200 once the server is ready."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None: ...
+    def __init__(self, session: Session) -> None: ...
 
     async def score(self, pair: Pair) -> float:
         """Of one pair, in one request. Raises Refused."""
@@ -28,7 +58,7 @@ class Client(Protocol):
         """Of many pairs in one request, or in as few as the server takes. Raises Refused."""
 
 
-async def post(session: aiohttp.ClientSession, path: str, **body: Any) -> Any:
+async def post(session: Session, path: str, **body: Any) -> Any:
     """The decoded answer. Raises Refused where there was no room, RuntimeError on any other failure."""
     async with session.post(path, **body) as response:
         content = await response.read()
@@ -42,7 +72,7 @@ async def post(session: aiohttp.ClientSession, path: str, **body: Any) -> Any:
 class MunjangClient:
     ready = "/readyz"
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     async def score(self, pair: Pair) -> float:
@@ -59,7 +89,7 @@ class MunjangClient:
 class FastApiClient:
     ready = "/ready"
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     async def score(self, pair: Pair) -> float:
@@ -88,7 +118,7 @@ class MosecClient(OneRouteClient):
 class BentoMlClient:
     ready = "/readyz"
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     async def score(self, pair: Pair) -> float:
@@ -105,7 +135,7 @@ class InfinityClient:
     ready = "/health"
     MAX_PAIRS = 1024
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
 
     async def score(self, pair: Pair) -> float:
@@ -113,7 +143,7 @@ class InfinityClient:
 
     async def scores(self, pairs: list[Pair]) -> list[float]:
         parts = [pairs[start : start + self.MAX_PAIRS] for start in range(0, len(pairs), self.MAX_PAIRS)]
-        return [score for part in parts for score in await self._scores(part)]
+        return [score for scores in await asyncio.gather(*map(self._scores, parts)) for score in scores]
 
     async def _scores(self, pairs: list[Pair]) -> list[float]:
         sentences = [sentence for pair in pairs for sentence in pair]

@@ -10,8 +10,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from benchmarks.clients import MunjangClient
-from benchmarks.measure import Plan, measure, session
+from benchmarks.clients import MunjangClient, session
+from benchmarks.measure import Plan, measure
 from benchmarks.pairs import read_pairs, stream
 from pipelines.data_files import data_folder
 

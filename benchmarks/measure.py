@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import numpy as np
 
 from benchmarks.clients import Client
@@ -17,7 +16,6 @@ IN_FLIGHT = 64
 PATIENCE_S = 20.0
 PROBES_PER_S = 10.0
 MEMORY_EVERY_S = 0.5
-TIMEOUT_S = 3600.0
 TOLERANCES = {"fp32": 1e-3}
 CORRELATION = 0.99
 WAYS = ("one request", "singly")
@@ -42,12 +40,6 @@ class Plan:
     file_pairs: int
     large_file_pairs: int
     seed: int
-
-
-def session(url: str) -> aiohttp.ClientSession:
-    """As many connections as there are requests in flight."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    return aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
 
 
 def deviations(scores: list[float], expected: list[float], precision: str) -> Record:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,9 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks import models
+from benchmarks.clients import session
 from benchmarks.environments import versions
-from benchmarks.measure import Plan, Record, check, large_file, large_file_with_probes, measure, session
+from benchmarks.measure import Plan, Record, check, large_file, large_file_with_probes, measure
 from benchmarks.pairs import read_pairs, stream
 from benchmarks.processes import running
 from benchmarks.report import write_report
@@ -146,28 +148,37 @@ def on_server(
     server: Server, model: str, arguments: argparse.Namespace, number: int, write: Callable[..., None]
 ) -> None:
     """Start the server, check its scores, measure it, stop it."""
-    log = LOGS / f"{model}-{server.label.replace('/', '-')}-{number}.log"
-    with TemporaryDirectory() as scratch:
-        command = server.command(model, arguments.data, arguments.port, Path(scratch))
-        url = f"http://127.0.0.1:{arguments.port}"
+    log = f"{model}-{server.label.replace('/', '-')}-{number}"
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        commands = server.commands(model, arguments.data, arguments.port, Path(scratch))
+        urls = [f"http://127.0.0.1:{arguments.port + number}" for number in range(len(commands))]
         begin = time.monotonic()
-        with running(command, f"{url}{server.client.ready}", log) as tree:
-            write(load="start", seconds=round(time.monotonic() - begin, 1))
-            work = checked_and_measured(server, model, url, arguments, number, tree.memory_mib, write)
-            asyncio.run(asyncio.wait_for(work, arguments.limit))
+        trees = [
+            stack.enter_context(
+                running(command, f"{url}{server.client.ready}", LOGS / f"{log}-{url.rpartition(':')[2]}.log")
+            )
+            for command, url in zip(commands, urls, strict=True)
+        ]
+        write(load="start", seconds=round(time.monotonic() - begin, 1))
+
+        def memory_mib() -> float:
+            return sum(tree.memory_mib() for tree in trees)
+
+        work = checked_and_measured(server, model, urls, arguments, number, memory_mib, write)
+        asyncio.run(asyncio.wait_for(work, arguments.limit))
 
 
 async def checked_and_measured(
     server: Server,
     model: str,
-    url: str,
+    urls: list[str],
     arguments: argparse.Namespace,
     number: int,
     memory_mib: Callable[[], float],
     write: Callable[..., None],
 ) -> None:
     plan = plan_of(arguments, server, number)
-    async with session(url) as http:
+    async with session(*urls) as http:
         client = server.client(http)
         write(**await check(client, *models.expected(model, arguments.data), server.precision))
         pairs = stream(read_pairs(arguments.data), seed=number)

@@ -34,6 +34,8 @@ class Peer:
     models      those it can load
     options     environment variables that its server.py reads
     file_pairs  at most so many in a file
+    spread      its workers share one port, and of connections made at once one of them may get most; so each is
+                started as a server of its own, on the next port, and the client asks them in turn
     """
 
     name: str
@@ -45,6 +47,7 @@ class Peer:
     folder: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     file_pairs: int = 1000
+    spread: bool = False
 
     @property
     def label(self) -> str:
@@ -55,13 +58,16 @@ class Peer:
         """The interpreter of its environment, installed if need be."""
         return python_of(self.folder or self.name)
 
-    def command(self, model: str, data: Path, port: int, scratch: Path) -> Command:  # noqa: ARG002
-        folder = PEERS / (self.folder or self.name)
+    def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:  # noqa: ARG002
+        """One, or one for each worker."""
         workers, threads = self.setting
-        numbers = map(str, (port, workers, threads))
-        arguments = [str(self.prepare()), "server.py", str(models.folder_of(model, data)), *numbers]
+        ports, workers = (range(port, port + workers), 1) if self.spread else ([port], workers)
+        return [self._command(models.folder_of(model, data), one, workers, threads) for one in ports]
+
+    def _command(self, model: Path, port: int, workers: int, threads: int) -> Command:
+        arguments = [str(self.prepare()), "server.py", str(model), *map(str, (port, workers, threads))]
         own = {"PYTHONPATH": str(PEERS), "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-        return Command(arguments, folder, own | {"HF_HUB_OFFLINE": "1"} | self.options)
+        return Command(arguments, PEERS / (self.folder or self.name), own | {"HF_HUB_OFFLINE": "1"} | self.options)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Munjang:
         """The interpreter that runs this, which has the project's packages."""
         return Path(sys.executable)
 
-    def command(self, model: str, data: Path, port: int, scratch: Path) -> Command:
+    def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:
         """As `make serve STS=...`, on loopback."""
         config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
         config["http_options"] |= {"host": "127.0.0.1", "port": port}
@@ -98,7 +104,7 @@ class Munjang:
         path = scratch / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         arguments = [sys.executable, "-m", "deployments.launch", str(path)]
-        return Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, _serve_environment())
+        return [Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, _serve_environment())]
 
 
 Server = Peer | Munjang
@@ -130,12 +136,12 @@ INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "IN
 """Which is faster depends on the model's size: BetterTransformer does without padding, at a cost per sentence."""
 SERVERS: list[Server] = [
     *VARIANTS,
-    *(Peer("fastapi", FastApiClient, setting) for setting in SETTINGS),
+    *(Peer("fastapi", FastApiClient, setting, spread=True) for setting in SETTINGS),
     *(Peer("litserve", LitServeClient, setting) for setting in SETTINGS),
-    *(Peer("bentoml", BentoMlClient, setting) for setting in SETTINGS),
+    *(Peer("bentoml", BentoMlClient, setting, spread=True) for setting in SETTINGS),
     *(Peer("mosec", MosecClient, setting) for setting in SETTINGS),
     *(
-        Peer("infinity", InfinityClient, setting, variant, models=TRANSFORMERS, options=options)
+        Peer("infinity", InfinityClient, setting, variant, models=TRANSFORMERS, options=options, spread=True)
         for variant, options in INFINITY.items()
         for setting in SETTINGS
     ),
@@ -148,6 +154,7 @@ SERVERS: list[Server] = [
             models=TRANSFORMERS,
             folder="infinity",
             options={"INFINITY_DTYPE": "int8"},
+            spread=True,
         )
         for setting in SETTINGS
     ),

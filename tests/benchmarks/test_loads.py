@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from benchmarks.clients import FastApiClient
+from benchmarks.clients import FastApiClient, session
 from benchmarks.loads import Ask, all_singly, arrivals, closed_loop, during, open_loop
 from benchmarks.pairs import Pair
 
@@ -133,5 +133,23 @@ def test_a_file_sent_singly_keeps_its_order_and_asks_again_where_refused() -> No
 
         async with asking(handler) as ask:
             assert await all_singly(ask, PAIRS[:20], in_flight=4) == list(range(20))
+
+    asyncio.run(run())
+
+
+def test_several_servers_are_asked_in_turn() -> None:
+    async def run() -> None:
+        def answering(score: float) -> web.Application:
+            async def handler(_: web.Request) -> web.Response:
+                return web.json_response({"score": score})
+
+            app = web.Application()
+            app.router.add_post("/score", handler)
+            return app
+
+        async with TestServer(answering(0.0)) as one, TestServer(answering(1.0)) as other:
+            async with session(str(one.make_url("/")), str(other.make_url("/"))) as both:
+                client = FastApiClient(both)
+                assert [await client.score(pair) for pair in PAIRS[:4]] == [0.0, 1.0, 0.0, 1.0]
 
     asyncio.run(run())
