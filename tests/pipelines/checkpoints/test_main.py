@@ -11,6 +11,7 @@ import pytest
 from pipelines.checkpoints.__main__ import main
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.verify import verify
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving
@@ -64,6 +65,13 @@ def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> No
 # when it is imported.
 COMMANDS = """
 import contextlib, io, json, runpy, sys
+
+import pipelines.engines.onnx_export
+
+def refuse(*_):
+    raise RuntimeError("not in this test: it takes seconds")
+
+pipelines.engines.onnx_export.write_onnx = refuse
 for arguments in json.load(sys.stdin):
     sys.argv = ["checkpoints", "import", *arguments]
     with contextlib.redirect_stderr(io.StringIO()) as errors:
@@ -77,6 +85,7 @@ SOURCES = [
     ["owner/classifier@v1"],
     ["owner/classifier", "--revision", "v1"],
     ["owner/pickled"],
+    ["owner/in-the-format"],
     ["owner/nothing"],
     ["owner/classifier@v9"],
     ["owner/planted"],
@@ -91,11 +100,13 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def hub(imported: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("hub")
     with serving() as hub:
         hub.add("owner/classifier", make_checkpoint("classifier", folder / "main"))
         hub.add("owner/classifier", make_checkpoint("classifier", folder / "old", seed=1), "v1")
+        hub.add("owner/in-the-format", copy(imported("classifier"), folder / "format"))
+        (folder / "main" / "model.onnx").write_bytes(b"not the project's")
         (folder / "main" / "pytorch_model.bin").write_bytes(b"not needed")
         (folder / "main" / "flax_model.msgpack").write_bytes(b"not needed")
         planted = pickle_weights(make_checkpoint("extractor", folder / "planted"), {"x": Planted(folder / "ran")})
@@ -149,6 +160,15 @@ def test_pickles_are_fetched_only_where_there_is_nothing_safer(hub: Hub, done: d
     assert ("owner/pickled", "pytorch_model.bin") in hub.fetched
     names = [name for repository, name in hub.fetched if repository == "owner/classifier"]
     assert sorted(set(names)) == ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"]
+
+
+def test_a_checkpoint_in_the_format_comes_with_its_graph(
+    imported: MakeCheckpoint, hub: Hub, done: dict[str, Done]
+) -> None:
+    result = done["owner/in-the-format"]
+    assert result.code == 0, result.errors
+    assert "model.onnx" in verify(result.folder, "cola").files
+    assert read_manifest(result.folder) == read_manifest(imported("classifier"))
 
 
 @pytest.mark.parametrize(
