@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.checkpoints import finish
 from pipelines.checkpoints.__main__ import main
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
@@ -16,6 +17,7 @@ from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving
 from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, copy, cut, pickle_weights
+from tests.pipelines.cola.rows import row
 
 Run = Callable[..., int]
 
@@ -52,6 +54,68 @@ def test_verify_names_the_damaged_file(
     cut(folder / WEIGHTS, 99)
     assert run("verify", folder, "sts") == 1
     assert f"CheckpointDamaged: {folder / WEIGHTS}: " in capsys.readouterr().err
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """A CoLA file, of which what is expected hardly matters: a model of chance scores about 0 either way."""
+    sentences = [f"{letter} the museum {letter * count}" for letter in "abcdefghij" for count in (1, 7)]
+    rows = [row(sentence, number % 2 == 0) for number, sentence in enumerate(sentences)]
+    path = tmp_path / "examples.tsv"
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def test_quantize_adds_a_graph_and_says_how_good_it_is(
+    run: Run,
+    steady: Path,
+    tmp_path: Path,
+    examples: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copy(steady, tmp_path / "copy")
+    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)  # this test is of the command, the gate has its own
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 0
+    manifest = verify(folder, "cola")
+    assert "model.int8.onnx" in manifest.files
+    assert f"steady in int8: {manifest.int8}" in caplog.messages
+
+
+def test_import_quantizes_where_it_is_given_examples(
+    run: Run, steady_source: Path, tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)
+    to = tmp_path / "to"
+    assert run("import", steady_source, to, "--calibration", examples, "--dev", examples) == 0
+    manifest = verify(to, "cola")
+    assert {"model.onnx", "model.int8.onnx"} <= set(manifest.files)
+    assert manifest.int8 is not None
+    assert manifest.int8.dev == "examples.tsv"
+
+
+def test_examples_are_needed_in_pairs_and_looked_for_before_the_work(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "to"
+    assert run("import", checkpoint("classifier"), to, "--dev", examples) == 1
+    assert "int8 needs both --calibration and --dev" in capsys.readouterr().err
+    assert run("import", checkpoint("classifier"), to, "--calibration", examples, "--dev", tmp_path / "none.tsv") == 1
+    assert f"CheckpointNotFound: {tmp_path / 'none.tsv'}: there is no such file" in capsys.readouterr().err
+    assert not to.exists()
+
+
+def test_quantize_refuses_what_it_can_not_read(
+    run: Run, imported: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(imported("static"), tmp_path / "copy")
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 1
+    assert f"CheckpointDamaged: {examples}: " in capsys.readouterr().err
+    assert run("quantize", tmp_path / "nowhere", "--calibration", examples, "--dev", examples) == 1
+    assert "CheckpointNotFound: " in capsys.readouterr().err
+    cut(folder / WEIGHTS, 99)
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 1
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.onnx"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["import"], ["verify", "folder"], ["verify", "folder", "translation"]])
