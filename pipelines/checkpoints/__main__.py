@@ -13,7 +13,7 @@ from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import CheckpointError, CheckpointUnsupported
+from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported
 
 
 def main() -> int:
@@ -60,6 +60,9 @@ def _add_examples(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def _import(arguments: argparse.Namespace) -> None:
     if (arguments.calibration is None) != (arguments.dev is None):
         raise CheckpointUnsupported(arguments.source, "int8 needs both --calibration and --dev")
+    for examples in (arguments.calibration, arguments.dev):
+        if examples is not None and not examples.is_file():  # said before the work, not behind it
+            raise CheckpointNotFound(str(examples), "there is no such file")
     import_checkpoint(
         arguments.source,
         arguments.destination,

@@ -1,15 +1,17 @@
 """The last steps to a checkpoint whose weights, tokenizer and configuration lie in its folder."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import golden, local
+from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.manifest import Int8, Manifest, hash_files, write_manifest
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.engines.choice import ONNX
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import CheckpointError, CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
 from pipelines.local import token_batches
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ ONNX_INT8 = EngineSettings(device="cpu", backend="onnx", dtype="int8")
 SAME = 1e-3  # of scores and probabilities: two engines that compute the same in float32
 MOST_POINTS_LOST = 0.5  # of 100
 CALIBRATION_INPUTS = 300
+FEWEST_TO_SCORE = 2  # no correlation has fewer
 
 
 def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, dev: Examples | None = None) -> Manifest:
@@ -27,12 +30,15 @@ def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, d
 
     A model that can't be traced, or whose graph answers the golden inputs otherwise, is left to PyTorch; one that
     does not pass as int8, where there are examples to try, to float32; the log says so. Raises CheckpointDamaged
-    where golden outputs are no finite numbers.
+    where the model fails on golden inputs or its outputs are no finite numbers.
     """
+    for graph in ONNX.values():
+        (folder / graph).unlink(missing_ok=True)  # of the weights that lay here before
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # libraries write some for the owner alone, whom a container need not run as
     reference = local.load_model(folder, draft, REFERENCE)
-    manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
+    with refusing_damage(folder):
+        manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
     _try_onnx(folder, manifest)
     written = write_manifest(folder, manifest)
     if calibration is None or dev is None:
@@ -62,30 +68,46 @@ def _try_onnx(folder: Path, manifest: Manifest) -> None:
 def quantize(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:
     """Add the int8 graph, where it is as good: calibrated on the one set of examples, measured on the other.
 
-    Raises CheckpointUnsupported, with both scores, where it loses more than half a point, and where there is no
-    float32 graph to start from; the folder is then as before.
+    Raises CheckpointUnsupported, with both scores, where it loses more than half a point or answers a golden input
+    otherwise, and where there is no float32 graph to start from or too few examples; CheckpointDamaged where the graph
+    can't be read or written. Whatever is raised, the folder is then as before.
     """
     if ONNX["float32"] not in manifest.files:
         raise CheckpointUnsupported(str(folder), "has no ONNX graph to quantise")
+    if not calibration.inputs or len(dev.inputs) < FEWEST_TO_SCORE:
+        raise CheckpointUnsupported(str(folder), "too few examples to tell how good it is in int8")
     from pipelines.engines.quantization import write_int8
 
-    path = write_int8(folder, token_batches(folder, manifest, calibration.inputs[:CALIBRATION_INPUTS]))
-    try:
-        hashed = manifest.model_copy(update={"files": hash_files(folder)})
-        compared = _compare(folder, hashed, dev)
-    except CheckpointError:
-        path.unlink()
-        raise
+    with _restoring(folder / ONNX["int8"]):
+        with refusing_damage(folder):
+            write_int8(folder, token_batches(folder, manifest, calibration.inputs[:CALIBRATION_INPUTS]))
+        compared = _compare(folder, manifest.model_copy(update={"files": hash_files(folder)}), dev)
+        written = write_manifest(folder, manifest.model_copy(update={"int8": compared}))
     logger.info("%s in int8: %s", manifest.name, compared)
-    return write_manifest(folder, manifest.model_copy(update={"int8": compared}))
+    return written
+
+
+@contextmanager
+def _restoring(path: Path) -> Iterator[None]:
+    """Where the block fails, the file is afterwards what it was before, if it was there."""
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_bytes(before)
+        raise
 
 
 def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
     models = [local.load_model(folder, manifest, settings) for settings in (REFERENCE, ONNX_INT8)]
-    golden.check(folder, manifest, models[1])
     scores: Sequence[float] = [score(local.pipeline_of(folder, manifest, model), manifest, dev) for model in models]
     compared = Int8(metric=dev.metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
-    if 100 * (scores[0] - scores[1]) > MOST_POINTS_LOST:
-        why = f"int8 loses more than {MOST_POINTS_LOST} points of {compared}"
-        raise CheckpointUnsupported(str(folder), why)
+    if not 100 * (scores[0] - scores[1]) <= MOST_POINTS_LOST:  # nor where a score is no number
+        raise CheckpointUnsupported(str(folder), f"int8 loses more than {MOST_POINTS_LOST} points: {compared}")
+    try:
+        golden.check(folder, manifest, models[1])
+    except CheckpointDamaged as error:
+        raise CheckpointUnsupported(str(folder), f"{error.why}, though with {compared}") from error
     return compared

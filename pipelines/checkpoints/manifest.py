@@ -107,7 +107,9 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Write `manifest` into `folder` with the SHA-256 of every file that lies there now; returns it so completed."""
     complete = manifest.model_copy(update={"files": hash_files(folder)})
-    (folder / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / MANIFEST)  # in one step: a replica may be reading it
     return complete
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.manifest import Manifest, Task
 from pipelines.cola.data import Judgement, read_cola
 from pipelines.cola.metrics import matthews
+from pipelines.errors import MunjangError
 from pipelines.qa.data import Example, read_squad
 from pipelines.qa.metrics import score as score_answers
 from pipelines.sts.data import ScoredPair, read_scored_pairs
@@ -36,15 +38,16 @@ class Examples:
     def read(cls, path: Path, task: Task) -> Self:
         """From a file of the task's usual format: KLUE-STS or KorSTS, CoLA, SQuAD or KorQuAD; `.xz` is unpacked.
 
-        Raises FileNotFoundError, ValueError.
+        Raises CheckpointDamaged where the file is missing or not of that format.
         """
-        match task:
-            case "sts":
-                return cls.of_pairs(path.name, read_scored_pairs(path))
-            case "cola":
-                return cls.of_judgements(path.name, read_cola(path))
-            case "qa":
-                return cls.of_questions(path.name, [example for article in read_squad(path) for example in article])
+        with refusing_damage(path):
+            match task:
+                case "sts":
+                    return cls.of_pairs(path.name, read_scored_pairs(path))
+                case "cola":
+                    return cls.of_judgements(path.name, read_cola(path))
+                case "qa":
+                    return cls.of_questions(path.name, [example for article in read_squad(path) for example in article])
 
     @classmethod
     def of_pairs(cls, name: str, pairs: Sequence[ScoredPair]) -> Self:
@@ -63,15 +66,17 @@ class Examples:
 
 
 def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: Manifest, examples: Examples) -> float:
-    """The metric of the checkpoint's task on the examples, -1 to 1."""
+    """The metric of the checkpoint's task on the examples, -1 to 1. Raises the error of an input that has no result."""
     results = asyncio.run(_results(pipeline, examples.inputs))
+    for error in results:
+        if isinstance(error, MunjangError):
+            raise error
     match manifest.task:
         case "sts":
             return pearson([result.score for result in results], examples.expected)
         case "cola":
-            return matthews(
-                [result.probability >= (manifest.threshold or 0.5) for result in results], examples.expected
-            )
+            threshold = 0.5 if manifest.threshold is None else manifest.threshold
+            return matthews([result.probability >= threshold for result in results], examples.expected)
         case "qa":
             return score_answers([result.text for result in results], examples.expected).f1
 

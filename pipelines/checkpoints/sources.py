@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi, snapshot_download
 
+from pipelines.checkpoints.manifest import MANIFEST
 from pipelines.checkpoints.pickles import PICKLED
+from pipelines.engines.choice import ONNX
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
 
 WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
@@ -59,7 +61,8 @@ def _download(source: str, revision: str | None) -> Fetched:
     try:
         info = HfApi().model_info(repository, revision=revision or inline or None)
         names = [sibling.rfilename for sibling in info.siblings or []]
-        folder = snapshot_download(repository, revision=info.sha, allow_patterns=WANTED + _pickles_needed(names))
+        wanted = [*WANTED, *_pickles_needed(names), *(ONNX.values() if MANIFEST in names else ())]
+        folder = snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
     except Exception as error:  # the client's own errors, and whatever its HTTP library raises without a network
         raise CheckpointNotFound(source, f"no such path, and not on the Hub ({type(error).__name__})") from error
     return Fetched(Path(folder), repository, info.sha)

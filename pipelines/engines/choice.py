@@ -36,20 +36,27 @@ def choose(folder: Path, manifest: Manifest, settings: EngineSettings) -> Choice
 
     On a GPU: PyTorch in float16. On a CPU: int8 where the checkpoint holds it, which it does only if it passed the
     quality gate, and the CPU multiplies int8 natively (elsewhere the kernels may saturate); else float32, in ONNX
-    Runtime where the checkpoint holds its graph. Raises CheckpointUnsupported where the checkpoint lacks what
-    the settings demand.
+    Runtime where the checkpoint holds its graph. Raises CheckpointUnsupported where the settings demand what the
+    checkpoint lacks or no engine here does.
     """
     device = _device(settings)
     dtype = _dtype(settings, manifest, device)
     backend = _backend(settings, manifest, device, dtype)
-    if backend == "onnx" and not (dtype in ONNX and ONNX[dtype] in manifest.files):
-        raise CheckpointUnsupported(
-            str(folder), f"holds no ONNX graph in {dtype}; see `pipelines.checkpoints quantize`"
-        )
-    if backend == "torch" and dtype == "int8":
-        raise CheckpointUnsupported(str(folder), "PyTorch does not run int8 here")
+    if reason := _refusal(manifest, device, backend, dtype):
+        raise CheckpointUnsupported(str(folder), reason)
     slots = settings.slots or (1 if (backend, device) == ("torch", "cpu") else 2)
     return Choice(backend, device, dtype, settings.threads, slots)
+
+
+def _refusal(manifest: Manifest, device: str, backend: Backend, dtype: Dtype) -> str | None:
+    if backend == "torch":
+        return "PyTorch does not run int8 here" if dtype == "int8" else None
+    if device != "cpu":
+        return f"ONNX Runtime runs on the CPU here, not on {device}"
+    if ONNX.get(dtype) in manifest.files:
+        return None
+    remedy = "; `pipelines.checkpoints quantize` adds one" if dtype == "int8" else ""
+    return f"holds no ONNX graph in {dtype}{remedy}"
 
 
 def _device(settings: EngineSettings) -> str:
@@ -82,7 +89,7 @@ def _backend(settings: EngineSettings, manifest: Manifest, device: str, dtype: D
 
 
 def multiplies_int8() -> bool:
-    """Whether the CPU has int8 dot products (VNNI, AMX, or ARM's); True where there is no /proc to say."""
+    """Whether the CPU has int8 dot products (VNNI, AMX, or ARM's); where no /proc tells, whether it is an ARM."""
     if not CPU_INFO.is_file():
         return platform.machine() in {"arm64", "aarch64"}
     flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith(("flags", "Features"))), "")

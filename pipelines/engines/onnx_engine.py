@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from pipelines.checkpoints.loading import refusing_damage
 from pipelines.engines.choice import ONNX, Choice
-from pipelines.errors import CheckpointDamaged
 from pipelines.tokens import TokenBatch
 
 PAD_ID = "munjang.pad_id"
@@ -32,10 +32,8 @@ class OnnxEngine:
     def load(cls, folder: Path, choice: Choice) -> Self:
         """The graph in `folder` of the chosen dtype. Raises CheckpointDamaged where it can't be read."""
         path = folder / ONNX[choice.dtype]
-        try:
+        with refusing_damage(path):
             return cls(onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"]), choice)
-        except Exception as error:  # ONNX Runtime has an exception class for each status, without a public base
-            raise CheckpointDamaged(str(path), str(error).strip().splitlines()[0]) from error
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""

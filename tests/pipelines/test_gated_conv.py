@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from pipelines.gated_conv import (
+    ConvolutionAsProduct,
     GatedConvConfig,
     GatedConvForQuestionAnswering,
     GatedConvForSequenceClassification,
@@ -114,3 +115,31 @@ def test_losses_are_those_of_cross_entropy() -> None:
 def test_an_even_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel_size 4"):
         _config(kernel_size=4)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 8])
+@pytest.mark.parametrize("tokens", [1, 2, 9, 40])
+@torch.no_grad()
+def test_a_product_gives_what_the_convolution_gives(kernel_size: int, dilation: int, tokens: int) -> None:
+    torch.manual_seed(0)
+    padding = dilation * (kernel_size - 1) // 2
+    conv = torch.nn.Conv1d(8, 12, kernel_size, padding=padding, dilation=dilation)
+    seen = torch.randn(3, 8, tokens)
+    product = ConvolutionAsProduct(conv)(seen)
+    assert product.shape == (3, 12, tokens)
+    torch.testing.assert_close(product, conv(seen), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("question_vector", [False, True])
+@torch.no_grad()
+def test_a_model_that_multiplies_answers_as_before(question_vector: bool) -> None:
+    torch.manual_seed(0)
+    model = GatedConvForQuestionAnswering(_config(question_vector=question_vector, dilations=[1, 3], kernel_size=5))
+    before = model.eval()(**_batch())
+    model.multiply()
+    model.multiply()  # which changes nothing more
+    assert not any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
+    after = model(**_batch())
+    torch.testing.assert_close(after.start_logits, before.start_logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after.end_logits, before.end_logits, rtol=0, atol=1e-5)

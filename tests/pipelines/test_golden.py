@@ -6,7 +6,7 @@ import pytest
 from pipelines import golden
 from pipelines.checkpoints.manifest import MANIFEST, Golden, read_manifest, write_manifest
 from pipelines.checkpoints.verify import verify
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.settings import Backend, EngineSettings
 from pipelines.errors import CheckpointDamaged
 from pipelines.local import load_model
 from tests.checkpoint_factory import KINDS
@@ -14,9 +14,10 @@ from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, backend: Backend = "torch") -> None:
     manifest = read_manifest(folder)
-    golden.check(folder, manifest, load_model(folder, manifest, EngineSettings()))
+    settings = EngineSettings(device="cpu", backend=backend, dtype="float32")
+    golden.check(folder, manifest, load_model(folder, manifest, settings))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -24,28 +25,32 @@ def test_every_input_of_the_task_is_recorded_at_import(imported: MakeCheckpoint,
     manifest = read_manifest(imported(kind))
     assert [one.inputs for one in manifest.golden] == golden.INPUTS[manifest.task]
     assert all(isinstance(one.output, str if manifest.task == "qa" else float) for one in manifest.golden)
-    check(imported(kind))
+    for backend in ("torch", "onnx"):
+        check(imported(kind), backend)
 
 
 @pytest.mark.parametrize(
-    ("kind", "weight"),
+    ("kind", "weight", "backend"),
     [
-        ("bi-encoder", "embeddings.word_embeddings.weight"),
-        ("static", "embedding.weight"),
-        ("cross-encoder", "classifier.weight"),
-        ("classifier", "classifier.weight"),
-        ("extractor", "qa_outputs.weight"),
+        ("bi-encoder", "embeddings.word_embeddings.weight", "torch"),
+        ("static", "embedding.weight", "torch"),
+        ("cross-encoder", "classifier.weight", "torch"),
+        ("classifier", "classifier.weight", "torch"),
+        ("extractor", "qa_outputs.weight", "torch"),
+        ("bi-encoder", "embeddings.word_embeddings.weight", "onnx"),
+        ("static", "embedding.weight", "onnx"),
+        ("extractor", "bert.encoder.layer.1.output.dense.weight", "onnx"),
     ],
 )
 def test_altered_weights_are_caught_though_their_hashes_agree(
-    imported: MakeCheckpoint, tmp_path: Path, kind: str, weight: str
+    imported: MakeCheckpoint, tmp_path: Path, kind: str, weight: str, backend: Backend
 ) -> None:
     folder = copy(imported(kind), tmp_path / "copy")
     edit_weights(folder, lambda weights: weights.update({weight: weights[weight].flip(0).contiguous() - 0.5}))
     manifest = write_manifest(folder, read_manifest(folder))
     verify(folder, manifest.task)
-    with pytest.raises(CheckpointDamaged, match=r"golden input \d should give .* with torch float32") as caught:
-        check(folder)
+    with pytest.raises(CheckpointDamaged, match=rf"golden input \d should give .* with {backend} float32") as caught:
+        check(folder, backend)
     assert caught.value.where == str(folder / MANIFEST)
 
 

@@ -27,6 +27,8 @@ from tests.pipelines.checkpoints.damage import Planted, cut
 
 Save = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

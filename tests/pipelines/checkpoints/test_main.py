@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.checkpoints import finish
 from pipelines.checkpoints.__main__ import main
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.verify import verify
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving
 from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, copy, cut, pickle_weights
+from tests.pipelines.cola.rows import row
 
 Run = Callable[..., int]
 
@@ -53,6 +56,68 @@ def test_verify_names_the_damaged_file(
     assert f"CheckpointDamaged: {folder / WEIGHTS}: " in capsys.readouterr().err
 
 
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """A CoLA file, of which what is expected hardly matters: a model of chance scores about 0 either way."""
+    sentences = [f"{letter} the museum {letter * count}" for letter in "abcdefghij" for count in (1, 7)]
+    rows = [row(sentence, number % 2 == 0) for number, sentence in enumerate(sentences)]
+    path = tmp_path / "examples.tsv"
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def test_quantize_adds_a_graph_and_says_how_good_it_is(
+    run: Run,
+    steady: Path,
+    tmp_path: Path,
+    examples: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = copy(steady, tmp_path / "copy")
+    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)  # this test is of the command, the gate has its own
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 0
+    manifest = verify(folder, "cola")
+    assert "model.int8.onnx" in manifest.files
+    assert f"steady in int8: {manifest.int8}" in caplog.messages
+
+
+def test_import_quantizes_where_it_is_given_examples(
+    run: Run, steady_source: Path, tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)
+    to = tmp_path / "to"
+    assert run("import", steady_source, to, "--calibration", examples, "--dev", examples) == 0
+    manifest = verify(to, "cola")
+    assert {"model.onnx", "model.int8.onnx"} <= set(manifest.files)
+    assert manifest.int8 is not None
+    assert manifest.int8.dev == "examples.tsv"
+
+
+def test_examples_are_needed_in_pairs_and_looked_for_before_the_work(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "to"
+    assert run("import", checkpoint("classifier"), to, "--dev", examples) == 1
+    assert "int8 needs both --calibration and --dev" in capsys.readouterr().err
+    assert run("import", checkpoint("classifier"), to, "--calibration", examples, "--dev", tmp_path / "none.tsv") == 1
+    assert f"CheckpointNotFound: {tmp_path / 'none.tsv'}: there is no such file" in capsys.readouterr().err
+    assert not to.exists()
+
+
+def test_quantize_refuses_what_it_can_not_read(
+    run: Run, imported: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(imported("static"), tmp_path / "copy")
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 1
+    assert f"CheckpointDamaged: {examples}: " in capsys.readouterr().err
+    assert run("quantize", tmp_path / "nowhere", "--calibration", examples, "--dev", examples) == 1
+    assert "CheckpointNotFound: " in capsys.readouterr().err
+    cut(folder / WEIGHTS, 99)
+    assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 1
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.onnx"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["import"], ["verify", "folder"], ["verify", "folder", "translation"]])
 def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -64,6 +129,13 @@ def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> No
 # when it is imported.
 COMMANDS = """
 import contextlib, io, json, runpy, sys
+
+import pipelines.engines.onnx_export
+
+def refuse(*_):
+    raise RuntimeError("not in this test: it takes seconds")
+
+pipelines.engines.onnx_export.write_onnx = refuse
 for arguments in json.load(sys.stdin):
     sys.argv = ["checkpoints", "import", *arguments]
     with contextlib.redirect_stderr(io.StringIO()) as errors:
@@ -77,6 +149,7 @@ SOURCES = [
     ["owner/classifier@v1"],
     ["owner/classifier", "--revision", "v1"],
     ["owner/pickled"],
+    ["owner/in-the-format"],
     ["owner/nothing"],
     ["owner/classifier@v9"],
     ["owner/planted"],
@@ -91,11 +164,13 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def hub(imported: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("hub")
     with serving() as hub:
         hub.add("owner/classifier", make_checkpoint("classifier", folder / "main"))
         hub.add("owner/classifier", make_checkpoint("classifier", folder / "old", seed=1), "v1")
+        hub.add("owner/in-the-format", copy(imported("classifier"), folder / "format"))
+        (folder / "main" / "model.onnx").write_bytes(b"not the project's")
         (folder / "main" / "pytorch_model.bin").write_bytes(b"not needed")
         (folder / "main" / "flax_model.msgpack").write_bytes(b"not needed")
         planted = pickle_weights(make_checkpoint("extractor", folder / "planted"), {"x": Planted(folder / "ran")})
@@ -149,6 +224,15 @@ def test_pickles_are_fetched_only_where_there_is_nothing_safer(hub: Hub, done: d
     assert ("owner/pickled", "pytorch_model.bin") in hub.fetched
     names = [name for repository, name in hub.fetched if repository == "owner/classifier"]
     assert sorted(set(names)) == ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"]
+
+
+def test_a_checkpoint_in_the_format_comes_with_its_graph(
+    imported: MakeCheckpoint, hub: Hub, done: dict[str, Done]
+) -> None:
+    result = done["owner/in-the-format"]
+    assert result.code == 0, result.errors
+    assert "model.onnx" in verify(result.folder, "cola").files
+    assert read_manifest(result.folder) == read_manifest(imported("classifier"))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ from tests.pipelines.checkpoints.damage import (
     refused,
 )
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 def test_an_existing_destination_is_left_alone(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
@@ -182,7 +184,7 @@ def test_foreign_modules_are_refused_and_not_loaded(
     (folder / "modules.json").write_text(json.dumps(modules))
     refused(folder, destination, error, r"modules\.json")
     with pytest.raises(error, match=r"modules\.json"):  # nor where a manifest vouches for them
-        local.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings())
+        local.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings(backend="torch"))
     assert not mark.exists()
 
 

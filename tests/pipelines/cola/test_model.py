@@ -7,44 +7,51 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.cola.model import Classifier, load
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.settings import Backend, Dtype, EngineSettings
 from pipelines.tokenization import TextTokenizer
 from pipelines.tokens import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 
-KINDS = ["classifier", "classifier-distilbert"]
+KINDS = ["classifier", "classifier-distilbert", "shipped cola"]
 PASSAGES = ["I are a boy", "The children are playing in the garden.", "", "a " * (MAX_TOKENS + 9), "오늘 과제"]
+
+
+on_both_backends = pytest.mark.parametrize("backend", ["torch", "onnx"])
+
+
+def model_of(folder: Path, backend: Backend = "torch", dtype: Dtype = "float32") -> Classifier:
+    return load(folder, read_manifest(folder), EngineSettings(device="cpu", backend=backend, dtype=dtype))
 
 
 def tokens_of(folder: Path) -> TokenBatch:
     return TextTokenizer.load(folder, read_manifest(folder)).passages(PASSAGES)
 
 
+@on_both_backends
 @pytest.mark.parametrize("kind", KINDS)
 @torch.inference_mode()
-def test_probabilities_are_those_of_plain_transformers(imported: MakeCheckpoint, kind: str) -> None:
-    folder = imported(kind)
+def test_probabilities_are_those_of_plain_transformers(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+    folder = served(kind)
     encoded = AutoTokenizer.from_pretrained(folder)(PASSAGES, truncation=True, padding=True, return_tensors="pt")
     logits = AutoModelForSequenceClassification.from_pretrained(folder)(**encoded).logits
-    ours = load(folder, read_manifest(folder), EngineSettings()).run(tokens_of(folder))
+    ours = model_of(folder, backend).run(tokens_of(folder))
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, logits.softmax(dim=1)[:, 1].numpy(), rtol=0, atol=1e-5)
 
 
+@on_both_backends
 @pytest.mark.parametrize("kind", KINDS)
-def test_passages_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
-    tokens, model = tokens_of(imported(kind)), load(imported(kind), read_manifest(imported(kind)), EngineSettings())
+def test_passages_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+    tokens, model = tokens_of(served(kind)), model_of(served(kind), backend)
     alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 
 def test_bfloat16_runs(imported: MakeCheckpoint) -> None:
     tokens = tokens_of(imported("classifier"))
-    rough, exact = (
-        load(imported("classifier"), read_manifest(imported("classifier")), EngineSettings(dtype=d)).run(tokens)
-        for d in ("bfloat16", "float32")
-    )
+    dtypes: tuple[Dtype, Dtype] = ("bfloat16", "float32")
+    rough, exact = (model_of(imported("classifier"), dtype=dtype).run(tokens) for dtype in dtypes)
     np.testing.assert_allclose(rough, exact, atol=0.1)
 
 

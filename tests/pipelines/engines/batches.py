@@ -37,3 +37,8 @@ def cpu(**changes: Any) -> Choice:
     """PyTorch in float32 on the CPU, but for `changes`."""
     settings: dict[str, Any] = {"backend": "torch", "device": "cpu", "dtype": "float32", "threads": 1, "slots": 1}
     return Choice(**{**settings, **changes})
+
+
+def items_of(batch: TokenBatch) -> list[TokenBatch]:
+    """Each item in a batch of its own."""
+    return [TokenBatch.gather([(batch, item)]) for item in range(len(batch))]

@@ -7,17 +7,26 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from pipelines.checkpoints.manifest import read_manifest
-from pipelines.engines.settings import EngineSettings
-from pipelines.qa.model import load
+from pipelines.engines.settings import Backend, Dtype, EngineSettings
+from pipelines.qa.model import Extractor, load
 from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
 from pipelines.tokens import TokenBatch
 from tests.conftest import MakeCheckpoint
 
 KINDS = ["extractor", "extractor-roberta"]
+LONG = ("who?", "The museum is in Busan. " * 60)
 REQUESTS = [
     ("도서관은 몇 시에 문을 여나요?", "시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."),
     ("Where is the museum?", "The museum is in Busan."),
 ]
+
+
+on_both_backends = pytest.mark.parametrize("backend", ["torch", "onnx"])
+
+
+def model_of(folder: Path, backend: Backend = "torch", dtype: Dtype = "float32", **limits: int) -> Extractor:
+    settings = EngineSettings(device="cpu", backend=backend, dtype=dtype)
+    return load(folder, read_manifest(folder), settings, **limits)
 
 
 def windows_of(folder: Path, requests: list[tuple[str, str]] = REQUESTS) -> Windows:
@@ -26,10 +35,13 @@ def windows_of(folder: Path, requests: list[tuple[str, str]] = REQUESTS) -> Wind
     return WindowMaker(made, WindowSettings())(requests, read_manifest(folder).ref)
 
 
+@on_both_backends
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("request_number", range(len(REQUESTS)))
 @torch.inference_mode()
-def test_the_best_span_is_that_of_plain_transformers(imported: MakeCheckpoint, kind: str, request_number: int) -> None:
+def test_the_best_span_is_that_of_plain_transformers(
+    imported: MakeCheckpoint, kind: str, request_number: int, backend: Backend
+) -> None:
     folder, request = imported(kind), REQUESTS[request_number]
     encoded = AutoTokenizer.from_pretrained(folder)(*request, return_tensors="pt")
     output = AutoModelForQuestionAnswering.from_pretrained(folder)(**encoded)
@@ -37,17 +49,18 @@ def test_the_best_span_is_that_of_plain_transformers(imported: MakeCheckpoint, k
     context = [i for i, part in enumerate(encoded.sequence_ids()) if part == 1]
     score, first, last = max((float(start[i] + end[j]), i, j) for i in context for j in context if 0 <= j - i < 30)
 
-    null, best = load(folder, read_manifest(folder), EngineSettings()).run(windows_of(folder, [request]).tokens)[0, :2]
+    null, best = model_of(folder, backend).run(windows_of(folder, [request]).tokens)[0, :2]
     assert (best["start"], best["end"]) == (first, last + 1)
     assert best["score"] == pytest.approx(score, abs=1e-5)
     assert null["score"] == pytest.approx(float(start[0] + end[0]), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_windows_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str) -> None:
-    folder = imported(kind)
-    model = load(folder, read_manifest(folder), EngineSettings(), spans_per_window=3)
-    tokens = windows_of(folder, [*REQUESTS, ("who?", "The museum is in Busan. " * 60)]).tokens
+@on_both_backends
+@pytest.mark.parametrize("kind", [*KINDS, "shipped qa"])
+def test_windows_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+    folder = served(kind)
+    model = model_of(folder, backend, spans_per_window=3)
+    tokens = windows_of(folder, [*REQUESTS, LONG]).tokens
     together = model.run(tokens)
     alone = np.concatenate([model.run(TokenBatch.gather([(tokens, i)])) for i in range(len(tokens))])
     assert together.shape == (len(tokens), 4)
@@ -58,7 +71,7 @@ def test_windows_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, 
 
 def test_a_limited_model_gives_shorter_answers(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
-    model, tokens = load(folder, read_manifest(folder), EngineSettings()), windows_of(folder).tokens
+    model, tokens = model_of(folder), windows_of(folder).tokens
     limited = model.limited(2).run(tokens)[:, 1:]
     assert (limited["end"] - limited["start"]).max() <= 2
     longest = model.run(tokens)[:, 1:]
@@ -70,15 +83,13 @@ def test_sequences_without_regions_are_refused(imported: MakeCheckpoint) -> None
     tokens = windows_of(folder).tokens
     plain = TokenBatch(tokens.checkpoint, tokens.ids, tokens.types, tokens.lengths, tokens.truncated)
     with pytest.raises(ValueError, match="regions"):
-        load(folder, read_manifest(folder), EngineSettings()).run(plain)
+        model_of(folder).run(plain)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_runs(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
     tokens = windows_of(folder).tokens
-    exact, rough = (
-        load(folder, read_manifest(folder), EngineSettings(dtype=dtype)).run(tokens)
-        for dtype in ("float32", "bfloat16")
-    )
+    dtypes: tuple[Dtype, Dtype] = ("float32", "bfloat16")
+    exact, rough = (model_of(folder, dtype=dtype).run(tokens) for dtype in dtypes)
     np.testing.assert_allclose(rough["score"], exact["score"], atol=0.5)

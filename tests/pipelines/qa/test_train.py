@@ -18,7 +18,7 @@ def test_training_learns_and_exports_a_checkpoint_that_verifies(tmp_path: Path) 
     examples, test = load(data, train_articles=9)
     tokenizer, model = train(examples, TINY)
     training = Training(data=["hand-made"], seed=0, command="none", minutes=0)
-    manifest = export(tokenizer, model, tmp_path / "qa", training, test, TINY.windows)
+    manifest = export(tokenizer, model, tmp_path / "qa", training, examples, test, TINY.windows)
     assert manifest.scores["korquad_f1"] > manifest.floors["korquad_f1"]
     assert verify(tmp_path / "qa", "qa") == manifest
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "qa")

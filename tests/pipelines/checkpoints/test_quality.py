@@ -1,0 +1,130 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import local
+from pipelines.checkpoints.manifest import Manifest, read_manifest
+from pipelines.checkpoints.quality import PORTION, Examples, score
+from pipelines.cola.pipeline import Acceptability
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointDamaged, EngineError
+from pipelines.qa.data import Example
+from pipelines.sts.data import ScoredPair
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.cola.rows import row
+from tests.pipelines.qa.rows import article
+
+COLA = Manifest(name="x", task="cola", kind="classifier", threshold=0.5)
+
+
+def answering(*results: Any) -> Any:
+    """A pipeline that gives these results, whatever it is asked, in its order."""
+    waiting = list(results)
+
+    async def pipeline(inputs: Sequence[Any]) -> list[Any]:
+        return [waiting.pop(0) for _ in inputs]
+
+    return pipeline
+
+
+def judged(*expected: bool) -> Examples:
+    return Examples("dev", "cola", [str(number) for number in range(len(expected))], expected)
+
+
+def test_pairs_of_either_korean_set_are_read(tmp_path: Path) -> None:
+    (tmp_path / "klue.json").write_text(
+        json.dumps([{"sentence1": "가", "sentence2": "나", "labels": {"real-label": 3.4}}])
+    )
+    (tmp_path / "kor.tsv").write_text("h\n" + "g\tf\t2015\t1\t3.4\t가\t나\n", encoding="utf-8")
+    (tmp_path / "pairs.csv").write_text("sentence1,sentence2,label\n가,나,3.4\n", encoding="utf-8")
+    for path in sorted(tmp_path.iterdir()):
+        assert Examples.read(path, "sts") == Examples.of_pairs(path.name, [ScoredPair("가", "나", 3.4)])
+        assert Examples.read(path, "sts").metric == "Pearson"
+
+
+def test_judgements_are_read(tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text(row("He sleeps.", True) + row("He sleep.", False))
+    examples = Examples.read(tmp_path / "dev.tsv", "cola")
+    assert (examples.name, examples.inputs, examples.expected) == (
+        "dev.tsv", ["He sleeps.", "He sleep."], [True, False]
+    )  # fmt: skip
+
+
+def test_questions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "dev.json").write_text(json.dumps({"data": [article(0), article(1)]}))
+    examples = Examples.read(tmp_path / "dev.json", "qa")
+    assert examples.expected == ["빨강", "노랑"]
+    assert examples.inputs[1][0].startswith("1번지")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "task"),
+    [
+        ("missing.json", None, "sts"),
+        ("not.json", "{", "sts"),
+        ("other.json", '[{"sentence1": "a"}]', "sts"),
+        ("short.tsv", "one column\n", "cola"),
+        ("other.json", "[]", "qa"),
+        ("packed.json.xz", "not packed", "qa"),
+    ],
+)
+def test_files_that_are_not_of_the_format_are_named(tmp_path: Path, name: str, content: str | None, task: Any) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointDamaged) as caught:
+        Examples.read(tmp_path / name, task)
+    assert caught.value.where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.5, 1.0), (0.0, 0.0), (0.95, 0.5773502691896258), (None, 1.0)])
+def test_acceptability_is_judged_at_the_checkpoints_threshold(threshold: float | None, expected: float) -> None:
+    pipeline = answering(*(Acceptability(probability, False) for probability in (0.9, 0.1, 0.99, 0.2)))
+    manifest = COLA.model_copy(update={"threshold": threshold})
+    assert score(pipeline, manifest, judged(True, False, True, False)) == pytest.approx(expected)
+
+
+def test_many_examples_are_asked_in_portions_and_in_order() -> None:
+    count = 2 * PORTION + 5
+    truth = [number % 3 == 0 for number in range(count)]
+    pipeline = answering(*(Acceptability(float(one), False) for one in truth))
+    assert score(pipeline, COLA, judged(*truth)) == pytest.approx(1)
+
+
+def test_an_input_without_a_result_is_no_score() -> None:
+    pipeline = answering(Acceptability(0.9, False), EngineError("RuntimeError"))
+    with pytest.raises(EngineError):
+        score(pipeline, COLA, judged(True, False))
+
+
+@pytest.mark.parametrize("task", ["sts", "cola", "qa"])
+def test_a_checkpoint_that_answers_all_as_expected_scores_1(imported: MakeCheckpoint, task: str) -> None:
+    """By the real pipelines, whose own answers are taken for the truth."""
+    folder = imported({"sts": "static", "cola": "classifier", "qa": "extractor"}[task])
+    manifest = read_manifest(folder)
+    pipeline = local.load_pipeline(folder, manifest.task, EngineSettings(device="cpu"))
+    examples = own_answers(folder, manifest)
+    assert score(pipeline, manifest, examples) == pytest.approx(1, abs=1e-6)
+
+
+def own_answers(folder: Path, manifest: Manifest) -> Examples:
+    import asyncio
+
+    pipeline = local.load_pipeline(folder, manifest.task, EngineSettings(device="cpu", backend="torch"))
+    match manifest.task:
+        case "sts":
+            pairs = [("오늘 과제", "오늘 회의"), ("museum", "the ship"), ("과제", "과제")]
+            results = asyncio.run(pipeline(pairs))
+            rows = [ScoredPair(*pair, result.score) for pair, result in zip(pairs, results, strict=True)]
+            return Examples.of_pairs("own", rows)
+        case "cola":
+            texts = [f"{letter} the museum {letter * 3}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+            results = asyncio.run(pipeline(texts))
+            return Examples("own", "cola", texts, [result.probability >= 0.5 for result in results])
+        case "qa":
+            asked = [("who?", "The museum is in Busan."), ("어디?", "오늘 회의는 부산에서")]
+            results = asyncio.run(pipeline(asked))
+            rows_ = [Example("", q, c, one.start, one.end) for (q, c), one in zip(asked, results, strict=True)]
+            return Examples.of_questions("own", rows_)

@@ -1,0 +1,176 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.engines import choice
+from pipelines.engines.choice import Choice, choose, multiplies_int8
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointUnsupported
+
+FOLDER = Path("checkpoints") / "x"
+FLOAT32 = ("model.onnx",)
+INT8 = ("model.onnx", "model.int8.onnx")
+CPU = {"device": "cpu"}
+GPU = {"device": "cuda"}
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """Pretends a machine: with a GPU's driver, with a GPU that works, showing some GPUs, with flags of its CPU."""
+
+    def pretend(
+        *, driver: bool = False, works: bool = True, visible: str | None = None, flags: str | None = "fpu avx512_vnni"
+    ) -> None:
+        monkeypatch.setattr(choice, "NVIDIA_DRIVER", tmp_path / "version")
+        monkeypatch.setattr(choice, "CPU_INFO", tmp_path / "cpuinfo")
+        if driver:
+            (tmp_path / "version").write_text("NVRM version")
+        if flags is not None:
+            (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nvmx flags\t: ept\n")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: works)
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    pretend()
+    return pretend
+
+
+def chosen(files: tuple[str, ...], **settings: Any) -> Choice:
+    hashes = dict.fromkeys((*files, "model.safetensors"), "0" * 64)
+    manifest = Manifest(name="x", task="sts", kind="bi-encoder", threshold=0.6, files=hashes)
+    return choose(FOLDER, manifest, EngineSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "expected"),
+    [
+        (INT8, {}, "onnx int8 on cpu"),
+        (INT8, CPU, "onnx int8 on cpu"),
+        (INT8, {"backend": "onnx"}, "onnx int8 on cpu"),
+        (INT8, {"dtype": "int8"}, "onnx int8 on cpu"),
+        (INT8, {"dtype": "float32"}, "onnx float32 on cpu"),
+        (INT8, {"backend": "torch"}, "torch float32 on cpu"),
+        (INT8, {"dtype": "bfloat16"}, "torch bfloat16 on cpu"),
+        (INT8, {"backend": "torch", "dtype": "bfloat16"}, "torch bfloat16 on cpu"),
+        (FLOAT32, {}, "onnx float32 on cpu"),
+        (FLOAT32, {"backend": "onnx", "dtype": "float32"}, "onnx float32 on cpu"),
+        ((), {}, "torch float32 on cpu"),
+        ((), {"dtype": "float32"}, "torch float32 on cpu"),
+        (INT8, GPU, "torch float16 on cuda"),
+        (INT8, GPU | {"dtype": "float32"}, "torch float32 on cuda"),
+        (INT8, GPU | {"backend": "torch", "dtype": "bfloat16"}, "torch bfloat16 on cuda"),
+    ],
+)
+def test_what_the_settings_leave_open_is_chosen(
+    machine: Machine, files: tuple[str, ...], settings: dict[str, Any], expected: str
+) -> None:
+    assert chosen(files, **settings).name == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "expected"),
+    [
+        ({"driver": True}, {}, "torch float16 on cuda"),
+        ({"driver": True, "visible": "0,1"}, {}, "torch float16 on cuda"),
+        ({"driver": True, "visible": ""}, {}, "onnx int8 on cpu"),
+        ({"driver": True, "visible": "-1"}, {}, "onnx int8 on cpu"),
+        ({"driver": True, "works": False}, {}, "onnx int8 on cpu"),
+        ({"driver": False, "works": True}, {}, "onnx int8 on cpu"),
+        ({"driver": True}, CPU, "onnx int8 on cpu"),
+        ({"driver": True}, {"backend": "onnx"}, "onnx int8 on cpu"),
+        ({"driver": True}, {"dtype": "int8"}, "onnx int8 on cpu"),
+        ({"driver": True}, {"backend": "torch", "dtype": "float32"}, "torch float32 on cuda"),
+        ({"driver": False}, GPU, "torch float16 on cuda"),
+    ],
+)
+def test_a_gpu_is_taken_where_the_replica_was_given_one(
+    machine: Machine, given: dict[str, Any], settings: dict[str, Any], expected: str
+) -> None:
+    machine(**given)
+    assert chosen(INT8, **settings).name == expected
+
+
+def test_torch_is_not_asked_where_there_is_no_driver(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
+    assert chosen(FLOAT32).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "reason"),
+    [
+        ((), {"backend": "onnx"}, "holds no ONNX graph in float32"),
+        ((), {"dtype": "int8"}, "holds no ONNX graph in int8; `pipelines.checkpoints quantize` adds one"),
+        (FLOAT32, {"dtype": "int8"}, "holds no ONNX graph in int8; `pipelines.checkpoints quantize` adds one"),
+        (INT8, {"backend": "onnx", "dtype": "bfloat16"}, "holds no ONNX graph in bfloat16"),
+        (INT8, {"backend": "torch", "dtype": "int8"}, "PyTorch does not run int8 here"),
+        (INT8, GPU | {"dtype": "int8"}, "ONNX Runtime runs on the CPU here, not on cuda"),
+        (INT8, GPU | {"backend": "onnx", "dtype": "float32"}, "ONNX Runtime runs on the CPU here, not on cuda"),
+        (INT8, GPU | {"backend": "onnx"}, "ONNX Runtime runs on the CPU here, not on cuda"),
+    ],
+)
+def test_what_the_checkpoint_or_the_engines_lack_is_refused_with_the_reason(
+    machine: Machine, files: tuple[str, ...], settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(CheckpointUnsupported) as caught:
+        chosen(files, **settings)
+    assert (caught.value.where, caught.value.why) == (str(FOLDER), reason)
+
+
+def test_a_cpu_that_does_not_multiply_int8_runs_float32_unless_told(machine: Machine) -> None:
+    machine(flags="fpu avx2")
+    assert chosen(INT8).dtype == "float32"
+    assert chosen(INT8, backend="onnx").dtype == "float32"
+    assert chosen(INT8, dtype="int8").dtype == "int8"
+
+
+@pytest.mark.parametrize(
+    ("flags", "can"),
+    [("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True), ("avx2 avx512f", False), ("avx512_vnnix", False)],
+)
+def test_int8_is_read_off_the_flags_of_the_cpu(machine: Machine, flags: str, can: bool) -> None:
+    machine(flags=f"fpu {flags} sse")
+    assert multiplies_int8() is can
+
+
+def test_int8_is_read_off_the_features_of_an_arm(machine: Machine, tmp_path: Path) -> None:
+    for features, can in (("fp asimd asimddp", True), ("fp asimd", False)):
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nFeatures\t: {features}\n")
+        assert multiplies_int8() is can
+
+
+@pytest.mark.parametrize(("name", "can"), [("arm64", True), ("aarch64", True), ("AMD64", False)])
+def test_without_proc_an_arm_is_taken_to_multiply_int8(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, can: bool
+) -> None:
+    (tmp_path / "cpuinfo").unlink()
+    monkeypatch.setattr("platform.machine", lambda: name)
+    assert multiplies_int8() is can
+
+
+@pytest.mark.parametrize(
+    ("settings", "slots"),
+    [
+        ({"backend": "torch"}, 1),
+        ({"backend": "onnx"}, 2),
+        ({"device": "cuda"}, 2),
+        ({"backend": "torch", "slots": 3}, 3),
+        ({"backend": "onnx", "slots": 1}, 1),
+    ],
+)
+def test_two_batches_run_at_once_save_for_torch_on_a_cpu(
+    machine: Machine, settings: dict[str, Any], slots: int
+) -> None:
+    assert chosen(INT8, **settings).slots == slots
+
+
+def test_threads_are_those_of_the_settings(machine: Machine) -> None:
+    assert chosen(INT8, threads=3).threads == 3
+    assert chosen(INT8).threads == 1

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from safetensors import safe_open
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.onnx_export import write_onnx
+from pipelines.errors import CheckpointDamaged
+from tests.checkpoint_factory import KINDS
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import WEIGHTS, copy
+from tests.pipelines.conftest import SHIPPED
+
+EXPORT = """
+import sys
+from pathlib import Path
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.engines.onnx_export import write_onnx
+write_onnx(Path(sys.argv[1]), read_manifest(Path(sys.argv[1])))
+"""
+MACHINE = (str(ROOT), sys.prefix, str(Path.home()), "site-packages", ".py")
+
+
+def strings_of(message: object) -> list[str]:
+    """All text of a protobuf message, at any depth."""
+    found: list[str] = []
+    for field, value in message.ListFields():  # type: ignore[attr-defined]
+        values = value if field.is_repeated else [value]
+        for one in values:
+            if isinstance(one, str):
+                found.append(one)
+            elif hasattr(one, "ListFields"):
+                found.extend(strings_of(one))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS + SHIPPED)
+def test_a_graph_says_nothing_of_the_machine_that_wrote_it(served: MakeCheckpoint, kind: str) -> None:
+    for path in served(kind).glob("*.onnx"):
+        texts = strings_of(onnx.load(path, load_external_data=False))
+        assert "input_ids" in texts
+        assert [text for text in texts if any(part in text for part in MACHINE)] == []
+
+
+def test_another_process_writes_the_same_bytes(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    """Replicas that import the same source apart must come to the same checkpoint."""
+    folder = copy(imported("classifier"), tmp_path / "another place")
+    (folder / "model.onnx").unlink()
+    command = [sys.executable, "-c", EXPORT, str(folder)]
+    subprocess.run(command, cwd=ROOT, env={"PYTHONHASHSEED": "7", "HF_HUB_OFFLINE": "1"}, check=True)
+    assert (folder / "model.onnx").read_bytes() == (imported("classifier") / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS + SHIPPED)
+def test_items_and_tokens_may_be_any_number_and_nothing_else_is_needed(served: MakeCheckpoint, kind: str) -> None:
+    graph = onnx.load(served(kind) / "model.onnx", load_external_data=False).graph
+    shapes = [[axis.dim_param for axis in tensor.type.tensor_type.shape.dim] for tensor in graph.input]
+    assert all(len(shape) == 2 and all(shape) for shape in shapes)
+    assert not any(node.domain for node in graph.node)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_are_there_once(imported: MakeCheckpoint, kind: str) -> None:
+    folder = imported(kind)
+    with safe_open(folder / WEIGHTS, framework="np") as file:
+        large = sum(file.get_tensor(name).nbytes for name in file.keys() if file.get_tensor(name).nbytes >= 4096)  # noqa: SIM118
+    graph = onnx.load(folder / "model.onnx", load_external_data=False).graph
+    inline = sum(len(tensor.raw_data) for tensor in graph.initializer)
+    assert large > 30_000
+    assert inline < large / 10
+
+
+def test_weights_of_half_precision_are_written_out_in_float32(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = copy(imported("static"), tmp_path / "copy")
+    weights = {name: array.astype(np.float16) for name, array in load_file(folder / WEIGHTS).items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    write_onnx(folder, read_manifest(folder))
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    tables = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if not tensor.external_data]
+    expected = weights["embedding.weight"].astype(np.float32)
+    assert any(table.shape == expected.shape and (table == expected).all() for table in tables)
+
+
+def test_other_weights_than_the_graph_was_written_with_are_caught(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = copy(imported("classifier"), tmp_path / "copy")
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1000] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointDamaged) as caught:
+        verify(folder, "cola")
+    assert caught.value.where == str(folder / WEIGHTS)

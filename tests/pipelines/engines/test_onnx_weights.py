@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from safetensors.numpy import save_file
+
+from pipelines.engines.onnx_weights import share_weights
+
+Arrays = dict[str, NDArray[np.generic]]
+
+DRAW = np.random.default_rng(0)
+SQUARE = DRAW.standard_normal((64, 64), dtype=np.float32)
+WIDE = DRAW.standard_normal((64, 80), dtype=np.float32)
+BIAS = DRAW.standard_normal(4096, dtype=np.float32)
+
+
+def graph_of(**weights: NDArray[np.generic]) -> onnx.ModelProto:
+    """Each weight goes out as it is."""
+    outputs = [
+        helper.make_tensor_value_info(f"out_{name}", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in weights.items()
+    ]
+    nodes = [helper.make_node("Identity", [name], [f"out_{name}"]) for name in weights]
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "weights", [], outputs, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def shared(folder: Path, file: Arrays, graph: Arrays) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph with its weights shared with a file of these, and the names of those that are."""
+    save_file({name: np.ascontiguousarray(array) for name, array in file.items()}, folder / "model.safetensors")
+    model = graph_of(**graph)
+    share_weights(model, folder / "model.safetensors")
+    return model, [tensor.name for tensor in model.graph.initializer if tensor.external_data]
+
+
+def computed(folder: Path, model: onnx.ModelProto) -> Arrays:
+    onnx.save(model, folder / "model.onnx")
+    onnx.checker.check_model(folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return {name.removeprefix("out_"): array for name, array in zip(names, session.run(names, {}), strict=True)}
+
+
+@pytest.mark.parametrize("array", [SQUARE, WIDE, BIAS, WIDE.reshape(4, 16, 80)], ids=["square", "wide", "1d", "3d"])
+def test_weights_of_the_file_are_read_from_it(tmp_path: Path, array: NDArray[np.float32]) -> None:
+    model, names = shared(tmp_path, {"before": BIAS + 1, "x": array, "z": WIDE + 1}, {"w": array})
+    assert names == ["w"]
+    assert not model.graph.initializer[0].raw_data
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], array)
+    assert (tmp_path / "model.onnx").stat().st_size < 1000
+
+
+@pytest.mark.parametrize("array", [SQUARE, WIDE], ids=["square", "wide"])
+def test_matrices_that_lie_the_other_way_are_turned(tmp_path: Path, array: NDArray[np.float32]) -> None:
+    model, names = shared(tmp_path, {"x": array}, {"w": array.T})
+    assert names == ["w.transposed"]
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], array.T)
+    assert (tmp_path / "model.onnx").stat().st_size < 1000
+
+
+def test_a_matrix_and_its_transpose_are_told_apart(tmp_path: Path) -> None:
+    other = SQUARE + 1
+    model, names = shared(
+        tmp_path, {"x": SQUARE, "y": other.T}, {"there": SQUARE, "back": SQUARE.T, "other": other, "turned": other.T}
+    )
+    assert names == ["there", "back.transposed", "other.transposed", "turned"]
+    results = computed(tmp_path, model)
+    np.testing.assert_array_equal(results["there"], SQUARE)
+    np.testing.assert_array_equal(results["back"], SQUARE.T)
+    np.testing.assert_array_equal(results["other"], other)
+    np.testing.assert_array_equal(results["turned"], other.T)
+
+
+def test_a_matrix_that_equals_its_transpose_is_not_turned(tmp_path: Path) -> None:
+    symmetric = SQUARE + SQUARE.T
+    model, names = shared(tmp_path, {"x": symmetric}, {"w": symmetric})
+    assert names == ["w"]
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], symmetric)
+
+
+def test_the_same_bytes_in_another_shape_are_not_shared(tmp_path: Path) -> None:
+    model, names = shared(tmp_path, {"x": WIDE}, {"w": WIDE.reshape(80, 64), "flat": WIDE.ravel()})
+    assert names == []
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], WIDE.reshape(80, 64))
+
+
+def test_weights_that_are_not_in_the_file_or_not_worth_it_stay(tmp_path: Path) -> None:
+    small = np.ones((2, 2), dtype=np.float32)
+    half = WIDE.astype(np.float16)
+    whole = WIDE.astype(np.int8)
+    file: Arrays = {"small": small, "near": WIDE, "half": half, "whole": whole}
+    graph: Arrays = {"small": small, "changed": WIDE + 1e-6, "half": half, "whole": whole}
+    model, names = shared(tmp_path, file, graph)
+    assert names == []
+    for name, array in computed(tmp_path, model).items():
+        np.testing.assert_array_equal(array, graph[name])
+
+
+def test_two_names_for_the_same_weights_may_share_them(tmp_path: Path) -> None:
+    model, names = shared(tmp_path, {"x": WIDE, "y": WIDE}, {"one": WIDE, "two": WIDE, "turned": WIDE.T})
+    assert names == ["one", "two", "turned.transposed"]
+    results = computed(tmp_path, model)
+    for name in ("one", "two"):
+        np.testing.assert_array_equal(results[name], WIDE)
+    np.testing.assert_array_equal(results["turned"], WIDE.T)
+
+
+def test_without_the_file_nothing_is_shared(tmp_path: Path) -> None:
+    model = graph_of(w=WIDE)
+    share_weights(model, tmp_path / "model.safetensors")
+    assert model == graph_of(w=WIDE)

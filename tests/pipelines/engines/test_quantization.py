@@ -1,0 +1,148 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pipelines.engines.choice import Choice
+from pipelines.engines.onnx_engine import PAD_ID, OnnxEngine
+from pipelines.engines.quantization import write_int8
+from pipelines.tokens import CheckpointRef, TokenBatch
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import copy
+from tests.pipelines.engines.batches import items_of, random_batch
+
+FLOAT32 = Choice("onnx", "cpu", "float32", threads=1, slots=1)
+INT8 = Choice("onnx", "cpu", "int8", threads=1, slots=1)
+VOCABULARY = 100
+WEIGHT = 0.5
+"""Held exactly in int8, so that only activations are rounded."""
+
+
+@pytest.fixture(scope="module")
+def folder(imported: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier with its int8 graph, calibrated on 60 items."""
+    folder = copy(imported("classifier"), tmp_path_factory.mktemp("quantized") / "classifier")
+    write_int8(folder, calibration())
+    return folder
+
+
+def calibration() -> list[TokenBatch]:
+    return [random_batch([2 + seed], VOCABULARY, seed) for seed in range(60)]
+
+
+def logits(folder: Path, choice: Choice, batch: TokenBatch) -> NDArray[np.float32]:
+    return OnnxEngine.load(folder, choice).outputs(batch, "logits")[0]
+
+
+def test_every_activation_has_a_scale_of_its_own_that_no_batch_changes(folder: Path) -> None:
+    graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
+    counts = Counter(node.op_type for node in graph.node)
+    assert counts["DynamicQuantizeLinear"] == 0
+    assert counts["MatMulInteger"] >= 12  # two layers of six products
+    constants = {tensor.name for tensor in graph.initializer}
+    quantized = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert quantized
+    assert all(set(node.input[1:]) <= constants for node in quantized)
+
+
+def test_what_stays_in_float32_is_still_read_from_the_weights(folder: Path) -> None:
+    graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
+    assert any(tensor.external_data for tensor in graph.initializer)
+    assert max(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT) < 4096
+
+
+def test_int8_is_close_to_float32_on_what_it_was_calibrated_on(folder: Path) -> None:
+    batch = TokenBatch.gather([(one, 0) for one in calibration()])
+    exact, rough = (logits(folder, choice, batch) for choice in (FLOAT32, INT8))
+    assert not np.array_equal(exact, rough)
+    assert np.abs(rough - exact).mean() < 0.05 * exact.std()
+    assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > 0.99
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(0, 999))
+def test_a_result_does_not_depend_on_the_rest_of_the_batch(folder: Path, lengths: list[int], seed: int) -> None:
+    engine = OnnxEngine.load(folder, INT8)
+    batch = random_batch(lengths, VOCABULARY, seed)
+    together = engine.outputs(batch, "logits")[0]
+    alone = np.concatenate([engine.outputs(item, "logits")[0] for item in items_of(batch)])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+def test_the_same_calibration_gives_the_same_bytes(folder: Path, imported: MakeCheckpoint, tmp_path: Path) -> None:
+    again = copy(imported("classifier"), tmp_path / "again")
+    assert write_int8(again, calibration()).read_bytes() == (folder / "model.int8.onnx").read_bytes()
+
+
+def linear(folder: Path, *, shift: float, calibrated_on: list[int]) -> OnnxEngine:
+    """(id - shift) times `WEIGHT` for each token, in int8."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["ids", "shift"], ["shifted"]),
+        helper.make_node("Unsqueeze", ["shifted", "last"], ["features"]),
+        helper.make_node("MatMul", ["features", "weight"], ["logits"]),
+    ]
+    constants = {"shift": np.float32(shift), "last": np.array([2]), "weight": np.array([[WEIGHT]], dtype=np.float32)}
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["items", "tokens"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["items", "tokens", 1])
+    tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "linear", inputs, [output], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, {PAD_ID: "0"})
+    onnx.save(model, folder / "model.onnx")
+    write_int8(folder, [ids_of(calibrated_on)])
+    return OnnxEngine.load(folder, INT8)
+
+
+def ids_of(ids: list[int]) -> TokenBatch:
+    flat, one = np.array(ids, dtype=np.int32), np.zeros(1, dtype=np.bool_)
+    return TokenBatch(
+        CheckpointRef("", "classifier", 0.5), flat, np.zeros(len(ids), np.uint8), np.array([len(ids)], np.int32), one
+    )
+
+
+def outputs(engine: OnnxEngine, *ids: int) -> list[float]:
+    values: list[float] = engine.outputs(ids_of(list(ids)), "logits")[0][0, :, 0].tolist()
+    return values
+
+
+def test_values_beyond_the_calibrated_range_saturate(tmp_path: Path) -> None:
+    engine = linear(tmp_path, shift=100, calibrated_on=[0, 200])
+    lowest, highest = outputs(engine, 0, 200)
+    assert (lowest, highest) == pytest.approx((-50, 50), abs=0.3)
+    assert outputs(engine, 201, 300, 456, 10**6) == [highest] * 4
+    assert outputs(engine, -1, -56, -(10**6)) == [lowest] * 3
+
+
+def test_within_the_range_the_error_is_half_a_step(tmp_path: Path) -> None:
+    engine = linear(tmp_path, shift=100, calibrated_on=[0, 200])
+    half_a_step = 200 / 255 / 2
+    expected = WEIGHT * (np.arange(1, 200) - 100)  # at the ends, what the zero point was rounded by comes on top
+    np.testing.assert_allclose(outputs(engine, *range(1, 200)), expected, rtol=0, atol=WEIGHT * half_a_step + 1e-4)
+
+
+@pytest.mark.parametrize(("calibrated_on", "shift"), [([100, 110], 0), ([0, 10], 200), ([0, 37], 5)])
+def test_zero_stays_zero_though_it_was_not_among_the_values(
+    tmp_path: Path, calibrated_on: list[int], shift: int
+) -> None:
+    assert outputs(linear(tmp_path, shift=shift, calibrated_on=calibrated_on), shift) == [0]
+
+
+def test_activations_that_were_always_zero_do_not_divide_by_it(tmp_path: Path) -> None:
+    assert np.isfinite(outputs(linear(tmp_path, shift=0, calibrated_on=[0]), 0, 5)).all()
+
+
+def test_an_outlier_in_the_batch_takes_no_steps_from_the_others(tmp_path: Path) -> None:
+    engine = linear(tmp_path, shift=0, calibrated_on=[0, 100])
+    alone = [outputs(engine, value)[0] for value in (10, 20, 30)]
+    assert outputs(engine, 10, 20, 30, 10**6)[:3] == alone
+    assert len(set(alone)) == 3
