@@ -147,9 +147,12 @@ def test_several_servers_are_asked_in_turn() -> None:
             app.router.add_post("/score", handler)
             return app
 
-        async with TestServer(answering(0.0)) as one, TestServer(answering(1.0)) as other:
-            async with session(str(one.make_url("/")), str(other.make_url("/"))) as both:
-                client = FastApiClient(both)
-                assert [await client.score(pair) for pair in PAIRS[:4]] == [0.0, 1.0, 0.0, 1.0]
+        async with (
+            TestServer(answering(0.0)) as one,
+            TestServer(answering(1.0)) as other,
+            session(str(one.make_url("/")), str(other.make_url("/"))) as both,
+        ):
+            client = FastApiClient(both)
+            assert [await client.score(pair) for pair in PAIRS[:4]] == [0.0, 1.0, 0.0, 1.0]
 
     asyncio.run(run())
