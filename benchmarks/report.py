@@ -22,6 +22,7 @@ HIGHER_IS_BETTER = {"pairs_per_s": "pairs/s"}
 LOWER_IS_BETTER = {"p50_ms": "p50, ms", "p99_ms": "p99, ms", "idle_mib": "MiB", "peak_mib": "MiB"}
 SHOWN = HIGHER_IS_BETTER | LOWER_IS_BETTER
 REFUSALS = ("refused", "unanswered")
+OWN_RATE = "of its own"
 
 
 @dataclass(frozen=True, order=True)
@@ -109,10 +110,14 @@ def model_section(records: list[Record], model: str) -> list[str]:
 
 
 def _ratio(table: dict[str, Column], key: Key, variant: str, names: list[str]) -> str:
+    """Empty where there is nothing to compare: no peer, or a rate that the load sets, or that is each server's own."""
     own = table[variant].get(key)
     best = best_peer(table, key, [name for name in names if name in table])
-    if own is None or best is None:
+    set_by_load = key.load.startswith("open") and key.figure == "pairs_per_s"
+    if own is None or best is None or set_by_load or key.load.endswith(OWN_RATE):
         return ""
+    if own.refused and not best[1].refused:
+        return f"refused ({best[0]} did not)"
     return f"{ratio(key.figure, own.value, best[1].value):.2f} ({best[0]})"
 
 
@@ -190,18 +195,19 @@ def markdown(records: list[Record]) -> str:
 
 
 def plot(records: list[Record], path: Path) -> None:
-    """Bars: the rate of the most callers and of the file, by model."""
+    """Bars: the rate of the most callers and of the largest file, by model."""
     from matplotlib.figure import Figure  # only here: figures can be had without it
 
     names = list(dict.fromkeys(record["model"] for record in records if record["kind"] == "figures"))
     tables = {name: columns(records, name) for name in names}
-    loads = list(dict.fromkeys(key.load for table in tables.values() for column in table.values() for key in column))
-    callers = [load for load in loads if load.endswith("callers")][-1:]
-    files = [load for load in loads if load.startswith("file")][:1]
+    loads = {key.load for table in tables.values() for column in table.values() for key in column}
+    callers = [load for load in loads if load.endswith("callers")]
+    files = [load for load in loads if load.startswith("file")]
+    shown = [max(some, key=count_in) for some in (callers, files) if some]
     figure = Figure(figsize=(12, 3.2 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), 2, squeeze=False)
     for row, (name, table) in enumerate(tables.items()):
-        for axis, load in zip(axes[row], [*callers, *files], strict=False):
+        for axis, load in zip(axes[row], shown, strict=False):
             bars = {
                 label: column[Key(load, "pairs_per_s")].value
                 for label, column in table.items()
@@ -213,6 +219,11 @@ def plot(records: list[Record], path: Path) -> None:
             axis.set(title=f"{name}: {load}", xlabel="pairs/s")
             axis.margins(x=0.12)
     figure.savefig(path, dpi=120)
+
+
+def count_in(load: str) -> int:
+    """The number in a load's name: callers, or pairs of a file."""
+    return int("".join(filter(str.isdigit, load)))
 
 
 def write_report(raw: Path) -> None:

@@ -162,7 +162,7 @@ def on_server(
         write(load="start", seconds=round(time.monotonic() - begin, 1))
 
         def memory_mib() -> float:
-            return sum(tree.memory_mib() for tree in trees)
+            return round(sum(tree.memory_mib() for tree in trees), 1)
 
         work = checked_and_measured(server, model, urls, arguments, number, memory_mib, write)
         asyncio.run(asyncio.wait_for(work, arguments.limit))

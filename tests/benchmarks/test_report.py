@@ -1,6 +1,6 @@
 from typing import Any
 
-from benchmarks.report import Cell, Key, best_peer, columns, failures, markdown, ratio, rivals
+from benchmarks.report import Cell, Key, best_peer, columns, failures, markdown, model_section, ratio, rivals
 
 RATE = Key("64 callers", "pairs_per_s")
 P99 = Key("64 callers", "p99_ms")
@@ -52,6 +52,22 @@ def test_the_best_peer_has_the_highest_rate_and_the_lowest_latency() -> None:
     assert best_peer(table, RATE, table) == ("litserve", Cell(120.0, "1x2"))
     assert best_peer(table, P99, table) == ("mosec", Cell(9.0, "1x2"))
     assert best_peer(table, Key("1 callers", "p50_ms"), table) is None
+
+
+def ratios_of(load: str, **munjang: Any) -> list[str]:
+    """The last cell of each row, where both servers have the same figures under `load`."""
+    records = [figures("munjang/fp32", 9.0, 9.0, load=load, **munjang), figures("mosec/1x2", 9.0, 9.0, load=load)]
+    return [line.split("|")[-2].strip() for line in model_section(records, "small") if line.startswith(f"| {load}")]
+
+
+def test_rates_that_the_load_sets_are_not_compared() -> None:
+    assert ratios_of("64 callers") == ["1.00 (mosec)", "1.00 (mosec)"]
+    assert ratios_of("open, 50/s") == ["", "1.00 (mosec)"]
+    assert ratios_of("open, 80% of its own") == ["", ""]
+
+
+def test_who_refused_is_not_compared_with_who_did_not() -> None:
+    assert ratios_of("64 callers", refused=1) == ["refused (mosec did not)"] * 2
 
 
 def test_fp32_is_compared_with_fp32_and_int8_with_all() -> None:
