@@ -49,6 +49,7 @@ class TextTokenizer:
         _drop_nfc(tokenizer)
         self._tokenizer = tokenizer
         self._manifest = manifest
+        self._ref = manifest.ref  # hashes the manifest
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest) -> Self:
@@ -88,7 +89,7 @@ class TextTokenizer:
         types = chain.from_iterable(encoding.type_ids for encoding in encodings)
         tokens = int(lengths.sum())
         return TokenBatch(
-            checkpoint=self._manifest.ref,
+            checkpoint=self._ref,
             ids=np.fromiter(ids, dtype=np.int32, count=tokens),
             types=np.fromiter(types, dtype=np.uint8, count=tokens),
             lengths=lengths,
@@ -122,7 +123,7 @@ class WindowTokenizer:
 
     def __init__(self, text: TextTokenizer, manifest: Manifest, make: WindowMaker) -> None:
         self._text = text
-        self._manifest = manifest
+        self._ref = manifest.ref
         self._make = make
 
     @classmethod
@@ -138,4 +139,4 @@ class WindowTokenizer:
 
     def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
         """The windows of (question, context) requests, in order."""
-        return self._make(requests, self._manifest.ref)
+        return self._make(requests, self._ref)

@@ -59,8 +59,9 @@ class TokenBatch:
         return np.arange(longest) < self.lengths[:, None]
 
     def _padded(self, values: NDArray[np.generic], fill: int) -> NDArray[np.int64]:
-        padded = np.full(self.mask.shape, fill, dtype=np.int64)
-        padded[self.mask] = values
+        mask = self.mask
+        padded = np.full(mask.shape, fill, dtype=np.int64)
+        padded[mask] = values
         return padded
 
     def select(self, items: NDArray[np.integer] | Sequence[int]) -> "TokenBatch":

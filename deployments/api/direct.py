@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from deployments.api.limits import App, Message, Receive, Scope, Send
 from deployments.api.problems import munjang_error
 from deployments.api.services import Services
+from deployments.api.slashes import other_form
 from pipelines.errors import MunjangError
 
 JSON = {b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"}
@@ -34,7 +35,7 @@ class Direct:
 
     def __init__(self, app: App, *, routes: Mapping[str, DirectRoute], services: Services, max_body_bytes: int) -> None:
         self._app = app
-        self._routes = {form: route for path, route in routes.items() for form in (path, _other(path))}
+        self._routes = {form: route for path, route in routes.items() for form in (path, other_form(path))}
         self._services = services
         self._max_body_bytes = max_body_bytes
 
@@ -69,10 +70,6 @@ class Direct:
         response.body = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
         response.headers["content-length"] = str(len(response.body))
         return response
-
-
-def _other(path: str) -> str:
-    return path.removesuffix("/") if path.endswith("/") else f"{path}/"
 
 
 def _is_json(scope: Scope) -> bool:

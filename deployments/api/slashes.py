@@ -15,7 +15,12 @@ class EitherSlash:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, under the path that has a route."""
         path = scope.get("path", "")
-        other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+        other = other_form(path)
         if path not in self._paths and other in self._paths:
             scope = {**scope, "path": other, "raw_path": other.encode()}
         await self._app(scope, receive, send)
+
+
+def other_form(path: str) -> str:
+    """The path without its trailing slash, or with one where it has none."""
+    return path.removesuffix("/") if path.endswith("/") else f"{path}/"
