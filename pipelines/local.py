@@ -1,16 +1,19 @@
 """A task's whole pipeline in this process, on one checkpoint: for offline runs, golden inputs and parity tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.checkpoints.manifest import Manifest, Task
 from pipelines.checkpoints.verify import verify
+from pipelines.cola import model as cola_model
 from pipelines.cola.pipeline import ColaPipeline
 from pipelines.engines.settings import EngineSettings
+from pipelines.qa import model as qa_model
 from pipelines.qa.pipeline import QaPipeline
 from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Model, in_process, in_process_model
+from pipelines.sts import model as sts_model
 from pipelines.sts.pipeline import StsPipeline
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
@@ -26,20 +29,12 @@ def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = No
 
 def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
     """The model of a verified checkpoint, with the default limits of its task."""
-    # Imported here: a replica holds one task's model, and need not pay for the libraries of the others'.
-    match manifest.task:
-        case "sts":
-            from pipelines.sts import model as sts_model
-
-            return sts_model.load(folder, manifest, settings)
-        case "cola":
-            from pipelines.cola import model as cola_model
-
-            return cola_model.load(folder, manifest, settings)
-        case "qa":
-            from pipelines.qa import model as qa_model
-
-            return qa_model.load(folder, manifest, settings)
+    loads: dict[Task, Callable[[Path, Manifest, EngineSettings], Model]] = {
+        "sts": sts_model.load,
+        "cola": cola_model.load,
+        "qa": qa_model.load,
+    }
+    return loads[manifest.task](folder, manifest, settings)
 
 
 def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:

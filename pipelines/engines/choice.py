@@ -66,7 +66,7 @@ def _device(settings: EngineSettings) -> str:
         return "cpu"
     if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:  # what Ray gives a replica without GPUs
         return "cpu"
-    import torch  # only where there may be a GPU: it takes seconds and 300 MB
+    import torch  # only where there may be a GPU: it takes two seconds and 200 MB
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 

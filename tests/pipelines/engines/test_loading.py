@@ -1,0 +1,26 @@
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.checkpoints.resolve import ROOT
+
+LOAD = """
+import sys
+from pathlib import Path
+from pipelines import golden, local
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.settings import EngineSettings
+folder, task, backend = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+manifest = verify(folder, task)
+golden.check(folder, manifest, local.load_model(folder, manifest, EngineSettings(device="cpu", backend=backend)))
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("task", ["sts", "cola", "qa"])
+@pytest.mark.parametrize(("backend", "imported"), [("auto", "False"), ("torch", "True")])
+def test_a_shipped_checkpoint_brings_pytorch_only_where_it_runs(task: str, backend: str, imported: str) -> None:
+    command = [sys.executable, "-c", LOAD, str(ROOT / "checkpoints" / task), task, backend]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split()[-1] == imported
