@@ -17,6 +17,8 @@ from typing import Generic, TypeVar
 from pipelines.errors import Overloaded, StageUnavailable
 
 CALLS_A_PORTION = 4
+LATELY_S = 1.0
+SMALLER_CALLS, FEWER_CALLS = 4, 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +39,8 @@ class Gather(Generic[Item, Result]):
     max_items    items in one call
     max_weight   sum of `weigh(item)` in one call; a single heavier item goes alone
     max_waiting  items that may wait; more are refused with Overloaded
+    gives_way_to while items came to this other gather lately, calls are `SMALLER_CALLS` times smaller and
+                 `FEWER_CALLS` times fewer: each process on the way is busy for as long as a call is large
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Gather(Generic[Item, Result]):
         max_waiting: int,
         max_weight: int = 2**62,
         weigh: Callable[[Item], int] = lambda _: 1,
+        gives_way_to: "Gather[Item, Result] | None" = None,
     ) -> None:
         self._call = call
         self._max_calls = max_calls
@@ -55,11 +60,18 @@ class Gather(Generic[Item, Result]):
         self._max_weight = max_weight
         self._max_waiting = max_waiting
         self._weigh = weigh
+        self._gives_way_to = gives_way_to
+        self._last_used_s = -math.inf
         self._waiting: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
         self._calls: set[asyncio.Task[None]] = set()
         # Calls belong to no request: Serve would cancel a whole batch with the one request whose context it has.
         self._context = contextvars.Context()
         self._seconds_per_item = 0.0
+
+    @property
+    def used_lately(self) -> bool:
+        """Whether items came within the last `LATELY_S`."""
+        return time.monotonic() - self._last_used_s < LATELY_S
 
     async def submit(self, item: Item) -> Result:
         """The item's result. Raises its own error, or Overloaded; cancelling the caller withdraws the item."""
@@ -70,6 +82,7 @@ class Gather(Generic[Item, Result]):
 
         Many items go in portions of a few calls, so that several callers with many take turns; only a portion waits.
         """
+        self._last_used_s = time.monotonic()
         portion = CALLS_A_PORTION * self._max_items
         self._admit(min(len(items), portion))
         portions = [items[start : start + portion] for start in range(0, len(items), portion)]
@@ -92,8 +105,9 @@ class Gather(Generic[Item, Result]):
             raise Overloaded(math.ceil(max(1.0, len(self._waiting) * self._seconds_per_item)))
 
     def _dispatch(self) -> None:
-        while len(self._calls) < self._max_calls:
-            batch = self._next_batch()
+        max_calls, max_items = self._limits()
+        while len(self._calls) < max_calls:
+            batch = self._next_batch(max_items)
             if not batch:
                 return
             task = asyncio.get_running_loop().create_task(self._run(batch), context=self._context.copy())
@@ -101,14 +115,20 @@ class Gather(Generic[Item, Result]):
             task.add_done_callback(self._returned, context=self._context)
             _cancel_when_all_left(task, batch)
 
+    def _limits(self) -> tuple[int, int]:
+        """Calls out at the same time, items in one call."""
+        if self._gives_way_to is None or not self._gives_way_to.used_lately:
+            return self._max_calls, self._max_items
+        return max(1, self._max_calls // FEWER_CALLS), max(1, self._max_items // SMALLER_CALLS)
+
     def _returned(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
         self._dispatch()
 
-    def _next_batch(self) -> list[_Waiting[Item, Result]]:
+    def _next_batch(self, max_items: int) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
         weight = 0
-        while self._waiting and len(batch) < self._max_items:
+        while self._waiting and len(batch) < max_items:
             entry = next(iter(self._waiting))
             if batch and weight + entry.weight > self._max_weight:
                 break

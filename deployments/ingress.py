@@ -51,8 +51,9 @@ class Ingress:
         self.settings = settings
         self._models = {"sts": sts[1], "cola": cola[1], "qa": qa[1]}
         self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
-        self.sts: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.INTERACTIVE)
-        self.sts_files: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.BULK)
+        single_pairs = self._sts_gather(*sts, Lane.INTERACTIVE)
+        self.sts: Submits[Pair, Similarity] = single_pairs
+        self.sts_files: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.BULK, gives_way_to=single_pairs)
         self.cola: Submits[str, Acceptability] = self._cola_gather(*cola)
         self.qa: Submits[Request, Answer] = self._qa_gather(*qa)
 
@@ -60,12 +61,14 @@ class Ingress:
         """Serve's hook: the app, built on the replica."""
         return make_api(self)
 
-    def _sts_gather(self, tokenizer: Handle, encoder: Handle, lane: Lane) -> Gather[Pair, Similarity]:
+    def _sts_gather(
+        self, tokenizer: Handle, encoder: Handle, lane: Lane, gives_way_to: Gather[Pair, Similarity] | None = None
+    ) -> Gather[Pair, Similarity]:
         settings = self.settings.sts
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
         waiting = settings.max_pairs if lane is Lane.BULK else settings.gather.max_waiting
-        return _gather(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting)
+        return _gather(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to)
 
     def _cola_gather(self, tokenizer: Handle, classifier: Handle) -> Gather[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
@@ -130,6 +133,7 @@ def _gather(
     settings: GatherSettings,
     weigh: Callable[[Any], int],
     max_waiting: int,
+    gives_way_to: Gather[Any, Any] | None = None,
 ) -> Gather[Any, Any]:
     return Gather(
         across_updates(pipeline),
@@ -138,6 +142,7 @@ def _gather(
         max_weight=settings.max_characters,
         max_waiting=max_waiting,
         weigh=weigh,
+        gives_way_to=gives_way_to,
     )
 
 

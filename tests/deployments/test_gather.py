@@ -249,3 +249,37 @@ def test_many_items_are_admitted_while_others_of_many_are_under_way() -> None:
         assert await first == await second == [item * 10 for item in range(100)]
 
     asyncio.run(scenario())
+
+
+def test_a_gather_that_gives_way_sends_fewer_and_smaller_calls_while_the_other_is_in_use() -> None:
+    async def scenario() -> None:
+        singles, files = Gate(), Gate()
+        singles.open.set()
+        other = gather(singles)
+        giving_way = Gather(files, max_calls=2, max_items=8, max_waiting=100, gives_way_to=other)
+        await other.submit(1)
+        task = asyncio.create_task(giving_way.submit_all(range(8)))
+        await settle()
+        assert files.batches == [[0, 1]]
+        files.open.set()
+        assert await task == [i * 10 for i in range(8)]
+        assert files.batches[1:] == [[2, 3], [4, 5], [6, 7]]
+
+    asyncio.run(scenario())
+
+
+def test_a_gather_sends_full_calls_while_the_one_it_gives_way_to_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        singles, files = Gate(), Gate()
+        singles.open.set()
+        other = gather(singles)
+        giving_way = Gather(files, max_calls=2, max_items=4, max_waiting=100, gives_way_to=other)
+        await other.submit(1)
+        monkeypatch.setattr("deployments.gather.LATELY_S", 0.0)
+        task = asyncio.create_task(giving_way.submit_all(range(8)))
+        await settle()
+        assert files.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
+        files.open.set()
+        await task
+
+    asyncio.run(scenario())
