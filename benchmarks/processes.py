@@ -50,16 +50,19 @@ class Tree:
         return round(total / MIB, 1)
 
     def end(self) -> None:
-        """Ask the first process to stop as a terminal would; end by id whatever is left after STOP_S."""
+        """Ask the first process to stop as a terminal would; end by id whatever is left after STOP_S, and see it gone:
+        until then its port is taken."""
         members = self.members()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_S)
-        for member in {*members, *self.members()}:
+        left = list({*members, *self.members()})
+        for member in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         self.process.wait()
+        psutil.wait_procs(left, STOP_S)
 
 
 def _session_of(process: psutil.Process) -> int | None:
