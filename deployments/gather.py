@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from pipelines.errors import Overloaded, StageUnavailable
 
 CALLS_A_PORTION = 4
-LATELY_S = 1.0
+LATELY_S = 0.25
 SMALLER_CALLS, FEWER_CALLS = 4, 2
 
 Item = TypeVar("Item")
