@@ -11,11 +11,17 @@
     │   ├── StageUnavailable        no replica of a stage could answer
     │   └── CheckpointMismatch      tokens of one checkpoint reached the model of another
     ├── EngineError                 a forward pass failed on this item
-    └── CheckpointError             a checkpoint that can't be served
-        ├── CheckpointNotFound      no such folder, file, Hub id or revision
-        ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
-        ├── CheckpointUnsafe        reading it would run code that came with it
-        └── CheckpointUnsupported   intact, but of a kind that no task here serves
+    ├── CheckpointError             a checkpoint that can't be served
+    │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
+    │   ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
+    │   ├── CheckpointUnsafe        reading it would run code that came with it
+    │   └── CheckpointUnsupported   intact, but of a kind that no task here serves
+    └── StoreError                  a store of passages that can't be read or built
+        ├── StoreNotFound           none of that name, whatever was asked for
+        ├── StoreCorrupt            a file is missing, cut, altered or does not fit the others
+        ├── StoreMismatch           built with another checkpoint than the one that embeds the questions
+        ├── StoreUnsafe             importing it would run code that came with it
+        └── DocumentUnreadable      a document that it should be built of is not text
 
 Errors cross processes: `args` hold exactly the fields that rebuild one, so each survives pickling. None carries a
 caller's text, and none knows of HTTP: `deployments.api.problems` maps types to status codes.
@@ -147,3 +153,61 @@ class CheckpointUnsafe(CheckpointError):
 
 class CheckpointUnsupported(CheckpointError):
     """Intact, but of a kind that no task here serves."""
+
+
+class StoreError(MunjangError):
+    """A store of passages that can't be read or built."""
+
+
+class StoreNotFound(StoreError):
+    """No store of that name: one message for all of them, since what was asked for may be any path at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "there is no such store"
+
+
+class StoreCorrupt(StoreError):
+    """A file is missing, cut, altered or does not fit the others: where, and what of it."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class StoreMismatch(StoreError):
+    """The named store was built with another checkpoint than the one that embeds the questions."""
+
+    def __init__(self, store: str, built_with: str, embeds_with: str) -> None:
+        super().__init__(store, built_with, embeds_with)
+        self.store, self.built_with, self.embeds_with = store, built_with, embeds_with
+
+    def __str__(self) -> str:
+        return f"store {self.store} was built with checkpoint {self.built_with}, and questions are of {self.embeds_with}"
+
+
+class StoreUnsafe(StoreError):
+    """Importing it would run code that came with it: where, and what it asks for."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class DocumentUnreadable(StoreError):
+    """A document that a store should be built of is not text: where, and why."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"

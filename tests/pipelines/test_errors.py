@@ -8,12 +8,17 @@ from pipelines.errors import (
     CheckpointError,
     CheckpointMismatch,
     DeadlineExceeded,
+    DocumentUnreadable,
     EngineError,
     FieldFault,
     InvalidInput,
     MunjangError,
     Overloaded,
     StageUnavailable,
+    StoreCorrupt,
+    StoreMismatch,
+    StoreNotFound,
+    StoreUnsafe,
     TooLarge,
 )
 
@@ -26,6 +31,11 @@ ARGUMENTS: dict[type[MunjangError], tuple[object, ...]] = {
     StageUnavailable: ("Tokenizer",),
     CheckpointMismatch: ("aaaa", "bbbb"),
     CheckpointError: ("model.safetensors", "missing"),
+    StoreNotFound: (),
+    StoreCorrupt: ("vector_store", "manifest.json is missing"),
+    StoreMismatch: ("vector_store", "aaaa", "bbbb"),
+    StoreUnsafe: ("index.pkl", "names os.system"),
+    DocumentUnreadable: ("family.md", "not UTF-8"),
 }
 
 
@@ -66,6 +76,11 @@ def test_the_drawn_tree_names_every_error() -> None:
         (CheckpointMismatch("aa", "bb"), "tokens of checkpoint aa reached the model of bb"),
         (EngineError("RuntimeError"), "the model failed on this item (RuntimeError)"),
         (CheckpointError("a/config.json", "not JSON"), "a/config.json: not JSON"),
+        (StoreNotFound(), "there is no such store"),
+        (StoreCorrupt("notes", "vectors.npy is cut"), "notes: vectors.npy is cut"),
+        (StoreMismatch("notes", "aa", "bb"), "store notes was built with checkpoint aa, and questions are of bb"),
+        (StoreUnsafe("index.pkl", "names os.system"), "index.pkl: names os.system"),
+        (DocumentUnreadable("a.txt", "not UTF-8"), "a.txt: not UTF-8"),
     ],
 )
 def test_errors_say_in_words_what_happened(error: MunjangError, words: str) -> None:
