@@ -11,6 +11,13 @@
     │   ├── StageUnavailable        no replica of a stage could answer
     │   └── CheckpointMismatch      tokens of one checkpoint reached the model of another
     ├── EngineError                 a forward pass failed on this item
+    ├── ProviderError               the language-model provider gave no answer
+    │   ├── ProviderKeyRefused      it does not take the caller's key
+    │   ├── ProviderOverloaded      it takes no more requests with this key for now
+    │   ├── ProviderRejected        it does not take the request
+    │   ├── ProviderTimedOut        it was silent for too long
+    │   ├── ProviderFailed          it failed, or can't be reached
+    │   └── ProviderSuspended       it failed so often that it is not asked for a while
     ├── CheckpointError             a checkpoint that can't be served
     │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
     │   ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
@@ -128,6 +135,72 @@ class EngineError(MunjangError):
         return f"the model failed on this item ({', '.join(map(str, self.args))})"
 
 
+class ProviderError(MunjangError):
+    """The language-model provider gave no answer. Nothing that it said is repeated: it may hold the caller's key."""
+
+
+class ProviderKeyRefused(ProviderError):
+    """The provider does not take the caller's key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "the language-model provider refused the API key"
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider takes no more requests with this key for now; in `retry_after_s` seconds it should."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"the language-model provider takes no more requests with this key; try again in {self.retry_after_s:.0f} s"
+        )
+
+
+class ProviderRejected(ProviderError):
+    """The provider does not take the request, whose model, length or form is not for it: the operator's to mend."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"the language-model provider does not take the request (status {self.status})"
+
+
+class ProviderTimedOut(ProviderError):
+    """The provider was silent for too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "the language-model provider did not answer in time"
+
+
+class ProviderFailed(ProviderError):
+    """The provider failed or can't be reached; the argument says how, in this project's words."""
+
+    def __str__(self) -> str:
+        return f"the language-model provider failed: {', '.join(map(str, self.args))}"
+
+
+class ProviderSuspended(ProviderError):
+    """The provider failed so often in a row that it is not asked for another `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"the language-model provider keeps failing; try again in {self.retry_after_s:.0f} s"
+
+
 class CheckpointError(MunjangError):
     """A checkpoint that can't be served: which file or id, and why."""
 
@@ -188,7 +261,9 @@ class StoreMismatch(StoreError):
         self.store, self.built_with, self.embeds_with = store, built_with, embeds_with
 
     def __str__(self) -> str:
-        return f"store {self.store} was built with checkpoint {self.built_with}, and questions are of {self.embeds_with}"
+        return (
+            f"store {self.store} was built with checkpoint {self.built_with}, and questions are of {self.embeds_with}"
+        )
 
 
 class StoreUnsafe(StoreError):

@@ -1,0 +1,145 @@
+"""One request to a server of OpenAI's chat-completions protocol, with the caller's own key.
+
+The client's errors hold the request, and the request the key. So none of them leaves this module, nor is chained to
+one that does, and nothing that the provider says of an error is repeated.
+"""
+
+import math
+import time
+from collections.abc import AsyncGenerator, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel, Field, SecretStr
+
+from pipelines.chat.prompt import Message
+from pipelines.chat.settings import ProviderSettings
+from pipelines.errors import (
+    ProviderError,
+    ProviderFailed,
+    ProviderKeyRefused,
+    ProviderOverloaded,
+    ProviderRejected,
+    ProviderTimedOut,
+)
+
+NO_KEY = "none"  # the client wants one; each request has its caller's in its place
+LEAST_RETRY_AFTER_S = 1.0
+ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError)  # the last where JSON is none, or not a completion
+
+
+class _Text(BaseModel):
+    content: str
+
+
+class _Choice(BaseModel):
+    message: _Text
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+
+
+class Completions:
+    """Requests over one pool of connections. All raise ProviderError."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        self._settings = settings
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
+            limits=httpx2.Limits(max_connections=settings.max_connections),
+        )
+        client = openai.AsyncOpenAI(
+            api_key=NO_KEY,
+            admin_api_key="",
+            base_url=settings.base_url,
+            # The operator's environment may name these, but the key is another's.
+            default_headers={"OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit},  # type: ignore[dict-item]
+            max_retries=0,  # its own pauses know no deadline
+            http_client=self._http,
+        )
+        self._completions = client.chat.completions
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def whole(self, messages: Sequence[Message], key: SecretStr) -> str:
+        """The answer in one."""
+        content = bytearray()
+        try:
+            create = self._completions.with_streaming_response.create
+            async with create(**self._arguments(messages, key)) as response:
+                async for part in response.iter_bytes():
+                    content += part
+                    self._refuse_long(len(content))
+            return _Completion.model_validate_json(content).choices[0].message.content
+        except ERRORS as error:
+            failure = _translated(error)
+        raise failure  # not in the `except`, which would make the client's error its context
+
+    async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
+        """The answer in pieces, as they come; closing the iterator hangs up."""
+        size = 0
+        try:
+            async with await self._completions.create(stream=True, **self._arguments(messages, key)) as chunks:
+                async for chunk in chunks:
+                    if piece := _piece(chunk):
+                        yield piece
+                        size += len(piece.encode())
+                        self._refuse_long(size)
+            return
+        except ERRORS as error:
+            failure = _translated(error)
+        raise failure
+
+    def _arguments(self, messages: Sequence[Message], key: SecretStr) -> dict[str, Any]:
+        return {
+            "model": self._settings.model,
+            "messages": messages,
+            "temperature": self._settings.temperature,
+            "max_tokens": self._settings.max_tokens,
+            "extra_headers": {"Authorization": f"Bearer {key.get_secret_value()}"},
+        }
+
+    def _refuse_long(self, size: int) -> None:
+        if size > self._settings.max_answer_bytes:
+            raise ProviderFailed(f"its answer has more than {self._settings.max_answer_bytes:,} bytes")
+
+
+def _piece(chunk: ChatCompletionChunk) -> str | None:
+    """The text in a chunk; some hold none. The client builds its objects without looking at what they are of."""
+    try:
+        piece = chunk.choices[0].delta.content if chunk.choices else None
+    except (AttributeError, TypeError, LookupError):
+        raise ValueError("not a chunk of a completion") from None
+    return piece if isinstance(piece, str) else None
+
+
+def _translated(error: Exception) -> ProviderError:
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return ProviderKeyRefused()
+        case openai.RateLimitError():
+            return ProviderOverloaded(_retry_after_s(error.response.headers.get("Retry-After", "")))
+        case openai.APIStatusError() if error.status_code < 500:
+            return ProviderRejected(error.status_code)
+        case openai.APIStatusError():
+            return ProviderFailed(f"status {error.status_code}")
+        case openai.APITimeoutError() | httpx2.TimeoutException():
+            return ProviderTimedOut()
+        case openai.APIConnectionError() | httpx2.HTTPError():
+            return ProviderFailed("the connection broke, or there was none")
+    return ProviderFailed("its answer is not one")
+
+
+def _retry_after_s(header: str) -> float:
+    """Seconds from now: the header has a number of them, or a date (RFC 9110, section 10.2.3)."""
+    try:
+        seconds = float(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - time.time()
+    except ValueError:
+        seconds = LEAST_RETRY_AFTER_S
+    return max(seconds, LEAST_RETRY_AFTER_S) if math.isfinite(seconds) else LEAST_RETRY_AFTER_S

@@ -1,0 +1,84 @@
+"""Persona chat at request time: embed the question, find passages, answer from them."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.chat.passage import Passage
+from pipelines.chat.request import ChatRequest, Grounds, Reply
+from pipelines.errors import StoreMismatch
+from pipelines.sts.embeddings import Embedding
+
+
+class Searchable(Protocol):
+    """An open store."""
+
+    name: str
+    checkpoint: str  # digest of the one that its passages were embedded by
+
+    async def search(self, text: str, vector: NDArray[np.float32], limit: int) -> list[Passage]:
+        """By words and by vector, best first."""
+
+    async def matching(self, text: str, limit: int) -> list[Passage]:
+        """By words alone, best first."""
+
+
+class OpenStores(Protocol):
+    """The stores under one root."""
+
+    async def get(self, db_path: str) -> Searchable:
+        """Raises StoreNotFound, StoreCorrupt."""
+
+
+class Answers(Protocol):
+    """How an answer is made of what was found."""
+
+    async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
+        """The whole answer."""
+
+    def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
+        """The answer in pieces, then whole."""
+
+
+class ChatPipeline:
+    """Requests to replies.
+
+    embed     a question's embedding, or None where the STS checkpoint is a cross-encoder, which has none: passages are
+              then found by words alone
+    passages  how many the answer is made of
+    """
+
+    def __init__(
+        self,
+        stores: OpenStores,
+        embed: Callable[[str], Awaitable[Embedding | None]],
+        answers: Answers,
+        *,
+        passages: int,
+    ) -> None:
+        self._stores = stores
+        self._embed = embed
+        self._answers = answers
+        self._passages = passages
+
+    async def __call__(self, request: ChatRequest) -> Reply:
+        """The whole answer. Raises StoreError, ProviderError, and what the stages raise."""
+        return await self._answers.reply(request, await self._find(request))
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        """The answer in pieces, as they come, and last the whole of it. Raises the same."""
+        async with aclosing(self._answers.stream(request, await self._find(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _find(self, request: ChatRequest) -> Grounds:
+        store = await self._stores.get(request.db_path)
+        embedding = await self._embed(request.prompt)
+        if embedding is None:
+            return Grounds(store.name, tuple(await store.matching(request.prompt, self._passages)))
+        if embedding.checkpoint != store.checkpoint:
+            raise StoreMismatch(store.name, store.checkpoint, embedding.checkpoint)
+        return Grounds(store.name, tuple(await store.search(request.prompt, embedding.vector, self._passages)))

@@ -1,0 +1,39 @@
+"""Embeddings of single texts at request time: tokenize, encode."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import MunjangError
+from pipelines.stages import ModelStage
+from pipelines.sts.pipeline import NO_EMBEDDINGS
+from pipelines.tokens import TokenBatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """vector (dimensions,) of unit length, and the digest of the checkpoint that made it."""
+
+    vector: NDArray[np.float32]
+    checkpoint: str
+
+
+class EmbeddingPipeline:
+    """Texts in, one embedding or error per text out, in order; None for each where the checkpoint is a cross-encoder,
+    which scores pairs and embeds nothing."""
+
+    def __init__(self, tokenize: Callable[[Sequence[str]], Awaitable[TokenBatch]], encode: ModelStage) -> None:
+        self._tokenize = tokenize
+        self._encode = encode
+
+    async def __call__(self, texts: Sequence[str]) -> list[Embedding | MunjangError | None]:
+        """Embed the texts."""
+        tokens = await self._tokenize(texts)
+        if tokens.checkpoint.kind != "bi-encoder":
+            return [None] * len(texts)
+        outcome = await self._encode(tokens)
+        rows = outcome.full_rows(NO_EMBEDDINGS)
+        digest = tokens.checkpoint.digest
+        return [outcome.errors.get(item) or Embedding(row, digest) for item, row in enumerate(rows)]

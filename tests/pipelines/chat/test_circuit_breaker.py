@@ -1,0 +1,112 @@
+import asyncio
+
+import pytest
+
+from pipelines.chat.circuit_breaker import CircuitBreaker
+from pipelines.errors import ProviderFailed, ProviderKeyRefused, ProviderSuspended, ProviderTimedOut
+
+OPEN_S = 10.0
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def breaker(failures: int = 3) -> tuple[CircuitBreaker, Clock]:
+    clock = Clock()
+    counts = (ProviderFailed, ProviderTimedOut)
+    return CircuitBreaker(failures=failures, open_s=OPEN_S, counts=counts, clock=clock), clock
+
+
+def call(circuit: CircuitBreaker, error: BaseException | None = None) -> None:
+    with circuit.guard():
+        if error is not None:
+            raise error
+
+
+def fail(circuit: CircuitBreaker, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(ProviderFailed):
+            call(circuit, ProviderFailed("status 500"))
+
+
+def refused(circuit: CircuitBreaker) -> bool:
+    try:
+        call(circuit)
+    except ProviderSuspended:
+        return True
+    return False
+
+
+def test_failures_in_a_row_open_it_and_a_success_between_starts_the_count_anew() -> None:
+    circuit, _ = breaker(failures=3)
+    fail(circuit, 2)
+    call(circuit)
+    fail(circuit, 2)
+    assert not refused(circuit)
+    fail(circuit, 3)
+    assert refused(circuit)
+
+
+def test_a_timeout_counts_and_an_answer_that_the_caller_dislikes_does_not() -> None:
+    circuit, _ = breaker(failures=2)
+    for error in (ProviderTimedOut(), ProviderKeyRefused(), ProviderTimedOut(), ProviderTimedOut()):
+        with pytest.raises(type(error)):
+            call(circuit, error)
+    assert refused(circuit)
+
+
+def test_it_says_when_to_come_back() -> None:
+    circuit, clock = breaker(failures=1)
+    fail(circuit, 1)
+    clock.now_s += 4
+    with pytest.raises(ProviderSuspended) as raised:
+        call(circuit)
+    assert raised.value.retry_after_s == OPEN_S - 4
+
+
+def test_half_open_one_call_is_let_through_whose_success_closes_it() -> None:
+    circuit, clock = breaker(failures=2)
+    fail(circuit, 2)
+    clock.now_s += OPEN_S
+    with circuit.guard():
+        assert refused(circuit)
+    assert not refused(circuit)
+    fail(circuit, 1)
+    assert not refused(circuit)
+
+
+def test_half_open_a_failure_opens_it_for_as_long_again() -> None:
+    circuit, clock = breaker(failures=2)
+    fail(circuit, 2)
+    clock.now_s += OPEN_S
+    fail(circuit, 1)
+    clock.now_s += OPEN_S - 1
+    assert refused(circuit)
+    clock.now_s += 1
+    assert not refused(circuit)
+
+
+def test_failures_of_calls_that_were_out_when_it_opened_do_not_keep_it_open() -> None:
+    circuit, clock = breaker(failures=1)
+    with pytest.raises(ProviderTimedOut), circuit.guard():
+        fail(circuit, 1)
+        clock.now_s += OPEN_S
+        raise ProviderTimedOut
+    assert not refused(circuit)
+
+
+@pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), GeneratorExit()])
+def test_a_call_that_is_cancelled_says_nothing(cancelled: BaseException) -> None:
+    circuit, clock = breaker(failures=1)
+    with pytest.raises(type(cancelled)):
+        call(circuit, cancelled)
+    fail(circuit, 1)
+    clock.now_s += OPEN_S
+    with pytest.raises(type(cancelled)):
+        call(circuit, cancelled)
+    with circuit.guard():  # the next one is the trial
+        assert refused(circuit)
