@@ -27,6 +27,7 @@ from pipelines.errors import (
 )
 
 NO_KEY = "none"  # the client wants one; each request has its caller's in its place
+NO_ANSWER = "its answer is not one"
 LEAST_RETRY_AFTER_S = 1.0
 ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError)  # the last where JSON is none, or not a completion
 
@@ -83,7 +84,7 @@ class Completions:
 
     async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
         """The answer in pieces, as they come; closing the iterator hangs up."""
-        size = 0
+        size, chunk = 0, None
         try:
             async with await self._completions.create(stream=True, **self._arguments(messages, key)) as chunks:
                 async for chunk in chunks:
@@ -91,7 +92,9 @@ class Completions:
                         yield piece
                         size += len(piece.encode())
                         self._refuse_long(size)
-            return
+            if chunk is not None:
+                return
+            failure: ProviderError = ProviderFailed(NO_ANSWER)
         except ERRORS as error:
             failure = _translated(error)
         raise failure
@@ -133,7 +136,7 @@ def _translated(error: Exception) -> ProviderError:
             return ProviderTimedOut()
         case openai.APIConnectionError() | httpx2.HTTPError():
             return ProviderFailed("the connection broke, or there was none")
-    return ProviderFailed("its answer is not one")
+    return ProviderFailed(NO_ANSWER)
 
 
 def _retry_after_s(header: str) -> float:

@@ -92,10 +92,15 @@ def test_half_open_a_failure_opens_it_for_as_long_again() -> None:
 
 def test_failures_of_calls_that_were_out_when_it_opened_do_not_keep_it_open() -> None:
     circuit, clock = breaker(failures=1)
-    with pytest.raises(ProviderTimedOut), circuit.guard():
-        fail(circuit, 1)
-        clock.now_s += OPEN_S
-        raise ProviderTimedOut
+
+    def out_while_it_opens() -> None:
+        with circuit.guard():
+            fail(circuit, 1)
+            clock.now_s += OPEN_S
+            raise ProviderTimedOut
+
+    with pytest.raises(ProviderTimedOut):
+        out_while_it_opens()
     assert not refused(circuit)
 
 

@@ -196,12 +196,15 @@ def test_an_answer_over_its_limit_is_refused(openai_server: OpenAiServer, how: A
         Body('data: {"choices": {"a": 1}}\n\n', "text/event-stream"),
     ],
 )
-def test_what_is_no_completion_is_a_failure_or_empty(openai_server: OpenAiServer, how: Ask, body: Body) -> None:
+def test_what_is_no_completion_is_a_failure(openai_server: OpenAiServer, how: Ask, body: Body) -> None:
     openai_server.script(body)
-    if how is streamed and body.kind != "text/event-stream":
-        assert ask(openai_server, how) == ""  # a stream without an event
-    else:
-        assert isinstance(failure(openai_server, how, max_retries=0), ProviderFailed)
+    assert isinstance(failure(openai_server, how, max_retries=0), ProviderFailed)
+
+
+@BOTH
+def test_a_model_may_say_nothing(openai_server: OpenAiServer, how: Ask) -> None:
+    openai_server.script(Say([""]))
+    assert ask(openai_server, how) == ""
 
 
 def test_an_error_in_mid_stream_comes_after_the_pieces_before_it(openai_server: OpenAiServer) -> None:
