@@ -1,4 +1,4 @@
-"""The whole graph in one page: tokenizer and model of each task, behind the ingress.
+"""The whole graph in one page: tokenizer and model of each task, the chat that stands on them, the ingress.
 
 `serve_config.yaml` names `build` and holds its settings under `args:`. What stands here in each `options` is the
 default of Serve's own settings; the `deployments:` section of the file overrides it, in place on a running graph.
@@ -14,6 +14,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureC
 
 from deployments.cola_classifier import ColaClassifier
 from deployments.ingress import Ingress
+from deployments.persona_chat import PersonaChat
 from deployments.qa_extractor import QaExtractor
 from deployments.settings import Settings
 from deployments.sts_encoder import StsEncoder
@@ -36,6 +37,12 @@ BY_WORK = AutoscalingConfig(
     max_replicas=2,
     policy=AutoscalingPolicy(policy_function="deployments.autoscaling:by_waiting_work"),
 )
+MOSTLY_WAITING: dict[str, Any] = {
+    # All chats of all replicas together leave room at the ingress for other tasks, however long a provider takes.
+    "max_ongoing_requests": 256,
+    "max_queued_requests": 64,
+    "autoscaling_config": BY_REQUESTS | {"target_ongoing_requests": 128},
+}
 
 
 def build(settings: Settings) -> Application:
@@ -47,6 +54,9 @@ def build(settings: Settings) -> Application:
     sts_encoder = _node(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts)
     cola_classifier = _node(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
     qa_extractor = _node(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
+    persona_chat = _node(PersonaChat, **MOSTLY_WAITING).bind(
+        settings, sts=(sts_tokenizer, sts_encoder), qa=(qa_tokenizer, qa_extractor)
+    )
     ingress = _node(
         Ingress,
         max_ongoing_requests=1024,
@@ -59,6 +69,7 @@ def build(settings: Settings) -> Application:
         sts=(sts_tokenizer, sts_encoder),
         cola=(cola_tokenizer, cola_classifier),
         qa=(qa_tokenizer, qa_extractor),
+        chat=persona_chat,
     )
     return application
 

@@ -4,34 +4,31 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.handle import DeploymentHandle
 
 from deployments.api.app import make_api
 from deployments.api.services import Submits
 from deployments.gather import Gather
+from deployments.gathers import Handle, gather_of, in_lane, qa_gather
 from deployments.length_queue import Lane
-from deployments.settings import GatherSettings, Settings
-from deployments.stages import RemoteStage, across_updates
+from deployments.settings import Settings
+from deployments.stages import RemoteStage, RemoteStream
+from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
-from pipelines.qa.pipeline import QaPipeline, Request
+from pipelines.qa.pipeline import Request
 from pipelines.qa.spans import Answer
-from pipelines.stages import ModelStage, Outcome
 from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
-from pipelines.tokens import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 
 STATUS_CACHE_S = 1.0
 FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
-
-Handle: TypeAlias = DeploymentHandle[Any]
 
 
 @serve.deployment
@@ -45,17 +42,22 @@ class Ingress:
         sts: tuple[Handle, Handle],
         cola: tuple[Handle, Handle],
         qa: tuple[Handle, Handle],
+        chat: Handle,
     ) -> None:
-        """Each task's handles are its tokenizer's and its model's."""
+        """Each task's handles are its tokenizer's and its model's; the chat stands on those of others."""
         warn_of_missing_flags(os.environ)
         self.settings = settings
-        self._models = {"sts": sts[1], "cola": cola[1], "qa": qa[1]}
+        self._tells = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
         self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
         single_pairs = self._sts_gather(*sts, Lane.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         self.sts_files: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.BULK, gives_way_to=single_pairs)
         self.cola: Submits[str, Acceptability] = self._cola_gather(*cola)
-        self.qa: Submits[Request, Answer] = self._qa_gather(*qa)
+        self.qa: Submits[Request, Answer] = qa_gather(
+            settings.qa.gather, *qa, null_threshold=settings.qa.null_threshold
+        )
+        self._chat = RemoteStage(chat, "reply")
+        self._chat_stream = RemoteStream(chat, "stream")
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve's hook: the app, built on the replica."""
@@ -68,23 +70,26 @@ class Ingress:
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
         waiting = settings.max_pairs if lane is Lane.BULK else settings.gather.max_waiting
-        return _gather(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to)
+        return gather_of(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting)
 
     def _cola_gather(self, tokenizer: Handle, classifier: Handle) -> Gather[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
         gather = self.settings.cola.gather
-        return _gather(pipeline, gather, len, gather.max_waiting)
+        return gather_of(pipeline, gather, len, gather.max_waiting)
 
-    def _qa_gather(self, tokenizer: Handle, extractor: Handle) -> Gather[Request, Answer]:
-        settings = self.settings.qa
-        tokenize = RemoteStage(tokenizer, "windows")
-        pipeline = QaPipeline(tokenize, in_lane(extractor, Lane.INTERACTIVE), null_threshold=settings.null_threshold)
-        return _gather(pipeline, settings.gather, lambda request: len(request[1]), settings.gather.max_waiting)
+    async def chat(self, request: ChatRequest) -> Reply:
+        """A whole answer."""
+        reply: Reply = await self._chat(request)
+        return reply
+
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        """An answer in pieces, then whole."""
+        return self._chat_stream(request)
 
     async def describe(self) -> dict[str, Any]:
         """What each task's model deployment says of itself."""
-        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._models.values()))
-        tasks = dict(zip(self._models, infos, strict=True))
+        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._tells.values()))
+        tasks = dict(zip(self._tells, infos, strict=True))
         if self.settings.sts.threshold is not None:
             tasks["sts"] = tasks["sts"] | {"threshold": self.settings.sts.threshold}
         if self.settings.qa.null_threshold is not None:
@@ -115,35 +120,6 @@ def warn_of_missing_flags(environment: Mapping[str, str]) -> None:
             "as long, and 64 callers get a fifth of the throughput",
             " and ".join(missing),
         )
-
-
-def in_lane(model: Handle, lane: Lane) -> ModelStage:
-    """A model deployment as a stage, its calls in one lane."""
-    run = RemoteStage(model, "run")
-
-    async def stage(batch: TokenBatch) -> Outcome:
-        outcome: Outcome = await run(batch, lane)
-        return outcome
-
-    return stage
-
-
-def _gather(
-    pipeline: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]],
-    settings: GatherSettings,
-    weigh: Callable[[Any], int],
-    max_waiting: int,
-    gives_way_to: Gather[Any, Any] | None = None,
-) -> Gather[Any, Any]:
-    return Gather(
-        across_updates(pipeline),
-        max_calls=settings.max_calls,
-        max_items=settings.max_items,
-        max_weight=settings.max_characters,
-        max_waiting=max_waiting,
-        weigh=weigh,
-        gives_way_to=gives_way_to,
-    )
 
 
 def _running_deployments(app_name: str) -> dict[str, bool]:

@@ -5,6 +5,8 @@ Replicas, CPUs, GPUs and autoscaling bounds are Serve's own settings, under `dep
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.chat.prompt import PERSONA
+from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.settings import EngineSettings
 from pipelines.qa.windows import WindowSettings
 
@@ -81,6 +83,24 @@ class QaSettings(Frozen):
     max_context_characters: int = Field(200_000, ge=1, description="More is refused with 413.")
 
 
+class ChatSettings(Frozen):
+    """Persona chat."""
+
+    stores: str = Field("stores", description="The folder in which a request's `db_path` names a store.")
+    open_stores: int = Field(8, ge=1, description="Stores that each replica keeps open.")
+    passages: int = Field(5, ge=1, le=50, description="An answer is made of so many, the best.")
+    provider: ProviderSettings | None = Field(
+        None, description="The language model that answers; null: the sentence with the best answer span does."
+    )
+    persona: str = Field(PERSONA, description="What the language model is told of whom it speaks as.")
+    threshold: float = Field(
+        0.0, description="Without a provider: the least that a span's score must be over that of there being none."
+    )
+    unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
+    gather: GatherSettings = GatherSettings()
+    max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
+
+
 class IngressSettings(Frozen):
     """What the ingress takes in."""
 
@@ -96,4 +116,5 @@ class Settings(Frozen):
     sts: StsSettings = StsSettings()
     cola: ColaSettings = ColaSettings()
     qa: QaSettings = QaSettings()
+    chat: ChatSettings = ChatSettings()
     ingress: IngressSettings = IngressSettings()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from grpc.aio import AioRpcError
@@ -43,26 +43,44 @@ class RemoteStage:
             logger.warning("%s: lost a replica in mid-call (%s), calling again", self._name, type(error).__name__)
             return await self._last_try(*args)
         except Exception as error:
-            raise self._translated(error) from None
+            raise _translated(self._name, error) from None
 
     async def _last_try(self, *args: Any) -> Any:
         try:
             return await self._call.remote(*args)
         except (*LOST, Exception) as error:
             _unless_it_is_ours(error)
-            raise self._translated(error) from None
+            raise _translated(self._name, error) from None
 
-    def _translated(self, error: BaseException) -> BaseException:
-        """The error as it was raised: a remote exception's `str()` is a traceback, its cause's is not."""
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        match cause:
-            case MunjangError():
-                return cause
-            case BackPressureError():
-                return Overloaded(RETRY_AFTER_S)
-            case DeploymentUnavailableError() | TaskCancelledError():
-                return StageUnavailable(self._name)
-        return StageUnavailable(self._name) if isinstance(error, LOST) else error
+
+class RemoteStream:
+    """One method of a deployment that gives what it has piece by piece. Raises as RemoteStage.
+
+    A call that a dying replica took along is made once more where nothing of it had come yet.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any], method: str) -> None:
+        self._call = getattr(handle.options(stream=True), method)
+        self._name = handle.deployment_name
+
+    async def __call__(self, *args: Any) -> AsyncGenerator[Any]:
+        """Make the call; closing the iterator, or cancelling, cancels it in the replica."""
+        come, last = 0, False
+        while True:
+            response = self._call.remote(*args)
+            try:
+                async for piece in response:
+                    come += 1
+                    yield piece
+                return
+            except (*LOST, Exception) as error:
+                _unless_it_is_ours(error)
+                if come or last or not isinstance(error, LOST):
+                    raise _translated(self._name, error) from None
+                logger.warning("%s: lost a replica (%s), calling again", self._name, type(error).__name__)
+                last = True
+            finally:
+                response.cancel()
 
 
 def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:
@@ -80,6 +98,19 @@ def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[
         return await pipeline(items)
 
     return patient
+
+
+def _translated(stage: str, error: BaseException) -> BaseException:
+    """The error as it was raised: a remote exception's `str()` is a traceback, its cause's is not."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    match cause:
+        case MunjangError():
+            return cause
+        case BackPressureError():
+            return Overloaded(RETRY_AFTER_S)
+        case DeploymentUnavailableError() | TaskCancelledError():
+            return StageUnavailable(stage)
+    return StageUnavailable(stage) if isinstance(error, LOST) else error
 
 
 def _unless_it_is_ours(error: BaseException) -> None:

@@ -8,14 +8,14 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
-from deployments.api import cola, problems, qa, service, sts
+from deployments.api import chat, cola, problems, qa, service, sts
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.limits import BodyLimit
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash
 
-ROUTERS = (sts.router, cola.router, qa.router, service.router)
+ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
 DIRECT = {
     "/pred/sentences/": DirectRoute(sts.score_sentences, Sentences),
     "/generate": DirectRoute(cola.judge_passage, Passage),
@@ -28,7 +28,7 @@ def make_api(services: Services) -> FastAPI:
     """All routes, on the given ingress."""
     app = FastAPI(
         title="Munjang",
-        summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering.",
+        summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",
         version=version("munjang"),
         docs_url=None,
         redoc_url=None,

@@ -20,7 +20,16 @@ from pipelines.errors import (
     MalformedInput,
     MunjangError,
     Overloaded,
+    ProviderFailed,
+    ProviderKeyRefused,
+    ProviderOverloaded,
+    ProviderRejected,
+    ProviderSuspended,
+    ProviderTimedOut,
     StageUnavailable,
+    StoreCorrupt,
+    StoreMismatch,
+    StoreNotFound,
     TooLarge,
 )
 
@@ -37,6 +46,15 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     CheckpointMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreNotFound: HTTPStatus.NOT_FOUND,
+    StoreCorrupt: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
+    ProviderKeyRefused: HTTPStatus.UNAUTHORIZED,
+    ProviderOverloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    ProviderRejected: HTTPStatus.BAD_GATEWAY,
+    ProviderFailed: HTTPStatus.BAD_GATEWAY,
+    ProviderTimedOut: HTTPStatus.GATEWAY_TIMEOUT,
+    ProviderSuspended: HTTPStatus.SERVICE_UNAVAILABLE,
     Exception: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -100,8 +118,16 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
     """The answer to an error of the project's own."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     faults = error.faults if isinstance(error, InvalidInput) else ()
-    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Overloaded) else None
-    return problem_response(request, status, str(error), faults=faults, headers=headers)
+    return problem_response(request, status, str(error), faults=faults, headers=_headers(error))
+
+
+def _headers(error: Exception) -> dict[str, str] | None:
+    match error:
+        case Overloaded() | ProviderOverloaded() | ProviderSuspended():
+            return {"Retry-After": str(math.ceil(error.retry_after_s))}
+        case ProviderKeyRefused():  # with a 401 there must be a challenge (RFC 9110, section 11.6.1)
+            return {"WWW-Authenticate": 'Bearer realm="language-model provider"'}
+    return None
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,15 +1,24 @@
 """Bodies of requests and answers: the keys of the original services, exactly. Unknown keys are ignored."""
 
+import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, SecretStr
 from pydantic_core import PydanticCustomError
+
+PRINTABLE = re.compile(r"[!-~]+")
 
 
 def _with_content(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "Text must hold more than white space")
     return text
+
+
+def _printable_ascii(key: SecretStr) -> SecretStr:
+    if not PRINTABLE.fullmatch(key.get_secret_value()):
+        raise PydanticCustomError("not_a_key", "A key is of printable ASCII characters, without blanks")
+    return key
 
 
 Text = Annotated[str, AfterValidator(_with_content)]
@@ -82,3 +91,39 @@ class QuestionAnswer(Question):
     """The answer is a piece of the context, or empty."""
 
     answer: str
+
+
+# What a header can hold, and no blank: it goes into one.
+ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=512), AfterValidator(_printable_ascii)]
+
+
+class Chat(BaseModel):
+    """A question to the documents of a store."""
+
+    prompt: Text = Field(examples=["고향이 어디예요?"])
+    api_key: ApiKey = Field(description="The caller's at the language-model provider.", examples=["sk-..."])
+    db_path: str = Field(max_length=1024, description="A store's name.", examples=["vector_store/"])
+
+
+class ChatOutput(BaseModel):
+    """The answer."""
+
+    output: str
+
+
+class ChatCitation(BaseModel):
+    """Where an answer stands, and how well that matched the question."""
+
+    store: str
+    document: str
+    start: int = Field(description="In the document, in Unicode code points.")
+    end: int = Field(description="The same, exclusive.")
+    score: float = Field(description="What the ranking is by.")
+    similarity: float | None = Field(description="Cosine in [-1, 1]; null: not among the nearest by meaning.")
+    lexical: float | None = Field(description="BM25; null: not found by words.")
+
+
+class ChatAnswer(ChatOutput):
+    """The answer, and what it stands on, best first."""
+
+    citations: list[ChatCitation]

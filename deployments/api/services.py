@@ -1,13 +1,14 @@
 """What routes ask of the ingress."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Request
 
 from deployments.settings import Settings
+from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
 from pipelines.errors import DeadlineExceeded
 from pipelines.qa.spans import Answer
@@ -35,6 +36,12 @@ class Services(Protocol):
     sts_files: Submits[tuple[str, str], Similarity]
     cola: Submits[str, Acceptability]
     qa: Submits[tuple[str, str], Answer]
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        """A whole answer; raises its own error."""
+
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        """An answer in pieces, at least one, then whole; raises its own error."""
 
     async def describe(self) -> dict[str, Any]:
         """By task: checkpoint, scores, limits, engine, versions."""

@@ -1,8 +1,7 @@
 """The answer without a language model: the sentence of a document that holds the best answer span."""
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from pipelines.chat.chunks import Span, sentence_spans
 from pipelines.chat.passage import Passage
@@ -11,13 +10,13 @@ from pipelines.qa.spans import Answer
 
 MARKUP = re.compile(r"(?:(?:[-*+>]|#{1,6}|\d+[.)])\s+)*")  # of a list, a quotation or a heading in Markdown
 
-Extract = Callable[[tuple[str, str]], Awaitable[Answer]]
+Extract = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Answer]]]
 
 
 class ExtractiveAnswers:
     """One sentence, as it stands in its document and cited exactly, so that `document[start:end] == output`.
 
-    extract    takes (question, context), returns the best span and the null span's score
+    extract    takes (question, context) pairs, returns the best span of each, in order, and its null span's score
     threshold  of best score - null score, in raw logits; where all passages are below it, the answer is `unknown`
 
     A passage's own null score makes its spans compare with those of other passages.
@@ -30,7 +29,7 @@ class ExtractiveAnswers:
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
         """The whole answer. Raises what `extract` raises."""
-        answers = await asyncio.gather(*(self._extract((request.prompt, found.text)) for found in grounds.passages))
+        answers = await self._extract([(request.prompt, passage.text) for passage in grounds.passages])
         found = [pair for pair in zip(answers, grounds.passages, strict=True) if pair[0].text]
         answer, passage = max(found, key=_margin, default=(None, None))
         if answer is None or passage is None or _margin((answer, passage)) < self._threshold:

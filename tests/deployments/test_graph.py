@@ -7,7 +7,16 @@ from ray.serve._private.build_app import build_app
 from deployments.graph import build
 from deployments.settings import Settings
 
-NODES = {"StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor", "Ingress"}
+NODES = {
+    "StsTokenizer",
+    "StsEncoder",
+    "ColaTokenizer",
+    "ColaClassifier",
+    "QaTokenizer",
+    "QaExtractor",
+    "PersonaChat",
+    "Ingress",
+}
 
 
 def deployments() -> dict[str, object]:
@@ -35,10 +44,16 @@ def test_every_node_has_bounds_limits_and_a_graceful_end() -> None:
         assert config.health_check_period_s > 0
 
 
+def test_chats_that_hang_leave_the_ingress_room_for_other_tasks() -> None:
+    chat, ingress = (deployments()[name]._deployment_config for name in ("PersonaChat", "Ingress"))  # type: ignore[attr-defined]
+    at_once = chat.max_ongoing_requests * chat.autoscaling_config.max_replicas + chat.max_queued_requests
+    assert at_once < 0.75 * ingress.max_ongoing_requests
+
+
 def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:
     assert build.__annotations__["settings"] is Settings
 
 
 def test_importing_the_graph_starts_no_ray_and_loads_no_torch() -> None:
-    code = "import sys, ray, deployments.graph; sys.exit(ray.is_initialized() or 'torch' in sys.modules)"
+    code = "import sys, ray, deployments.graph; sys.exit(bool(ray.is_initialized() or {'torch', 'openai'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from deployments.stages import UPDATE_PAUSES_S, RemoteStage, across_updates
+from deployments.stages import UPDATE_PAUSES_S, RemoteStage, RemoteStream, across_updates
 from pipelines.errors import CheckpointMismatch, Overloaded, StageUnavailable
 
 
@@ -93,6 +93,109 @@ def test_a_caller_that_leaves_is_not_called_again_for() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(handle.calls) == 1
+
+    asyncio.run(scenario())
+
+
+class Streams(Handle):
+    """A handle whose streams give pieces and then end, or fail, as scripted; remembers what was cancelled."""
+
+    def __init__(self, *scripts: list[Any]) -> None:
+        super().__init__(*scripts)
+        self.cancelled = 0
+
+    def options(self, *, stream: bool) -> "Streams":
+        assert stream
+        return self
+
+    def remote(self, *args: Any) -> Any:
+        self.calls.append(args)
+        return Pieces(self, self._ends.pop(0))
+
+
+class Pieces:
+    def __init__(self, handle: Streams, script: list[Any]) -> None:
+        self._handle = handle
+        self._script = iter(script)
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> Any:
+        piece = next(self._script, None)
+        if piece is None:
+            raise StopAsyncIteration
+        if isinstance(piece, BaseException):
+            raise piece
+        if isinstance(piece, asyncio.Event):
+            await piece.wait()
+        return piece
+
+    def cancel(self) -> None:
+        self._handle.cancelled += 1
+
+
+def pieces_of(handle: Streams) -> tuple[list[Any], BaseException | None]:
+    """What came of a stream, and what ended it."""
+
+    async def scenario() -> tuple[list[Any], BaseException | None]:
+        come: list[Any] = []
+        stream = RemoteStream(handle, "run")("question")  # type: ignore[arg-type]
+        try:
+            while True:
+                come.append(await anext(stream))
+        except StopAsyncIteration:
+            return come, None
+        except Exception as error:
+            return come, error
+
+    return asyncio.run(scenario())
+
+
+def test_a_stream_comes_piece_by_piece() -> None:
+    handle = Streams(["가", "나"])
+    assert pieces_of(handle) == (["가", "나"], None)
+    assert handle.calls == [("question",)]
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_stream_lost_before_it_began_is_asked_for_once_more(lost: BaseException) -> None:
+    assert pieces_of(Streams([lost], ["가"])) == (["가"], None)
+    come, error = pieces_of(Streams([lost], [lost], ["never"]))
+    assert come == []
+    assert isinstance(error, StageUnavailable)
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_stream_lost_in_the_midst_is_not_told_twice(lost: BaseException) -> None:
+    come, error = pieces_of(Streams(["가", lost], ["never"]))
+    assert come == ["가"]
+    assert isinstance(error, StageUnavailable)
+
+
+def test_an_error_of_a_stream_arrives_as_it_was_raised() -> None:
+    come, error = pieces_of(Streams(["가", remote(CheckpointMismatch("a", "b"))]))
+    assert come == ["가"]
+    assert str(error) == "tokens of checkpoint a reached the model of b"
+    assert isinstance(pieces_of(Streams([BackPressureError(9, 9)]))[1], Overloaded)
+
+
+def test_a_stream_that_nobody_reads_any_more_is_cancelled_in_the_replica() -> None:
+    async def scenario() -> None:
+        handle = Streams(["가", asyncio.Event()], ["가", "나"])
+        stream = RemoteStream(handle, "run")  # type: ignore[arg-type]
+        waiting = stream("question")
+        assert await anext(waiting) == "가"
+        task = asyncio.create_task(anext(waiting))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (handle.cancelled, len(handle.calls)) == (1, 1)
+        closed = stream("question")
+        await anext(closed)
+        await closed.aclose()
+        assert (handle.cancelled, len(handle.calls)) == (2, 2)
 
     asyncio.run(scenario())
 

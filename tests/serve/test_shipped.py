@@ -141,7 +141,16 @@ def test_the_service_says_what_it_serves(client: httpx2.Client) -> None:
     assert ready == {
         "ready": True,
         "deployments": dict.fromkeys(
-            ["StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor", "Ingress"],
+            [
+                "StsTokenizer",
+                "StsEncoder",
+                "ColaTokenizer",
+                "ColaClassifier",
+                "QaTokenizer",
+                "QaExtractor",
+                "PersonaChat",
+                "Ingress",
+            ],
             True,
         ),
     }

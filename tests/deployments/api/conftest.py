@@ -1,6 +1,6 @@
 """The routes in front of scripted services, without Ray."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
 from deployments.settings import Settings
+from pipelines.chat.pipeline import ChatPipeline
+from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
@@ -38,7 +40,16 @@ class ScriptedServices:
     )
     cola: Scripted = field(default_factory=lambda: Scripted(lambda passage: Acceptability(0.25, False)))
     qa: Scripted = field(default_factory=lambda: Scripted(lambda request: Answer(request[1][1:3], 1, 3, 9.0, 1.0, 1)))
+    chats: ChatPipeline | None = None
     deployments: dict[str, bool] = field(default_factory=lambda: {"StsEncoder": True, "Ingress": True})
+
+    async def chat(self, request: ChatRequest) -> Reply:
+        assert self.chats is not None
+        return await self.chats(request)
+
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        assert self.chats is not None
+        return self.chats.stream(request)
 
     async def describe(self) -> dict[str, Any]:
         return {"sts": {"kind": "bi-encoder", "threshold": 0.6}}

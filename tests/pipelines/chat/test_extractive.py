@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -32,9 +33,9 @@ def span(context: str, text: str, score: float, null_score: float) -> Answer:
 def answers(*spans: Answer, threshold: float = 0.0) -> ExtractiveAnswers:
     by_context = dict(zip((FAMILY, HOBBY), spans, strict=True))
 
-    async def extract(request: tuple[str, str]) -> Answer:
-        assert request[0] == ASKED.prompt
-        return by_context[request[1]]
+    async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
+        assert all(question == ASKED.prompt for question, _ in requests)
+        return [by_context[context] for _, context in requests]
 
     return ExtractiveAnswers(extract, threshold=threshold, unknown=UNKNOWN)
 
@@ -76,7 +77,7 @@ def test_a_stream_is_the_same_in_one_piece_and_then_whole() -> None:
 
 
 def test_what_the_extractor_fails_with_is_the_callers() -> None:
-    async def extract(request: tuple[str, str]) -> Answer:
+    async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         raise EngineError("RuntimeError")
 
     with pytest.raises(EngineError):

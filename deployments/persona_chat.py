@@ -1,0 +1,71 @@
+"""The chat deployment: questions to the documents of a store, answered by way of other deployments."""
+
+import logging
+import math
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from deployments.gathers import Handle, embedding_gather, qa_gather
+from deployments.settings import ChatSettings, Settings
+from pipelines.chat.extractive import ExtractiveAnswers
+from pipelines.chat.pipeline import Answers, ChatPipeline
+from pipelines.chat.request import ChatRequest, Reply
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import resolve
+
+logger = logging.getLogger("ray.serve")
+
+ALWAYS_A_SPAN = math.inf  # the chat compares null scores over passages itself
+
+
+@serve.deployment
+class PersonaChat:
+    """Waits for others most of the time: for embeddings, searches, spans, and the provider."""
+
+    def __init__(self, settings: Settings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> None:
+        """The handles are each task's tokenizer's and model's."""
+        from pipelines.chat.stores import Stores  # the index is for the replicas that search it
+
+        self._settings = settings.chat
+        warn_of_cross_encoder(settings.sts.checkpoint)
+        self._pipeline = ChatPipeline(
+            Stores(Path(settings.chat.stores), settings.chat.open_stores),
+            embedding_gather(settings.chat.gather, *sts).submit,
+            answers_of(settings.chat, *qa),
+            passages=settings.chat.passages,
+        )
+
+    async def reply(self, request: ChatRequest) -> Reply:
+        """The whole answer."""
+        return await self._pipeline(request)
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        """The answer in pieces, as they come, then whole."""
+        async for piece in self._pipeline.stream(request):
+            yield piece
+
+    def info(self) -> dict[str, Any]:
+        """For /info: who answers."""
+        provider = self._settings.provider
+        return {"kind": "generative" if provider else "extractive", "model": provider.model if provider else None}
+
+
+def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> Answers:
+    """The provider's answers where one is set, or else the extractor's."""
+    if settings.provider is None:
+        gather = qa_gather(settings.gather, tokenizer, extractor, null_threshold=ALWAYS_A_SPAN)
+        return ExtractiveAnswers(gather.submit_all, threshold=settings.threshold, unknown=settings.unknown)
+    from pipelines.chat.generative import GenerativeAnswers  # the client takes half a second to import
+    from pipelines.chat.provider import Provider
+
+    logger.info("chats are answered by %s", settings.provider.model)
+    return GenerativeAnswers(Provider(settings.provider), persona=settings.persona)
+
+
+def warn_of_cross_encoder(checkpoint: str) -> None:
+    """Say at the start that stores will be searched by words alone, where the STS checkpoint embeds nothing."""
+    if read_manifest(resolve(checkpoint, "sts")).kind == "cross-encoder":
+        logger.warning("%s is a cross-encoder, without embeddings: the chat finds passages by words alone", checkpoint)
