@@ -57,7 +57,12 @@ def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> 
     """The provider's answers where one is set, or else the extractor's."""
     if settings.provider is None:
         gather = qa_gather(settings.gather, tokenizer, extractor, null_threshold=ALWAYS_A_SPAN)
-        return ExtractiveAnswers(gather.submit_all, threshold=settings.threshold, unknown=settings.unknown)
+        return ExtractiveAnswers(
+            gather.submit_all,
+            margin_weight=settings.margin_weight,
+            threshold=settings.threshold,
+            unknown=settings.unknown,
+        )
     from pipelines.chat.generative import GenerativeAnswers  # the client takes half a second to import
     from pipelines.chat.provider import Provider
 

@@ -1,41 +1,66 @@
-"""The answer without a language model: the sentence of a document that holds the best answer span."""
+"""The answer without a language model: the sentence found that answers best, as it stands in its document."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from pipelines.chat.chunks import Span, sentence_spans
+import numpy as np
+
+from pipelines.chat.chunks import sentence_spans
 from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
+from pipelines.normalization import nfc
+from pipelines.qa.overlap import bigrams
 from pipelines.qa.spans import Answer
 
-MARKUP = re.compile(r"(?:(?:[-*+>]|#{1,6}|\d+[.)])\s+)*")  # of a list, a quotation or a heading in Markdown
+HEADING = re.compile(r"#{1,6}\s")
+MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))\s+)*")  # of a list or a quotation in Markdown
 
 Extract = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Answer]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """`[start, end)` of a passage's text, in code points."""
+
+    passage: Passage
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """The sentence itself."""
+        return self.passage.text[self.start : self.end]
+
+
 class ExtractiveAnswers:
-    """One sentence, as it stands in its document and cited exactly, so that `document[start:end] == output`.
+    """One sentence, whole and cited exactly, so that `document[start:end] == output`; or `unknown`, with no citation.
 
-    extract    takes (question, context) pairs, returns the best span of each, in order, and its null span's score
-    threshold  of best score - null score, in raw logits; where all passages are below it, the answer is `unknown`
+    extract        takes (question, sentence) pairs, returns the best span of each and its null span's score, in order
+    margin_weight  of best score - null score, in raw logits, beside the share of the question's bigrams that the
+                   sentence has, in [0, 1]: the more, the better the extractor
+    threshold      of that sum; no sentence below it is an answer
 
-    A passage's own null score makes its spans compare with those of other passages.
+    Spans are looked for sentence by sentence: in a whole passage a small extractor points to one sentence for most
+    questions, and the right one is then not even compared (18 of the sample persona's 40 questions against 37).
     """
 
-    def __init__(self, extract: Extract, *, threshold: float, unknown: str) -> None:
+    def __init__(self, extract: Extract, *, margin_weight: float, threshold: float, unknown: str) -> None:
         self._extract = extract
+        self._margin_weight = margin_weight
         self._threshold = threshold
         self._unknown = unknown
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
         """The whole answer. Raises what `extract` raises."""
-        answers = await self._extract([(request.prompt, passage.text) for passage in grounds.passages])
-        found = [pair for pair in zip(answers, grounds.passages, strict=True) if pair[0].text]
-        answer, passage = max(found, key=_margin, default=(None, None))
-        if answer is None or passage is None or _margin((answer, passage)) < self._threshold:
+        sentences = [sentence for passage in grounds.passages for sentence in sentences_of(passage)]
+        answers = await self._extract([(request.prompt, sentence.text) for sentence in sentences])
+        scores = [self._score(request.prompt, *found) for found in zip(sentences, answers, strict=True)]
+        best = max(range(len(sentences)), key=scores.__getitem__, default=None)
+        if best is None or scores[best] < self._threshold:
             return Reply(self._unknown, ())
-        start, end = sentence_around(passage.text, answer.start, answer.end)
-        return Reply(passage.text[start:end], (Citation.of(grounds.store, passage, start, end),))
+        chosen = sentences[best]
+        return Reply(chosen.text, (Citation.of(grounds.store, chosen.passage, chosen.start, chosen.end),))
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
         """The same in one piece, then whole."""
@@ -43,18 +68,22 @@ class ExtractiveAnswers:
         yield reply.output
         yield reply
 
+    def _score(self, prompt: str, sentence: Sentence, answer: Answer) -> float:
+        if not answer.text:
+            return -np.inf
+        return shared_bigrams(prompt, sentence.text) + self._margin_weight * (answer.score - answer.null_score)
 
-def _margin(found: tuple[Answer, Passage]) -> float:
-    return found[0].score - found[0].null_score
+
+def sentences_of(passage: Passage) -> Iterator[Sentence]:
+    """A passage's sentences, without its headings, and without the markup before a list's entries and quotations."""
+    for start, end in sentence_spans(passage.text):
+        markup = MARKUP.match(passage.text, start, end)
+        start = markup.end() if markup else start
+        if start < end and not HEADING.match(passage.text, start):
+            yield Sentence(passage, start, end)
 
 
-def sentence_around(text: str, start: int, end: int) -> Span:
-    """The bounds of the sentences that `[start, end)` lies in, without the markup before them; they hold it whole.
-
-    Half-open, in code points of the text.
-    """
-    touched = [span for span in sentence_spans(text) if span[0] < end and start < span[1]]
-    first = min([start, *(low for low, _ in touched)])
-    last = max([end, *(high for _, high in touched)])
-    markup = MARKUP.match(text, first, start)
-    return (markup.end() if markup else first), last
+def shared_bigrams(question: str, sentence: str) -> float:
+    """The share, in [0, 1], of the question's different character bigrams that the sentence has, too."""
+    asked, told = (np.unique(pairs[pairs != 0]) for pairs in (bigrams(nfc(question)), bigrams(nfc(sentence))))
+    return len(np.intersect1d(asked, told, assume_unique=True)) / max(len(asked), 1)

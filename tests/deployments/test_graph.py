@@ -55,5 +55,8 @@ def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:
 
 
 def test_importing_the_graph_starts_no_ray_and_loads_no_torch() -> None:
-    code = "import sys, ray, deployments.graph; sys.exit(bool(ray.is_initialized() or {'torch', 'openai'} & set(sys.modules)))"
+    code = (
+        "import sys, ray, deployments.graph;"
+        "sys.exit(bool(ray.is_initialized() or {'torch', 'openai'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -90,7 +90,7 @@ def started() -> Iterator[OpenAiServer]:
 
 
 def chats(shipped: Shipped, answers: Answers | None = None) -> ChatPipeline:
-    extractive = ExtractiveAnswers(shipped.extract, threshold=-math.inf, unknown="모른다.")  # type: ignore[arg-type]
+    extractive = ExtractiveAnswers(shipped.extract, margin_weight=0.01, threshold=0.1, unknown="모른다.")  # type: ignore[arg-type]
     return ChatPipeline(shipped.stores, shipped.embed, answers or extractive, passages=2)
 
 
@@ -132,10 +132,16 @@ def test_the_answer_is_the_original_object_and_the_citations_a_header(asking: Te
     response = asking.post(path, json=ASKED)
     assert response.status_code == 200
     assert list(response.json()) == ["output"]
+    assert response.json()["output"] == "윤슬기는 1991년 5월 4일 통영에서 태어났다."
     (cited,) = json.loads(response.headers["X-Citations"])
     assert DOCUMENTS[cited["document"]][cited["start"] : cited["end"]] == response.json()["output"]
     assert cited["store"] == "vector_store"
     assert response.headers["X-Citations"].isascii()
+
+
+def test_what_no_document_says_is_not_known(asking: TestClient) -> None:
+    response = asking.post("/v1/chat", json=ASKED | {"prompt": "what is the capital of France?"})
+    assert response.json() == {"output": "모른다.", "citations": []}
 
 
 @pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/"])

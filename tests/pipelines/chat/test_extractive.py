@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from pipelines.chat.extractive import ExtractiveAnswers, sentence_around
+from pipelines.chat.extractive import ExtractiveAnswers, sentences_of, shared_bigrams
 from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.errors import EngineError
@@ -14,7 +14,7 @@ from pipelines.qa.spans import Answer
 
 ASKED = ChatRequest("언제 태어났어?", "vector_store/", SecretStr("sk"))
 UNKNOWN = "잘 모르겠어요."
-FAMILY = "# 가족\n\n- 한결은 3.5킬로그램으로 태어났다. 1994년 3월의 일이다! \n- 형제는 없다."
+FAMILY = "# 가족\n\n- 한결은 1994년 3월에 태어났다. 3.5킬로그램이었다! \n- 형제는 없다."
 HOBBY = "주말마다 산에 오른다. 비가 오면 쉰다."
 
 
@@ -25,54 +25,57 @@ def passage(document: str, start: int, text: str) -> Passage:
 GROUNDS = Grounds("vector_store", (passage("family.md", 100, FAMILY), passage("hobby.md", 7, HOBBY)))
 
 
-def span(context: str, text: str, score: float, null_score: float) -> Answer:
-    start = context.index(text) if text else 0
-    return Answer(text, start, start + len(text), score, null_score, 1)
-
-
-def answers(*spans: Answer, threshold: float = 0.0) -> ExtractiveAnswers:
-    by_context = dict(zip((FAMILY, HOBBY), spans, strict=True))
+def answers(margins: dict[str, float], **settings: float) -> ExtractiveAnswers:
+    """Spans with these margins over their null scores in these sentences, and with -10 in others."""
 
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         assert all(question == ASKED.prompt for question, _ in requests)
-        return [by_context[context] for _, context in requests]
+        return [Answer(text[:2], 0, 2, 3 + margins.get(text, -10), 3, 1) for _, text in requests]
 
-    return ExtractiveAnswers(extract, threshold=threshold, unknown=UNKNOWN)
-
-
-def reply(*spans: Answer, threshold: float = 0.0) -> Reply:
-    return asyncio.run(answers(*spans, threshold=threshold).reply(ASKED, GROUNDS))
+    return ExtractiveAnswers(extract, **{"margin_weight": 0.1, "threshold": 0.0, **settings}, unknown=UNKNOWN)  # type: ignore[arg-type]
 
 
-def test_the_answer_is_the_sentence_of_the_span_that_stands_out_most_over_its_null_score() -> None:
-    found = reply(span(FAMILY, "1994년 3월", 5.0, 1.0), span(HOBBY, "산에", 9.0, 8.0))
-    start = 100 + FAMILY.index("1994")
-    assert found.output == "1994년 3월의 일이다!"
-    assert found.citations == (Citation("vector_store", "family.md", start, start + len(found.output), 0.5, 0.4, None),)
+def reply(margins: dict[str, float], **settings: float) -> Reply:
+    return asyncio.run(answers(margins, **settings).reply(ASKED, GROUNDS))
+
+
+def test_the_answer_is_the_sentence_that_stands_out_most_and_cited_exactly() -> None:
+    found = reply({"형제는 없다.": 9.0, "비가 오면 쉰다.": 8.0})
+    start = 100 + FAMILY.index("형제")
+    assert found.output == "형제는 없다."
+    assert found.citations == (Citation("vector_store", "family.md", start, start + 7, 0.5, 0.4, None),)
+
+
+def test_words_of_the_question_count_as_much_as_the_weight_leaves_them() -> None:
+    margins = {"형제는 없다.": 2.0, "한결은 1994년 3월에 태어났다.": -1.0}
+    assert reply(margins, margin_weight=0.1).output == "한결은 1994년 3월에 태어났다."
+    assert reply(margins, margin_weight=1.0).output == "형제는 없다."
 
 
 def test_below_the_threshold_the_answer_is_that_it_is_not_known() -> None:
-    spans = (span(FAMILY, "1994년 3월", 5.0, 1.0), span(HOBBY, "산에", 1.0, 8.0))
-    assert reply(*spans, threshold=4.0).output == "1994년 3월의 일이다!"
-    assert reply(*spans, threshold=4.1) == Reply(UNKNOWN, ())
+    assert reply({"형제는 없다.": 5.0}, threshold=0.5).output == "형제는 없다."
+    assert reply({"형제는 없다.": 5.0}, threshold=0.51) == Reply(UNKNOWN, ())
 
 
-def test_a_passage_without_a_span_is_no_answer_whatever_its_scores() -> None:
-    assert reply(span(FAMILY, "", 0.0, 0.0), span(HOBBY, "", 0.0, -9.0), threshold=-99) == Reply(UNKNOWN, ())
+def test_a_sentence_without_a_span_is_no_answer() -> None:
+    async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
+        return [Answer("", 0, 0, 0.0, 0.0, 0) for _ in requests]
+
+    silent = ExtractiveAnswers(extract, margin_weight=1, threshold=-1e9, unknown=UNKNOWN)
+    assert asyncio.run(silent.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())
 
 
-def test_nothing_found_is_not_known() -> None:
-    found = asyncio.run(answers(span(FAMILY, "", 0, 0), span(HOBBY, "", 0, 0)).reply(ASKED, Grounds("s", ())))
+@pytest.mark.parametrize("passages", [(), (passage("a.md", 0, "# 제목"),)])
+def test_nothing_found_is_not_known(passages: tuple[Passage, ...]) -> None:
+    found = asyncio.run(answers({}, threshold=-1e9).reply(ASKED, Grounds("s", passages)))
     assert found == Reply(UNKNOWN, ())
 
 
 def test_a_stream_is_the_same_in_one_piece_and_then_whole() -> None:
-    spans = (span(FAMILY, "1994년 3월", 5.0, 1.0), span(HOBBY, "산에", 1.0, 8.0))
-
     async def collect() -> list[str | Reply]:
-        return [piece async for piece in answers(*spans).stream(ASKED, GROUNDS)]
+        return [piece async for piece in answers({"형제는 없다.": 9.0}).stream(ASKED, GROUNDS)]
 
-    whole = reply(*spans)
+    whole = reply({"형제는 없다.": 9.0})
     assert asyncio.run(collect()) == [whole.output, whole]
 
 
@@ -81,32 +84,49 @@ def test_what_the_extractor_fails_with_is_the_callers() -> None:
         raise EngineError("RuntimeError")
 
     with pytest.raises(EngineError):
-        asyncio.run(ExtractiveAnswers(extract, threshold=0, unknown=UNKNOWN).reply(ASKED, GROUNDS))
+        asyncio.run(ExtractiveAnswers(extract, margin_weight=1, threshold=0, unknown=UNKNOWN).reply(ASKED, GROUNDS))
 
 
 @pytest.mark.parametrize(
-    ("text", "inside", "sentence"),
+    ("text", "sentences"),
     [
-        (FAMILY, "3.5", "한결은 3.5킬로그램으로 태어났다."),
-        (FAMILY, "없다", "형제는 없다."),
-        (FAMILY, "가족", "가족"),
-        (FAMILY, "태어났다. 1994년", "한결은 3.5킬로그램으로 태어났다. 1994년 3월의 일이다!"),
-        ("1. 첫째다.\n> 2) 둘째다", "둘째", "둘째다"),
-        ("그는 “가자.” 하고 말했다. 그리고 갔다.", "말했다", "하고 말했다."),
-        ("점이 없는 글", "없는", "점이 없는 글"),
-        ("- - -", "-", "-"),
+        (FAMILY, ["한결은 1994년 3월에 태어났다.", "3.5킬로그램이었다!", "형제는 없다."]),
+        ("1) 첫째다.\n> 2) 둘째다", ["첫째다.", "둘째다"]),
+        ("### 제목\n-5도였다.\n*별*이 떴다.", ["-5도였다.", "*별*이 떴다."]),
+        ("#해시태그 글이다.", ["#해시태그 글이다."]),
+        ("점이 없는 글", ["점이 없는 글"]),
+        ("- ", []),
+        ("", []),
     ],
 )
-def test_a_sentence_is_whole_and_without_markup(text: str, inside: str, sentence: str) -> None:
-    start = text.index(inside)
-    low, high = sentence_around(text, start, start + len(inside))
-    assert text[low:high] == sentence or inside == "-"
-    assert low <= start < start + len(inside) <= high
+def test_a_sentence_is_whole_and_without_markup(text: str, sentences: list[str]) -> None:
+    assert [sentence.text for sentence in sentences_of(passage("a.md", 0, text))] == sentences
 
 
-@given(st.text(alphabet="가 나.!?\n#-1)\"'”a\t", min_size=1), st.data())
-def test_a_sentence_holds_the_span_that_it_is_around(text: str, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(text) - 1))
-    end = data.draw(st.integers(start + 1, len(text)))
-    low, high = sentence_around(text, start, end)
-    assert 0 <= low <= start < end <= high <= len(text)
+@given(st.text(alphabet="가 나.!?\n#-1)\"'”a\t"))
+def test_sentences_come_in_order_and_apart_and_none_is_empty(text: str) -> None:
+    bounds = [place for one in sentences_of(passage("a.md", 0, text)) for place in (one.start, one.end)]
+    assert bounds == sorted(bounds)
+    assert all(sentence.text.strip() for sentence in sentences_of(passage("a.md", 0, text)))
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "share"),
+    [
+        ("가나다", "가나다라", 1.0),
+        ("가나다", "나다", 0.5),
+        ("가나 가나", "가나", 1.0),
+        ("AB", "ab", 1.0),
+        ("가 나", "가 나", 0.0),
+        ("한글", "한글", 1.0),
+        ("", "가나", 0.0),
+        ("가", "가", 0.0),
+    ],
+)
+def test_what_a_sentence_shares_with_the_question(question: str, sentence: str, share: float) -> None:
+    assert shared_bigrams(question, sentence) == share
+
+
+@given(st.text(), st.text())
+def test_a_share_is_one(question: str, sentence: str) -> None:
+    assert 0 <= shared_bigrams(question, sentence) <= 1
