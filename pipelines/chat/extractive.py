@@ -14,7 +14,7 @@ from pipelines.qa.overlap import bigrams
 from pipelines.qa.spans import Answer
 
 HEADING = re.compile(r"#{1,6}\s")
-MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))\s+)*")  # of a list or a quotation in Markdown
+MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))(?:\s+|$))*")  # of a list or a quotation in Markdown
 
 Extract = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Answer]]]
 
