@@ -7,7 +7,7 @@ vectors fit would. Of `index.faiss` only the header is read, to tell whether the
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pipelines.chat.documents import Document
@@ -75,4 +75,4 @@ def _source(metadata: Any, default: str) -> str:
     source = metadata.get("source") if isinstance(metadata, dict) else None
     if not isinstance(source, str):
         return default
-    return PureWindowsPath(source).name or PurePath(source).name or default
+    return PureWindowsPath(source).name or default  # splits at both kinds of slashes

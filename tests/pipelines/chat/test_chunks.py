@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from pipelines.chat.chunks import chunks_of, sentence_spans
 from pipelines.chat.documents import Document
 
-LETTERS = st.sampled_from(list("가나다라ab3 \n\t.!?…。\"'”)#") + ["할머니", "다. ", "\n\n", "# ", "\u1112\u1161\u11ab", "👨‍👩‍👧", "\u200b", "\r\n"])
+LETTERS = st.sampled_from(
+    list("가나다라ab3 \n\t.!?…。\"'”)#")
+    + ["할머니", "다. ", "\n\n", "# ", "\u1112\u1161\u11ab", "👨‍👩‍👧", "\u200b", "\r\n"]
+)
 TEXTS = st.one_of(st.text(), st.lists(LETTERS).map("".join))
 
 
