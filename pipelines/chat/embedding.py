@@ -1,0 +1,54 @@
+"""Texts to vectors, by the same code that serves them: the STS checkpoint's tokenizer and engine."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointUnsupported
+from pipelines.local import load_model
+from pipelines.stages import Model
+from pipelines.tokenization import TextTokenizer
+from pipelines.tokens import TokenBatch
+
+BATCH_TOKENS = 4096
+
+
+class Embedder:
+    """An STS checkpoint as an encoder of passages; `checkpoint` is its digest."""
+
+    def __init__(self, tokenizer: TextTokenizer, model: Model, manifest: Manifest) -> None:
+        self.checkpoint = manifest.digest
+        self._tokenizer = tokenizer
+        self._model = model
+
+    @classmethod
+    def load(cls, folder: Path, settings: EngineSettings | None = None) -> Self:
+        """Raises as `verify` and the models' `load`, and CheckpointUnsupported where there are no embeddings."""
+        manifest = verify(folder, "sts")
+        if manifest.kind != "bi-encoder":
+            raise CheckpointUnsupported(str(folder), f"a {manifest.kind} scores pairs and embeds nothing")
+        return cls(
+            TextTokenizer.load(folder, manifest), load_model(folder, manifest, settings or EngineSettings()), manifest
+        )
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(texts, dimension): of unit length, in the texts' order; at least one text."""
+        tokens = self._tokenizer.passages(texts)
+        batches = list(_by_length(tokens))
+        vectors = np.concatenate([self._model.run(tokens.select(batch)) for batch in batches])
+        return np.asarray(vectors, dtype=np.float32)[np.argsort(np.concatenate(batches))]
+
+
+def _by_length(tokens: TokenBatch) -> Iterator[NDArray[np.int64]]:
+    """Numbers of items of like length, longest first, each batch of at most `BATCH_TOKENS` with its padding."""
+    order = np.argsort(-tokens.lengths, kind="stable")
+    while len(order):
+        count = max(1, BATCH_TOKENS // max(1, int(tokens.lengths[order[0]])))
+        yield order[:count]
+        order = order[count:]

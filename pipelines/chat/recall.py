@@ -1,0 +1,59 @@
+"""How often a search finds the passage that holds the answer."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.chat.build import Encodes
+from pipelines.chat.passage import Passage
+from pipelines.chat.store import Float32, Store
+from pipelines.errors import DocumentUnreadable
+
+Find = Callable[[str, Float32], Awaitable[list[Passage]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`fact`, a piece of the named document, is what answers the question."""
+
+    question: str
+    document: str
+    fact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The share of questions whose fact stands whole in one of the passages found: by words, by meaning, by both."""
+
+    lexical: float
+    vector: float
+    combined: float
+
+
+def read_questions(path: Path) -> list[Question]:
+    """From JSON Lines with a question's three fields. Raises DocumentUnreadable."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Question(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise DocumentUnreadable(str(path), "no JSON Lines of question, document and fact") from error
+
+
+async def recall(store: Store, embedder: Encodes, questions: Sequence[Question], limit: int) -> Recall:
+    """Recall at `limit` of each way to search."""
+
+    async def share(find: Find) -> float:
+        found = [await find(one.question, vector) for one, vector in zip(questions, vectors, strict=True)]
+        return sum(map(_holds, questions, found)) / len(questions)
+
+    vectors = embedder.embed([one.question for one in questions])
+    return Recall(
+        lexical=await share(lambda text, _: store.matching(text, limit)),
+        vector=await share(lambda _, vector: store.nearest(vector, limit)),
+        combined=await share(lambda text, vector: store.search(text, vector, limit)),
+    )
+
+
+def _holds(question: Question, passages: Sequence[Passage]) -> bool:
+    return any(passage.document == question.document and question.fact in passage.text for passage in passages)

@@ -1,0 +1,177 @@
+"""`store.safetensors`: everything that a store is, in one file, so that a rebuilt one takes its place in one step.
+
+safetensors because it holds plain arrays and nothing that reading could run. It is read whole, not mapped into memory:
+a mapped file that is cut under an open store would kill the process.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from pipelines.chat.chunks import Chunk
+from pipelines.chat.lexical import LexicalIndex
+from pipelines.errors import StoreCorrupt, StoreNotFound
+
+STORE = "store.safetensors"
+FORMAT = "munjang-store-1"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHeader:
+    """Of what and with what the store was built: digests of the chunks and of the embedding checkpoint."""
+
+    checkpoint: str
+    chunks: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreContent:
+    """The arrays; a row is a chunk.
+
+    vectors      (rows, dimension) float32, of unit length
+    grams, starts, postings, weights: the `LexicalIndex`
+    texts        (bytes,) uint8, the chunks' texts in UTF-8 ("surrogatepass"), end to end
+    text_starts  (rows + 1,) int64, in bytes
+    spans        (rows, 2) int32: half-open, in code points of the document
+    documents    (rows,) int32, numbers of `names`
+    names        (bytes,) uint8, the documents' names as a JSON array
+    """
+
+    vectors: NDArray[np.float32]
+    grams: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+    postings: NDArray[np.int32]
+    weights: NDArray[np.float16]
+    texts: NDArray[np.uint8]
+    text_starts: NDArray[np.int64]
+    spans: NDArray[np.int32]
+    documents: NDArray[np.int32]
+    names: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> Self:
+        """Of the chunks and their embeddings, in the same order."""
+        lexical = LexicalIndex.of([chunk.text for chunk in chunks])
+        texts = [chunk.text.encode("utf-8", "surrogatepass") for chunk in chunks]
+        names = {name: number for number, name in enumerate(dict.fromkeys(chunk.document for chunk in chunks))}
+        return cls(
+            vectors=vectors,
+            grams=lexical.grams,
+            starts=lexical.starts,
+            postings=lexical.rows,
+            weights=lexical.weights,
+            texts=np.frombuffer(b"".join(texts), dtype=np.uint8),
+            text_starts=np.cumsum([0, *map(len, texts)], dtype=np.int64),
+            spans=np.array([(chunk.start, chunk.end) for chunk in chunks], dtype=np.int32).reshape(-1, 2),
+            documents=np.array([names[chunk.document] for chunk in chunks], dtype=np.int32),
+            names=np.frombuffer(json.dumps(list(names)).encode(), dtype=np.uint8),
+        )
+
+    @property
+    def document_names(self) -> list[str]:
+        """By number."""
+        names: list[str] = json.loads(self.names.tobytes())
+        return names
+
+    @property
+    def lexical(self) -> LexicalIndex:
+        """The index of the chunks' words."""
+        return LexicalIndex(self.grams, self.starts, self.postings, self.weights)
+
+
+_KINDS: dict[str, tuple[np.dtype[Any], int]] = {
+    "vectors": (np.dtype(np.float32), 2),
+    "grams": (np.dtype(np.uint64), 1),
+    "starts": (np.dtype(np.int64), 1),
+    "postings": (np.dtype(np.int32), 1),
+    "weights": (np.dtype(np.float16), 1),
+    "texts": (np.dtype(np.uint8), 1),
+    "text_starts": (np.dtype(np.int64), 1),
+    "spans": (np.dtype(np.int32), 2),
+    "documents": (np.dtype(np.int32), 1),
+    "names": (np.dtype(np.uint8), 1),
+}
+"""Of each array the type and the number of axes."""
+
+
+def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
+    """Write the file, whole or not at all: beside `path`, then renamed to it."""
+    arrays = _arrays(content)
+    metadata = {"format": FORMAT, "checkpoint": header.checkpoint, "chunks": header.chunks, "sha256": _sha256(arrays)}
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(arrays, partial, metadata)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())  # or the rename could reach the disk before the data
+    partial.replace(path)
+
+
+def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
+    """Raises StoreNotFound where there is no file, StoreCorrupt where it is not whole, or not as it was written."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        with safe_open(path, framework="np", backend="pread") as file:
+            metadata = file.metadata() or {}
+            arrays: dict[str, NDArray[Any]] = file.get_tensors()
+    except FileNotFoundError as error:
+        raise StoreNotFound from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise StoreCorrupt(where, "not a whole safetensors file") from error
+    if metadata.get("format") != FORMAT:
+        raise StoreCorrupt(where, f"not of the format {FORMAT}; build it again")
+    if metadata.get("sha256") != _sha256(arrays):
+        raise StoreCorrupt(where, "altered since it was built")
+    if not _fit(arrays):
+        raise StoreCorrupt(where, "its arrays do not fit each other")
+    return StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", "")), StoreContent(**arrays)
+
+
+def _arrays(content: StoreContent) -> dict[str, NDArray[Any]]:
+    return {field.name: np.ascontiguousarray(getattr(content, field.name)) for field in fields(content)}
+
+
+def _sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].data)
+    return digest.hexdigest()
+
+
+def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether they are all there, of the right kinds and sizes, and every number in one is a place in its other."""
+    if {name: (array.dtype, array.ndim) for name, array in arrays.items()} != _KINDS:
+        return False
+    content = StoreContent(**arrays)
+    rows = len(content.vectors)
+    sizes_fit = (
+        len(content.starts) == len(content.grams) + 1
+        and len(content.postings) == len(content.weights)
+        and len(content.text_starts) == rows + 1
+        and content.spans.shape == (rows, 2)
+        and len(content.documents) == rows
+    )
+    return (
+        sizes_fit
+        and _cover(content.starts, len(content.postings))
+        and _cover(content.text_starts, len(content.texts))
+        and _within(content.postings, rows)
+        and _within(content.documents, len(content.document_names))
+    )
+
+
+def _cover(starts: NDArray[np.int64], count: int) -> bool:
+    """Whether ranges between neighbours are those of `count` things."""
+    return bool(starts[0] == 0 and starts[-1] == count and np.all(np.diff(starts) >= 0))
+
+
+def _within(numbers: NDArray[np.int32], count: int) -> bool:
+    return bool(numbers.min(initial=0) >= 0 and numbers.max(initial=-1) < count)

@@ -1,0 +1,88 @@
+"""The stores under one root, by the names that clients may say."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import regex
+
+from pipelines.chat.store import Store
+from pipelines.chat.store_file import STORE
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.errors import StoreNotFound
+from pipelines.normalization import nfc
+
+_NAME = regex.compile(r"\w[\w.-]*/?")
+State = tuple[int, int, int]
+
+
+def stores_root(setting: str) -> Path:
+    """The folder that the `chat.stores` setting names; where relative, it counts from the repository's root."""
+    return ROOT / Path(setting).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A store that is open or being opened, and the state of its file then."""
+
+    state: State
+    opening: asyncio.Task[Store]
+
+
+class Stores:
+    """At most `capacity` of them stay open, those asked for last. For one event loop."""
+
+    def __init__(self, root: Path, capacity: int) -> None:
+        self._root = root
+        self._capacity = capacity
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    async def get(self, db_path: str) -> Store:
+        """The store that a client names: one folder of the root, with or without a slash behind it.
+
+        One that was rebuilt is opened anew. Raises StoreNotFound, the same for everything else that a path can be and
+        for what leads out of the root by a symbolic link; StoreCorrupt, again and again without reading the file anew.
+        """
+        name = _name(db_path)
+        file = self._file(name)
+        state = _state(file)
+        kept = self._kept.get(name)
+        if kept is None or kept.state != state:
+            kept = self._kept[name] = _Kept(state, asyncio.create_task(Store.open(file.parent)))
+            kept.opening.add_done_callback(_retrieve)
+        self._kept.move_to_end(name)
+        if len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)  # searches in it go on, and it is gone with the last of them
+        return await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
+
+    def _file(self, name: str) -> Path:
+        try:
+            root = self._root.resolve()
+            file = (root / name / STORE).resolve(strict=True)
+        except (OSError, RuntimeError) as error:  # the latter for links in a circle
+            raise StoreNotFound from error
+        if file.name != STORE or file.parent.parent != root:
+            raise StoreNotFound
+        return file
+
+
+def _name(db_path: str) -> str:
+    if not _NAME.fullmatch(db_path := nfc(db_path)):
+        raise StoreNotFound
+    return db_path.removesuffix("/")
+
+
+def _state(file: Path) -> State:
+    """What differs once another file has taken the place of the one that was opened."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise StoreNotFound from error
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _retrieve(opening: asyncio.Task[Store]) -> None:
+    """So that asyncio does not complain of an error that came when nobody waited for it any longer."""
+    if not opening.cancelled():
+        opening.exception()
