@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 from ray import serve
@@ -13,6 +12,7 @@ from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.request import ChatRequest, Reply
+from pipelines.chat.stores import Stores, stores_root
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import resolve
 
@@ -27,12 +27,10 @@ class PersonaChat:
 
     def __init__(self, settings: Settings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> None:
         """The handles are each task's tokenizer's and model's."""
-        from pipelines.chat.stores import Stores  # the index is for the replicas that search it
-
         self._settings = settings.chat
         warn_of_cross_encoder(settings.sts.checkpoint)
         self._pipeline = ChatPipeline(
-            Stores(Path(settings.chat.stores), settings.chat.open_stores),
+            Stores(stores_root(settings.chat.stores), settings.chat.open_stores),
             embedding_gather(settings.chat.gather, *sts).submit,
             answers_of(settings.chat, *qa),
             passages=settings.chat.passages,

@@ -86,7 +86,7 @@ class QaSettings(Frozen):
 class ChatSettings(Frozen):
     """Persona chat."""
 
-    stores: str = Field("stores", description="The folder in which a request's `db_path` names a store.")
+    stores: str = Field("stores", description="Folder; a request's `db_path` names a store in it, and nothing else.")
     open_stores: int = Field(8, ge=1, description="Stores that each replica keeps open.")
     passages: int = Field(5, ge=1, le=50, description="An answer is made of so many, the best.")
     provider: ProviderSettings | None = Field(

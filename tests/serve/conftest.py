@@ -1,19 +1,31 @@
 """One server on the shipped checkpoints for all tests of this folder."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.serve.server import Server, environment, running, write_config
+from pipelines.chat.embedding import Embedder
+from pipelines.chat.sample import build_sample
+from tests.serve.server import ROOT, Server, environment, running, write_config
 from tests.web.conftest import browser, web
 
-__all__ = ["browser", "client", "server", "web"]
+__all__ = ["browser", "client", "server", "stores", "web"]
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(write_config(tmp_path_factory.mktemp("serve")), environment()) as server:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the sample store."""
+    root = tmp_path_factory.mktemp("stores")
+    build_sample(root, Embedder.load(ROOT / "checkpoints" / "sts"))
+    return root
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Iterator[Server]:
+    config = write_config(tmp_path_factory.mktemp("serve"), chat={"stores": str(stores)})
+    with running(config, environment()) as server:
         yield server
 
 
