@@ -104,7 +104,7 @@ class Munjang:
         path = scratch / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         arguments = [sys.executable, "-m", "deployments.launch", str(path)]
-        return [Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, _serve_environment())]
+        return [Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, serve_environment())]
 
 
 Server = Peer | Munjang
@@ -118,7 +118,8 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _serve_environment() -> dict[str, str]:
+def serve_environment() -> dict[str, str]:
+    """What `make serve` sets."""
     lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return shared | {"RAY_ADDRESS": "local", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}

@@ -1,0 +1,173 @@
+"""What persona chat costs besides the provider's time, and what a provider that hangs costs others; one JSON line.
+
+    python -m benchmarks.chat                      # a provider that answers at once, then one that hangs
+    python -m benchmarks.chat --without-provider   # the embedded default
+
+It starts a provider that takes no time, and Munjang on the sample store. Every question is asked once, so no cache
+helps. While chats hang, single pairs are scored at a fixed rate, in turns with and without them. Client, provider and
+server share the machine.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from benchmarks.clients import Session, post, session
+from benchmarks.loads import Outcome, arrivals, closed_loop, during, open_loop
+from benchmarks.processes import Command, running
+from benchmarks.provider import HANG
+from benchmarks.servers import ROOT, merged, serve_environment
+from pipelines.chat.embedding import Embedder
+from pipelines.chat.recall import read_questions
+from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE, build_sample
+
+KEY = "sk-benchmark"
+PATIENCE_S = 20.0
+HANGING_PROVIDER_S = 45.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--without-provider", action="store_true")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--hanging", type=int, default=200, help="chats that hang")
+    parser.add_argument("--rate", type=float, default=20.0, help="single pairs/s meanwhile")
+    parser.add_argument("--rounds", type=int, default=3, help="of single pairs with and without hanging chats")
+    print(json.dumps(asyncio.run(measure(parser.parse_args()))))
+
+
+async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    ports = free_ports(2)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        scratch = Path(folder)
+        instant = Command([sys.executable, "-m", "benchmarks.provider", str(ports[0])], ROOT)
+        url = f"http://127.0.0.1:{ports[0]}"
+        stack.enter_context(running(instant, url, scratch / "provider.log"))
+        munjang = command(scratch, ports[1], None if arguments.without_provider else f"{url}/v1")
+        server = f"http://127.0.0.1:{ports[1]}"
+        stack.enter_context(running(munjang, f"{server}/readyz", ROOT / "benchmarks" / ".logs" / "chat.log"))
+        async with session(server) as http, session(url) as alone:
+            figures = await chats(http, arguments)
+            if not arguments.without_provider:
+                figures["provider_alone"] = await provider_alone(alone, arguments.seconds)
+                figures["pairs"] = await pairs_beside(http, arguments)
+            return figures
+
+
+def command(scratch: Path, port: int, provider: str | None) -> Command:
+    """Munjang on the sample store."""
+    build_sample(scratch / "stores", Embedder.load(ROOT / "checkpoints" / "sts"))
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    config["http_options"] |= {"host": "127.0.0.1", "port": port}
+    asked = {"base_url": provider, "model": "instant", "timeout_s": HANGING_PROVIDER_S} if provider else None
+    chat = {"stores": str(scratch / "stores"), "provider": asked}
+    application = config["applications"][0]
+    application["args"] = merged(application["args"], {"chat": chat, "sts": {"cache_bytes": 0}})
+    path = scratch / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    return Command([sys.executable, "-m", "deployments.launch", str(path)], ROOT, serve_environment())
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def prompts() -> Iterator[str]:
+    """The sample's questions, over and over, each time in other words."""
+    questions = [one.question for one in read_questions(QUESTIONS)]
+    return (f"{question} ({number})" for number, question in enumerate(itertools.cycle(questions)))
+
+
+async def ask(http: Session, prompt: str) -> Any:
+    body = {"prompt": prompt, "api_key": KEY, "db_path": SAMPLE_STORE}
+    return await post(http, "/chat/", json=body)
+
+
+async def chats(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Closed loops, by callers."""
+    asked = prompts()
+    await closed_loop(lambda prompt: ask(http, prompt), asked, max(arguments.concurrency), 2.0)
+    loads = {}
+    for callers in arguments.concurrency:
+        outcome = await closed_loop(lambda prompt: ask(http, prompt), asked, callers, arguments.seconds)
+        loads[f"{callers} callers"] = figures_of(outcome, arguments.seconds)
+    return {"chat": loads}
+
+
+async def provider_alone(http: Session, seconds: float) -> dict[str, Any]:
+    """What the provider takes itself, asked by the same client."""
+
+    async def complete(prompt: str) -> Any:
+        body = {"model": "instant", "messages": [{"role": "user", "content": prompt}]}
+        return await post(http, "/v1/chat/completions", json=body)
+
+    return figures_of(await closed_loop(complete, prompts(), 1, min(seconds, 3.0)), min(seconds, 3.0))
+
+
+async def pairs_beside(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Latencies of single pairs with and without chats that hang: medians over rounds, which take turns."""
+    without, beside = [], []
+    numbers = itertools.count()
+    for _ in range(arguments.rounds):
+        without.append(await pairs(http, numbers, arguments))
+        async with hanging(http, arguments.hanging):
+            beside.append(await pairs(http, numbers, arguments))
+    return {
+        "hanging_chats": arguments.hanging,
+        "rate": arguments.rate,
+        "without": {name: median(round_[name] for round_ in without) for name in ("p50_ms", "p99_ms")},
+        "beside": {name: median(round_[name] for round_ in beside) for name in ("p50_ms", "p99_ms")},
+        "p99_ms_of_rounds": [[one["p99_ms"], other["p99_ms"]] for one, other in zip(without, beside, strict=True)],
+    }
+
+
+async def pairs(http: Session, numbers: Iterator[int], arguments: argparse.Namespace) -> dict[str, float]:
+    async def score(pair: Any) -> Any:
+        return await post(http, "/pred/sentences/", json={"sentence_1": pair[0], "sentence_2": pair[1]})
+
+    unique = ((f"{number}번 문장입니다.", f"문장 {number}도 있습니다.") for number in numbers)
+    due = during(arrivals(arguments.rate, seed=0), arguments.seconds)
+    return figures_of(await open_loop(score, unique, due, PATIENCE_S), arguments.seconds)
+
+
+@contextlib.asynccontextmanager
+async def hanging(http: Session, count: int) -> AsyncIterator[None]:
+    """So many chats that wait for the provider, all the while."""
+    waiting = [asyncio.create_task(ask(http, f"{number}: {HANG}")) for number in range(count)]
+    done, _ = await asyncio.wait(waiting, timeout=3.0)  # until they have all come to the provider
+    if done:
+        raise RuntimeError(f"{len(done)} of {count} chats did not hang: {done.pop()}")
+    try:
+        yield
+        if ended := [task for task in waiting if task.done()]:
+            raise RuntimeError(f"{len(ended)} of {count} chats hang no longer: {ended[0]}")
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        await asyncio.sleep(1.0)
+
+
+def figures_of(outcome: Outcome, seconds: float) -> dict[str, float]:
+    """Of requests, which `Outcome` calls pairs."""
+    figures = outcome.figures(seconds)
+    return {"requests_per_s": figures.pop("pairs_per_s"), **figures}
+
+
+if __name__ == "__main__":
+    main()
