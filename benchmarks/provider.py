@@ -15,7 +15,7 @@ HANG = "(no answer, please)"
 SAID = "제 생일은 11월 7일이에요. 첫눈이 내린 날이었대요."
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(_scope: Any, receive: Any, send: Any) -> None:
     content = b""
     while True:
         message = await receive()
