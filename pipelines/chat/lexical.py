@@ -57,8 +57,9 @@ class LexicalIndex:
     def _postings(self, wanted: Grams) -> list[tuple[int, int]]:
         """Half-open ranges of postings of those that are in the index."""
         places = np.searchsorted(self.grams, wanted)
-        places = places[places < len(self.grams)]
-        known = places[np.isin(self.grams[places], wanted)]
+        inside = places < len(self.grams)
+        places, wanted = places[inside], wanted[inside]
+        known = places[self.grams[places] == wanted]
         return list(zip(self.starts[known].tolist(), self.starts[known + 1].tolist(), strict=True))
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,7 +106,7 @@ _KINDS: dict[str, tuple[np.dtype[Any], int]] = {
 def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
     """Write the file, whole or not at all: beside `path`, then renamed to it."""
     arrays = _arrays(content)
-    metadata = {"format": FORMAT, "checkpoint": header.checkpoint, "chunks": header.chunks, "sha256": _sha256(arrays)}
+    metadata = {"format": FORMAT, **asdict(header), "sha256": sha256(header, arrays)}
     partial = path.with_name(f".{path.name}.partial")
     save_file(arrays, partial, metadata)
     with partial.open("rb") as file:
@@ -127,19 +127,21 @@ def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
         raise StoreCorrupt(where, "not a whole safetensors file") from error
     if metadata.get("format") != FORMAT:
         raise StoreCorrupt(where, f"not of the format {FORMAT}; build it again")
-    if metadata.get("sha256") != _sha256(arrays):
+    header = StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", ""))
+    if metadata.get("sha256") != sha256(header, arrays):
         raise StoreCorrupt(where, "altered since it was built")
     if not _fit(arrays):
         raise StoreCorrupt(where, "its arrays do not fit each other")
-    return StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", "")), StoreContent(**arrays)
+    return header, StoreContent(**arrays)
 
 
 def _arrays(content: StoreContent) -> dict[str, NDArray[Any]]:
     return {field.name: np.ascontiguousarray(getattr(content, field.name)) for field in fields(content)}
 
 
-def _sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
+def sha256(header: StoreHeader, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of everything that a store says, in hex."""
+    digest = hashlib.sha256(repr(header).encode())
     for name in sorted(arrays):
         digest.update(name.encode())
         digest.update(arrays[name].data)
@@ -164,8 +166,16 @@ def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
         and _cover(content.starts, len(content.postings))
         and _cover(content.text_starts, len(content.texts))
         and _within(content.postings, rows)
-        and _within(content.documents, len(content.document_names))
+        and _within(content.documents, _count_names(content))
     )
+
+
+def _count_names(content: StoreContent) -> int:
+    try:
+        names = content.document_names
+    except ValueError:
+        return 0
+    return len(names) if isinstance(names, list) else 0
 
 
 def _cover(starts: NDArray[np.int64], count: int) -> bool:

@@ -1,0 +1,35 @@
+"""Small stores for tests, embedded without a model."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.chat.build import build
+from pipelines.chat.documents import Document
+
+
+class HashEmbedder:
+    """A unit vector of 8 numbers for each text, the same every time; keeps what it was asked."""
+
+    def __init__(self, checkpoint: str = "0123456789abcdef") -> None:
+        self.checkpoint = checkpoint
+        self.embedded: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.embedded += texts
+        seeds = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        vectors = np.stack([np.random.default_rng(list(seed)).standard_normal(8) for seed in seeds])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def one(self, text: str) -> NDArray[np.float32]:
+        return self.embed([text])[0]
+
+
+def make_store(folder: Path, *texts: str, checkpoint: str = "0123456789abcdef") -> Path:
+    """A store of one document for each text: `0.txt`, `1.txt`, ..."""
+    documents = [Document(f"{number}.txt", text) for number, text in enumerate(texts)]
+    build(documents, folder, HashEmbedder(checkpoint))
+    return folder
