@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,8 +8,7 @@ from pipelines.chat.chunks import chunks_of, sentence_spans
 from pipelines.chat.documents import Document
 
 LETTERS = st.sampled_from(
-    list("가나다라ab3 \n\t.!?…。\"'”)#")
-    + ["할머니", "다. ", "\n\n", "# ", "\u1112\u1161\u11ab", "👨‍👩‍👧", "\u200b", "\r\n"]
+    [*"가나다라ab3 \n\t.!?…。\"'”)#", "할머니", "다. ", "\n\n", "# ", "\u1112\u1161\u11ab", "👨‍👩‍👧", "\u200b", "\r\n"]
 )
 TEXTS = st.one_of(st.text(), st.lists(LETTERS).map("".join))
 
@@ -30,7 +31,7 @@ def test_chunks_are_exact_bounded_and_lose_nothing(text: str, limit: int) -> Non
 def test_sentences_are_in_order_and_lose_nothing(text: str) -> None:
     spans = list(sentence_spans(text))
     assert "".join("".join(text[start:end].split()) for start, end in spans) == "".join(text.split())
-    assert all(left[1] <= right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] <= right[0] for left, right in pairwise(spans))
 
 
 @pytest.mark.parametrize(

@@ -63,5 +63,5 @@ def test_what_is_not_text_is_refused_with_file_and_row(tmp_path: Path, name: str
 def test_nothing_to_read_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
-    with pytest.raises(DocumentUnreadable, match="no such file or folder, or none with .txt"):
+    with pytest.raises(DocumentUnreadable, match=r"no such file or folder, or none with \.txt"):
         list(read_documents(tmp_path / name))

@@ -1,4 +1,4 @@
-"""`langchain_folder` was written by langchain-community 0.4.2 with faiss-cpu 1.15.1: two texts, vectors of 4 numbers."""
+"""`langchain_folder` was written by langchain-community 0.4.2 and faiss-cpu 1.15.1: two texts, vectors of 4 numbers."""
 
 import pickle
 import struct
@@ -63,7 +63,7 @@ def test_other_content_is_damage(tmp_path: Path, content: object) -> None:
 
 
 def test_vectors_of_another_folder_are_noticed(tmp_path: Path) -> None:
-    with pytest.raises(StoreCorrupt, match="holds 5 vectors of 1536 numbers, and index.pkl 1 records"):
+    with pytest.raises(StoreCorrupt, match=r"holds 5 vectors of 1536 numbers, and index\.pkl 1 records"):
         read_faiss(write(tmp_path, (docstore(a="하나"), {0: "a"}), 5))
 
 

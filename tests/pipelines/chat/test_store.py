@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,7 @@ async def test_a_failed_pass_fails_its_searches_and_no_later_ones(
 
 async def test_an_open_store_outlives_its_folder(folder: Path) -> None:
     store = await Store.open(folder)
-    for file in folder.iterdir():
-        file.unlink()
+    shutil.rmtree(folder)
     assert documents(await store.matching("우산", 1)) == ["1.txt"]
     with pytest.raises(StoreNotFound):
         await Store.open(folder)

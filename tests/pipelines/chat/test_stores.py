@@ -89,7 +89,7 @@ def test_no_path_leads_elsewhere(root: Path, db_path: str) -> None:
     try:
         store = asyncio.run(Stores(root, 2).get(db_path))
     except StoreNotFound:
-        assert db_path not in {"notes", "notes/"}  # noqa: PT017
+        assert db_path not in {"notes", "notes/"}
     else:
         assert (db_path.removesuffix("/"), store.name) == ("notes", "notes")
 

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from pipelines.chat import embedding
+from pipelines.chat.embedding import Embedder
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.errors import CheckpointUnsupported
+from pipelines.local import load_pipeline
+from tests.conftest import MakeCheckpoint
+
+TEXTS = ["오늘 과제는 코딩 과제입니다.", "안녕", "저도 그 의견 좋습니다. 안녕하세요", "값", "museum"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["static", "bi-encoder"])
+async def test_cosines_are_those_that_are_served(imported: MakeCheckpoint, kind: str) -> None:
+    pipeline = load_pipeline(imported(kind), "sts")
+    vectors = Embedder.load(imported(kind)).embed(TEXTS)
+    served = [result.score for result in await pipeline([(TEXTS[0], text) for text in TEXTS])]
+    assert vectors @ vectors[0] == pytest.approx(served, abs=1e-5)
+
+
+def test_texts_keep_their_order_however_they_are_batched(
+    imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder.load(imported("bi-encoder"))
+    alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
+    for tokens in (1, 8, 40):
+        monkeypatch.setattr(embedding, "BATCH_TOKENS", tokens)
+        np.testing.assert_allclose(embedder.embed(TEXTS), alone, atol=1e-5)
+
+
+def test_vectors_are_of_unit_length_and_of_the_checkpoint(imported: MakeCheckpoint) -> None:
+    embedder = Embedder.load(imported("static"))
+    vectors = embedder.embed(TEXTS)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert embedder.checkpoint == read_manifest(imported("static")).digest
+
+
+def test_a_cross_encoder_embeds_nothing(imported: MakeCheckpoint) -> None:
+    with pytest.raises(CheckpointUnsupported, match="embeds nothing"):
+        Embedder.load(imported("cross-encoder"))
