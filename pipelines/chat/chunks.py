@@ -1,5 +1,6 @@
 """Documents cut into the chunks that are embedded and found: whole sentences where they fit, with exact offsets."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ Span = tuple[int, int]
 
 # A sentence ends behind its punctuation and what closes a quotation there, if space follows (so not within "3.5"), or
 # where a line ends; a heading is a sentence of its own.
-_SENTENCE = regex.compile(r"\S(?:[^\n]*?(?:[.!?…。！？]+[\"'”’」』)\]]*(?=\s)|(?=\n)|\Z))")
-_HEADING = regex.compile(r"#{1,6}\s")
+_SENTENCE = re.compile(r"\S(?:[^\n]*?(?:[.!?…。！？]+[\"'”’」』)\]]*(?=\s)|(?=\n)|\Z))")
+_HEADING = re.compile(r"#{1,6}\s")
 _CLUSTER = regex.compile(r"\X")
 
 
@@ -74,8 +75,8 @@ def _cut(text: str, start: int, limit: int) -> int:
 
     A user-perceived character (UAX 29) is cut only where it is longer than the limit by itself.
     """
-    words = regex.search(r"(?r)\s", text, pos=start + 1, endpos=start + limit + 1)
-    if words is not None:
-        return words.start()
+    for place in range(start + limit, start, -1):
+        if text[place].isspace():
+            return place
     ends = [match.end() for match in _CLUSTER.finditer(text, start, start + limit + 1)]
     return next((end for end in reversed(ends) if end <= start + limit), start + limit)
