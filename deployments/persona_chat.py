@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from ray import serve
@@ -42,8 +43,9 @@ class PersonaChat:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
         """The answer in pieces, as they come, then whole."""
-        async for piece in self._pipeline.stream(request):
-            yield piece
+        async with aclosing(self._pipeline.stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def info(self) -> dict[str, Any]:
         """For /info: who answers."""

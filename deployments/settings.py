@@ -101,7 +101,8 @@ class ChatSettings(Frozen):
     )
     threshold: float = Field(0.1, description="The least that the sum of the two must be for an answer.")
     unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
-    gather: GatherSettings = GatherSettings()
+    # An answer looks for spans in all sentences of its passages, some 5 in each.
+    gather: GatherSettings = GatherSettings(max_waiting=8192)
     max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
 
 

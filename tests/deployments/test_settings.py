@@ -32,6 +32,10 @@ def test_the_defaults_are_those_of_the_original_services() -> None:
         {"sts": {"cache_bytes": -1}},
         {"sts": {"engine": {"device": "tpu"}}},
         {"ingress": {"deadline_s": -1}},
+        {"chat": {"provider": {"base_url": "http://127.0.0.1/v1"}}},
+        {"chat": {"provider": {"base_url": "https://key@host/v1", "model": "m"}}},
+        {"chat": {"provider": {"base_url": "http://127.0.0.1/v1", "model": "m", "api_key": "k"}}},
+        {"chat": {"unknown": ""}},
     ],
 )
 def test_a_bad_or_unknown_setting_is_refused(args: dict[str, object]) -> None:

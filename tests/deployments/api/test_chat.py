@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.provider import Provider
 from pipelines.chat.request import ChatRequest, Citation, Reply
 from pipelines.chat.settings import ProviderSettings
-from pipelines.checkpoints.manifest import read_manifest
-from pipelines.engines.settings import EngineSettings
 from pipelines.errors import (
     Overloaded,
     ProviderFailed,
@@ -32,16 +29,11 @@ from pipelines.errors import (
     StoreCorrupt,
     StoreMismatch,
 )
-from pipelines.local import load_model
-from pipelines.qa.pipeline import QaPipeline
-from pipelines.qa.windows import WindowSettings
-from pipelines.stages import in_process, in_process_model
-from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
-from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from tests.deployments.api.conftest import ScriptedServices
 from tests.deployments.api.test_problems import is_problem
 from tests.openai_server import Endless, ErrorInStream, Hang, OpenAiServer, Refuse, Say, running
 from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
+from tests.pipelines.chat.shipped import Shipped
 
 CHECKPOINTS = Path(__file__).parents[3] / "checkpoints"
 KEY = "sk-canary-5f3a"
@@ -56,31 +48,16 @@ BOTH = pytest.mark.parametrize("path", ["/chat/", "/v1/chat"])
 WAIT_S = 10
 
 
-class Shipped:
-    """The shipped checkpoints, in this process."""
-
-    def __init__(self) -> None:
-        sts, qa = CHECKPOINTS / "sts", CHECKPOINTS / "qa"
-        sts_manifest, qa_manifest = read_manifest(sts), read_manifest(qa)
-        embeds = in_process_model(load_model(sts, sts_manifest, EngineSettings()))
-        extracts = in_process_model(load_model(qa, qa_manifest, EngineSettings()))
-        windows = WindowTokenizer.load(qa, qa_manifest, WindowSettings()).windows
-        self._embed = EmbeddingPipeline(in_process(TextTokenizer.load(sts, sts_manifest).passages), embeds)
-        self.extract = QaPipeline(in_process(windows), extracts, null_threshold=math.inf)
-        vectors = [asyncio.run(self.embed(text)) for text in DOCUMENTS.values()]
-        passages = [Passage(name, 0, len(text), text, 0, None, None) for name, text in DOCUMENTS.items()]
-        store = MemoryStore("vector_store", sts_manifest.digest, passages, np.stack([one.vector for one in vectors]))
-        self.stores = MemoryStores({"vector_store": store})
-
-    async def embed(self, text: str) -> Embedding:
-        (embedding,) = await self._embed([text])
-        assert isinstance(embedding, Embedding)
-        return embedding
-
-
 @pytest.fixture(scope="module")
 def shipped() -> Shipped:
     return Shipped()
+
+
+@pytest.fixture(scope="module")
+def stores(shipped: Shipped) -> MemoryStores:
+    vectors = [asyncio.run(shipped.embed(text)).vector for text in DOCUMENTS.values()]
+    passages = [Passage(name, 0, len(text), text, 0, None, None) for name, text in DOCUMENTS.items()]
+    return MemoryStores({"vector_store": MemoryStore("vector_store", shipped.digest, passages, np.stack(vectors))})
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +66,15 @@ def started() -> Iterator[OpenAiServer]:
         yield server
 
 
-def chats(shipped: Shipped, answers: Answers | None = None) -> ChatPipeline:
+def chats(shipped: Shipped, stores: MemoryStores, answers: Answers | None = None) -> ChatPipeline:
     extractive = ExtractiveAnswers(shipped.extract, margin_weight=0.01, threshold=0.1, unknown="모른다.")  # type: ignore[arg-type]
-    return ChatPipeline(shipped.stores, shipped.embed, answers or extractive, passages=2)
+    return ChatPipeline(stores, shipped.embed, answers or extractive, passages=2)
 
 
 @pytest.fixture
-def asking(shipped: Shipped, services: ScriptedServices, client: TestClient) -> TestClient:
+def asking(shipped: Shipped, stores: MemoryStores, services: ScriptedServices, client: TestClient) -> TestClient:
     """Without a provider."""
-    services.chats = chats(shipped)
+    services.chats = chats(shipped, stores)
     return client
 
 
@@ -108,10 +85,12 @@ def provider(started: OpenAiServer) -> OpenAiServer:
 
 
 @pytest.fixture
-def generating(shipped: Shipped, services: ScriptedServices, provider: OpenAiServer) -> Iterator[TestClient]:
+def generating(
+    shipped: Shipped, stores: MemoryStores, services: ScriptedServices, provider: OpenAiServer
+) -> Iterator[TestClient]:
     settings = ProviderSettings(base_url=provider.url, model="tiny", timeout_s=1, stream_timeout_s=1, max_retries=0)
     asked = Provider(settings)
-    services.chats = chats(shipped, GenerativeAnswers(asked, persona="너는 윤슬기다."))
+    services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona="너는 윤슬기다."))
     # One event loop for all requests, which the provider's connections belong to.
     with TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False) as client:
         yield client
@@ -264,12 +243,16 @@ def test_an_error_of_the_graph_has_its_status(
 
 @pytest.mark.parametrize("headers", [{}, EVENTS])
 def test_an_answer_that_takes_too_long_is_504(
-    services: ScriptedServices, shipped: Shipped, provider: OpenAiServer, headers: dict[str, str]
+    services: ScriptedServices,
+    shipped: Shipped,
+    stores: MemoryStores,
+    provider: OpenAiServer,
+    headers: dict[str, str],
 ) -> None:
     provider.script(Hang())
     services.settings = Settings(ingress=IngressSettings(deadline_s=0.05))
     asked = Provider(ProviderSettings(base_url=provider.url, model="tiny"))
-    services.chats = chats(shipped, GenerativeAnswers(asked, persona=""))
+    services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona=""))
     with TestClient(make_api(services)) as client:
         is_problem(client.post("/chat/", json=ASKED, headers=headers), 504)
         provider.hung_up.get(timeout=WAIT_S)

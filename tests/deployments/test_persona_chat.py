@@ -1,0 +1,162 @@
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from deployments.length_queue import Lane
+from deployments.persona_chat import PersonaChat, warn_of_cross_encoder
+from deployments.settings import ChatSettings, Settings
+from pipelines.chat.embedding import Embedder
+from pipelines.chat.request import ChatRequest, Reply
+from pipelines.chat.sample import PERSONA, build_sample
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import StoreNotFound
+from pipelines.local import load_model
+from pipelines.qa.windows import WindowSettings
+from pipelines.stages import Outcome
+from pipelines.tokenization import TextTokenizer, WindowTokenizer
+from pipelines.tokens import TokenBatch
+from tests.conftest import MakeCheckpoint
+from tests.openai_server import Hang, Say, running
+
+CHECKPOINTS = ROOT / "checkpoints"
+WAIT_S = 10
+
+
+class Handle:
+    """A deployment handle whose one method runs in this process; counts its calls."""
+
+    deployment_name = "InProcess"
+
+    def __init__(self, method: str, function: Callable[..., Any]) -> None:
+        self.calls = 0
+        self._function = function
+        setattr(self, method, self)
+
+    async def remote(self, *args: Any) -> Any:
+        self.calls += 1
+        return self._function(*args)
+
+
+def handles(task: Any) -> tuple[Handle, Handle]:
+    """The shipped tokenizer and model of a task."""
+    folder = CHECKPOINTS / task
+    manifest = read_manifest(folder)
+    model = load_model(folder, manifest, EngineSettings())
+
+    def run(batch: TokenBatch, lane: Lane) -> Outcome:
+        assert lane is Lane.INTERACTIVE
+        return Outcome(model.run(batch))
+
+    if task == "qa":
+        windows = WindowTokenizer.load(folder, manifest, WindowSettings()).windows
+        return Handle("windows", windows), Handle("run", run)
+    return Handle("passages", TextTokenizer.load(folder, manifest).passages), Handle("run", run)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("stores")
+    build_sample(root, Embedder.load(CHECKPOINTS / "sts"))
+    return root
+
+
+def persona_chat(stores: Path, sts: Any, qa: Any, **chat: Any) -> Any:
+    settings = Settings(chat=ChatSettings(stores=str(stores), **chat))
+    return PersonaChat.func_or_class(settings, sts=sts, qa=qa)
+
+
+def asked(prompt: str, db_path: str = "vector_store/") -> ChatRequest:
+    return ChatRequest(prompt, db_path, SecretStr("sk-1"))
+
+
+def test_an_answer_takes_one_call_of_each_stage_for_all_its_sentences(stores: Path) -> None:
+    sts, qa = handles("sts"), handles("qa")
+
+    async def scenario() -> Reply:
+        reply: Reply = await persona_chat(stores, sts, qa).reply(asked("생일이 언제예요?"))
+        return reply
+
+    reply = asyncio.run(scenario())
+    (cited,) = reply.citations
+    assert (PERSONA / cited.document).read_text(encoding="utf-8")[cited.start : cited.end] == reply.output
+    assert [handle.calls for handle in (*sts, *qa)] == [1, 1, 1, 1]
+
+
+def test_chats_at_the_same_time_share_calls(stores: Path) -> None:
+    sts, qa = handles("sts"), handles("qa")
+
+    async def scenario() -> None:
+        chat = persona_chat(stores, sts, qa)
+        replies = await asyncio.gather(*(chat.reply(asked(f"{n}번째 생일이 언제예요?")) for n in range(30)))
+        assert len(replies) == 30
+
+    asyncio.run(scenario())
+    assert all(handle.calls < 15 for handle in (*sts, *qa))
+
+
+def test_a_store_that_is_not_there_is_an_error_also_of_a_stream(stores: Path) -> None:
+    async def scenario() -> None:
+        chat = persona_chat(stores, handles("sts"), handles("qa"))
+        with pytest.raises(StoreNotFound):
+            await chat.reply(asked("?", "../vector_store"))
+        with pytest.raises(StoreNotFound):
+            await anext(chat.stream(asked("?", "none")))
+
+    asyncio.run(scenario())
+
+
+def test_with_a_provider_its_model_answers_and_no_spans_are_looked_for(stores: Path) -> None:
+    qa = handles("qa")
+
+    async def scenario(url: str) -> None:
+        chat = persona_chat(stores, handles("sts"), qa, provider={"base_url": url, "model": "tiny"}, persona="하늘")
+        assert chat.info() == {"kind": "generative", "model": "tiny"}
+        assert (await chat.reply(asked("생일이 언제예요?"))).output == "네."
+        *pieces, whole = [piece async for piece in chat.stream(asked("생일이 언제예요?"))]
+        assert (pieces, whole.output, len(whole.citations)) == (["네", "."], "네.", 5)
+        await chat._pipeline._answers._provider.close()
+
+    with running() as provider:
+        provider.script(Say(["네", "."]))
+        asyncio.run(scenario(provider.url))
+        assert provider.calls[0].body["messages"][0]["content"].startswith("하늘")
+    assert [handle.calls for handle in qa] == [0, 0]
+
+
+def test_a_stream_that_is_closed_hangs_up_on_the_provider(stores: Path) -> None:
+    async def scenario(url: str) -> None:
+        chat = persona_chat(stores, handles("sts"), handles("qa"), provider={"base_url": url, "model": "tiny"})
+        stream = chat.stream(asked("생일이 언제예요?"))
+        assert await anext(stream) == "네"
+        await stream.aclose()
+        await asyncio.to_thread(provider.hung_up.get, timeout=WAIT_S)
+        await chat._pipeline._answers._provider.close()
+
+    with running() as provider:
+        provider.script(Hang(["네"]))
+        asyncio.run(scenario(provider.url))
+
+
+def test_without_one_it_says_so(stores: Path) -> None:
+    async def scenario() -> dict[str, Any]:
+        info: dict[str, Any] = persona_chat(stores, handles("sts"), handles("qa")).info()
+        return info
+
+    assert asyncio.run(scenario()) == {"kind": "extractive", "model": None}
+
+
+def test_a_checkpoint_without_embeddings_is_told_of_at_the_start(
+    imported: MakeCheckpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        warn_of_cross_encoder(str(imported("bi-encoder")))
+        assert caplog.text == ""
+        warn_of_cross_encoder(str(imported("cross-encoder")))
+    assert "by words alone" in caplog.text

@@ -1,0 +1,35 @@
+"""The shipped checkpoints as the chat's stages, in this process."""
+
+import math
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.engines.settings import EngineSettings
+from pipelines.local import load_model
+from pipelines.qa.pipeline import QaPipeline
+from pipelines.qa.windows import WindowSettings
+from pipelines.stages import in_process, in_process_model
+from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
+from pipelines.tokenization import TextTokenizer, WindowTokenizer
+
+CHECKPOINTS = ROOT / "checkpoints"
+
+
+class Shipped:
+    """`extract` always finds a span, as the chat has it."""
+
+    def __init__(self) -> None:
+        sts, qa = CHECKPOINTS / "sts", CHECKPOINTS / "qa"
+        sts_manifest, qa_manifest = read_manifest(sts), read_manifest(qa)
+        self.digest = sts_manifest.digest
+        tokenize = in_process(TextTokenizer.load(sts, sts_manifest).passages)
+        windows = in_process(WindowTokenizer.load(qa, qa_manifest, WindowSettings()).windows)
+        encoder = in_process_model(load_model(sts, sts_manifest, EngineSettings()))
+        extractor = in_process_model(load_model(qa, qa_manifest, EngineSettings()))
+        self._embed = EmbeddingPipeline(tokenize, encoder)
+        self.extract = QaPipeline(windows, extractor, null_threshold=math.inf)
+
+    async def embed(self, text: str) -> Embedding:
+        (embedding,) = await self._embed([text])
+        assert isinstance(embedding, Embedding)
+        return embedding

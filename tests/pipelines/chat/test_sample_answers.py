@@ -1,0 +1,68 @@
+"""How good the answers without a language model are, with what is shipped."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deployments.settings import ChatSettings
+from pipelines.chat.embedding import Embedder
+from pipelines.chat.extractive import ExtractiveAnswers
+from pipelines.chat.pipeline import ChatPipeline
+from pipelines.chat.recall import Question, read_questions
+from pipelines.chat.request import ChatRequest, Reply
+from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE, build_sample
+from pipelines.chat.stores import Stores
+from tests.pipelines.chat.shipped import CHECKPOINTS, Shipped
+
+SETTINGS = ChatSettings()
+ELSEWHERE = [
+    "대한민국의 수도는 어디야?",
+    "양자역학이 뭐야?",
+    "이순신 장군은 언제 죽었어?",
+    "미국 대통령이 누구야?",
+    "광합성은 어디에서 일어나?",
+    "피타고라스 정리가 뭐야?",
+    "월드컵 우승국은?",
+    "what is the capital of France?",
+]
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> ChatPipeline:
+    root, shipped = tmp_path_factory.mktemp("stores"), Shipped()
+    build_sample(root, Embedder.load(CHECKPOINTS / "sts"))
+    answers = ExtractiveAnswers(
+        shipped.extract,  # type: ignore[arg-type]
+        margin_weight=SETTINGS.margin_weight,
+        threshold=SETTINGS.threshold,
+        unknown=SETTINGS.unknown,
+    )
+    return ChatPipeline(Stores(Path(root), 1), shipped.embed, answers, passages=SETTINGS.passages)
+
+
+async def ask(chat: ChatPipeline, prompt: str) -> Reply:
+    return await chat(ChatRequest(prompt, SAMPLE_STORE, SecretStr("unused")))
+
+
+def judged(question: Question, reply: Reply) -> str:
+    """The answer is right where its sentence holds the fact, or is a part of it."""
+    if not reply.citations:
+        return "unknown"
+    here = reply.citations[0].document == question.document
+    return "right" if here and (question.fact in reply.output or reply.output in question.fact) else "wrong"
+
+
+@pytest.mark.anyio
+async def test_more_of_the_forty_questions_are_answered_rightly_than_wrongly(chat: ChatPipeline) -> None:
+    questions = read_questions(QUESTIONS)
+    counts = Counter([judged(one, await ask(chat, one.question)) for one in questions])
+    assert counts["right"] >= 15  # measured: 16 right, 13 wrong, 11 unknown
+    assert counts["right"] > counts["wrong"]
+
+
+@pytest.mark.anyio
+async def test_most_questions_about_other_things_are_not_answered(chat: ChatPipeline) -> None:
+    replies = [await ask(chat, prompt) for prompt in ELSEWHERE]
+    assert sum(reply == Reply(SETTINGS.unknown, ()) for reply in replies) > len(ELSEWHERE) / 2
