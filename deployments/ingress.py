@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from anyio import to_thread
@@ -21,6 +22,7 @@ from deployments.settings import Settings
 from deployments.stages import RemoteStage, RemoteStream
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
+from pipelines.errors import MunjangError
 from pipelines.qa.pipeline import Request
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
@@ -78,13 +80,14 @@ class Ingress:
         return gather_of(pipeline, gather, len, gather.max_waiting)
 
     async def chat(self, request: ChatRequest) -> Reply:
-        """A whole answer."""
-        reply: Reply = await self._chat(request)
-        return reply
+        """A whole answer. Raises its error."""
+        return whole_or_raised(await self._chat(request))
 
-    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
-        """An answer in pieces, then whole."""
-        return self._chat_stream(request)
+    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
+        """An answer in pieces, then whole. Raises its error."""
+        async with aclosing(self._chat_stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, str) else whole_or_raised(piece)
 
     async def describe(self) -> dict[str, Any]:
         """What each task's model deployment says of itself."""
@@ -109,6 +112,13 @@ class Ingress:
                 logger.warning("the controller does not answer (%s)", type(error).__name__)
             self._status = (time.monotonic(), known)
         return known
+
+
+def whole_or_raised(reply: Reply | MunjangError) -> Reply:
+    """The chat deployment returns its errors; see there."""
+    if isinstance(reply, MunjangError):
+        raise reply
+    return reply
 
 
 def warn_of_missing_flags(environment: Mapping[str, str]) -> None:

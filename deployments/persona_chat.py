@@ -16,10 +16,20 @@ from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.stores import Stores, stores_root
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import resolve
+from pipelines.errors import (
+    MunjangError,
+    ProviderFailed,
+    ProviderRejected,
+    ProviderTimedOut,
+    StoreCorrupt,
+    StoreMismatch,
+)
 
 logger = logging.getLogger("ray.serve")
 
 ALWAYS_A_SPAN = math.inf  # the chat compares null scores over passages itself
+
+THE_OPERATORS = (StoreCorrupt, StoreMismatch, ProviderRejected, ProviderFailed, ProviderTimedOut)  # to mend
 
 
 @serve.deployment
@@ -37,20 +47,33 @@ class PersonaChat:
             passages=settings.chat.passages,
         )
 
-    async def reply(self, request: ChatRequest) -> Reply:
-        """The whole answer."""
-        return await self._pipeline(request)
+    async def reply(self, request: ChatRequest) -> Reply | MunjangError:
+        """The whole answer, or the error: returned, since Serve logs what is raised, and any client can cause some."""
+        try:
+            return await self._pipeline(request)
+        except MunjangError as error:
+            _tell_the_operator(error)
+            return error
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
-        """The answer in pieces, as they come, then whole."""
-        async with aclosing(self._pipeline.stream(request)) as pieces:
-            async for piece in pieces:
-                yield piece
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply | MunjangError]:
+        """The answer in pieces, as they come, then whole; or in its place the error."""
+        try:
+            async with aclosing(self._pipeline.stream(request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except MunjangError as error:
+            _tell_the_operator(error)
+            yield error
 
     def info(self) -> dict[str, Any]:
         """For /info: who answers."""
         provider = self._settings.provider
         return {"kind": "generative" if provider else "extractive", "model": provider.model if provider else None}
+
+
+def _tell_the_operator(error: MunjangError) -> None:
+    if isinstance(error, THE_OPERATORS):
+        logger.warning("a chat failed: %s", error)
 
 
 def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> Answers:

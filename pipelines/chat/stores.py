@@ -60,8 +60,8 @@ class Stores:
         try:
             root = self._root.resolve()
             file = (root / name / STORE).resolve(strict=True)
-        except (OSError, RuntimeError) as error:  # the latter for links in a circle
-            raise StoreNotFound from error
+        except (OSError, RuntimeError):  # the latter for links in a circle
+            raise StoreNotFound from None
         if file.name != STORE or file.parent.parent != root:
             raise StoreNotFound
         return file
@@ -77,8 +77,8 @@ def _state(file: Path) -> State:
     """What differs once another file has taken the place of the one that was opened."""
     try:
         status = file.stat()
-    except OSError as error:
-        raise StoreNotFound from error
+    except OSError:
+        raise StoreNotFound from None
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 

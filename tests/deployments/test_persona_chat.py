@@ -16,16 +16,17 @@ from pipelines.chat.sample import PERSONA, build_sample
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import StoreNotFound
+from pipelines.errors import ProviderKeyRefused, ProviderRejected, StoreNotFound
 from pipelines.local import load_model
 from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Outcome
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
 from tests.conftest import MakeCheckpoint
-from tests.openai_server import Hang, Say, running
+from tests.openai_server import Hang, Refuse, Say, running
 
 CHECKPOINTS = ROOT / "checkpoints"
+KEY = "sk-canary-03d5"
 WAIT_S = 10
 
 
@@ -73,7 +74,7 @@ def persona_chat(stores: Path, sts: Any, qa: Any, **chat: Any) -> Any:
 
 
 def asked(prompt: str, db_path: str = "vector_store/") -> ChatRequest:
-    return ChatRequest(prompt, db_path, SecretStr("sk-1"))
+    return ChatRequest(prompt, db_path, SecretStr(KEY))
 
 
 def test_an_answer_takes_one_call_of_each_stage_for_all_its_sentences(stores: Path) -> None:
@@ -101,15 +102,30 @@ def test_chats_at_the_same_time_share_calls(stores: Path) -> None:
     assert all(handle.calls < 15 for handle in (*sts, *qa))
 
 
-def test_a_store_that_is_not_there_is_an_error_also_of_a_stream(stores: Path) -> None:
-    async def scenario() -> None:
+def test_an_error_is_what_is_answered_and_not_raised_nor_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> list[Any]:
         chat = persona_chat(stores, handles("sts"), handles("qa"))
-        with pytest.raises(StoreNotFound):
-            await chat.reply(asked("?", "../vector_store"))
-        with pytest.raises(StoreNotFound):
-            await anext(chat.stream(asked("?", "none")))
+        elsewhere = asked("?", "../vector_store")
+        return [await chat.reply(elsewhere), *[piece async for piece in chat.stream(elsewhere)]]
 
-    asyncio.run(scenario())
+    assert [type(error) for error in asyncio.run(scenario())] == [StoreNotFound, StoreNotFound]
+    assert caplog.text == ""
+
+
+def test_what_the_operator_should_mend_is_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(url: str) -> list[Any]:
+        chat = persona_chat(stores, handles("sts"), handles("qa"), provider={"base_url": url, "model": "tiny"})
+        answers = [await chat.reply(asked("?")), *[piece async for piece in chat.stream(asked("?"))]]
+        await chat._pipeline._answers._provider.close()
+        return answers
+
+    with running() as provider:
+        provider.script(Refuse(404), Refuse(401))
+        first, second = asyncio.run(scenario(provider.url))
+    assert (type(first), type(second)) == (ProviderRejected, ProviderKeyRefused)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in warnings] == [f"a chat failed: {first}"]
+    assert KEY not in caplog.text
 
 
 def test_with_a_provider_its_model_answers_and_no_spans_are_looked_for(stores: Path) -> None:
@@ -155,7 +171,7 @@ def test_without_one_it_says_so(stores: Path) -> None:
 def test_a_checkpoint_without_embeddings_is_told_of_at_the_start(
     imported: MakeCheckpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, "ray.serve"):
         warn_of_cross_encoder(str(imported("bi-encoder")))
         assert caplog.text == ""
         warn_of_cross_encoder(str(imported("cross-encoder")))
