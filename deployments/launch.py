@@ -24,7 +24,11 @@ import yaml
 from pydantic import ValidationError
 
 from deployments.settings import Settings
-from pipelines.checkpoints.manifest import Task
+from pipelines.chat.build import is_built
+from pipelines.chat.documents import read_documents
+from pipelines.chat.sample import PERSONA, SAMPLE_STORE
+from pipelines.chat.stores import stores_root
+from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.resolve import portable, resolve
 from pipelines.checkpoints.verify import verify
 from pipelines.errors import CheckpointError
@@ -49,6 +53,7 @@ def main() -> int:
     except (CheckpointError, ConfigError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
+    build_sample_store(config["applications"][0]["args"])
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(config, file, allow_unicode=True)
         file.flush()
@@ -99,6 +104,32 @@ def _settings(path: Path, args: dict[str, Any]) -> Settings:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise ConfigError(f"{path}: {'; '.join(faults)}") from error
+
+
+def build_sample_store(args: Mapping[str, Any]) -> None:
+    """Have the sample store, where it is missing or of another checkpoint or other documents, built by a process that
+    ends with it; where that fails everything else is served all the same.
+
+    A cross-encoder embeds nothing: then the shipped checkpoint does, and passages are found by words alone.
+    """
+    store = stores_root(args.get("chat", {}).get("stores", "stores")) / SAMPLE_STORE
+    checkpoint = resolve(args.get("sts", {}).get("checkpoint", Settings().sts.checkpoint), "sts")
+    if read_manifest(checkpoint).kind != "bi-encoder":
+        checkpoint = resolve(Settings().sts.checkpoint, "sts")
+    if is_built(read_documents(PERSONA), store, read_manifest(checkpoint).digest):
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.chat",
+        "build",
+        str(PERSONA),
+        str(store),
+        "--checkpoint",
+        str(checkpoint),
+    ]
+    if subprocess.run(command, check=False).returncode:
+        sys.stderr.write(f"the sample store {store} can't be built; the rest is served without it\n")
 
 
 def run(command: list[str], url: str) -> int:

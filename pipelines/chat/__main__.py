@@ -27,7 +27,7 @@ def main() -> int:
     logging.getLogger("pipelines").setLevel(logging.INFO)
     try:
         arguments.run(arguments)
-    except (CheckpointError, StoreError) as error:
+    except (CheckpointError, StoreError, OSError) as error:  # the last where the store can't be written
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     return 0

@@ -47,13 +47,13 @@ def build(
     build of the same folder waits. Raises DocumentUnreadable where the documents hold no text, and what `documents`
     and the embedder raise.
     """
-    chunks = _distinct(chunk for document in documents for chunk in chunks_of(document, max_characters))
+    chunks = _distinct_chunks(documents, max_characters)
     if not chunks:
         raise DocumentUnreadable(str(folder), "there is no text to build it of")
     header = StoreHeader(embedder.checkpoint, _digest(chunks))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if _is_built(folder, header):
+        if _holds(folder, header):
             logger.info("%s holds these %d chunks already", folder, len(chunks))
             return len(chunks)
         vectors = _embed(folder / UNFINISHED / f"{header.checkpoint}-{header.chunks}", chunks, embedder)
@@ -62,11 +62,19 @@ def build(
     return len(chunks)
 
 
-def _distinct(chunks: Iterable[Chunk]) -> list[Chunk]:
-    """Of chunks with the same text the first."""
+def is_built(
+    documents: Iterable[Document], folder: Path, checkpoint: str, *, max_characters: int = MAX_CHARACTERS
+) -> bool:
+    """Whether `folder` is the store of the documents and the checkpoint of this digest, and whole."""
+    return _holds(folder, StoreHeader(checkpoint, _digest(_distinct_chunks(documents, max_characters))))
+
+
+def _distinct_chunks(documents: Iterable[Document], max_characters: int) -> list[Chunk]:
+    """The documents' chunks; of those with the same text the first."""
     distinct: dict[str, Chunk] = {}
-    for chunk in chunks:
-        distinct.setdefault(chunk.text, chunk)
+    for document in documents:
+        for chunk in chunks_of(document, max_characters):
+            distinct.setdefault(chunk.text, chunk)
     return list(distinct.values())
 
 
@@ -77,7 +85,7 @@ def _digest(chunks: Sequence[Chunk]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _is_built(folder: Path, header: StoreHeader) -> bool:
+def _holds(folder: Path, header: StoreHeader) -> bool:
     try:
         return read_store(folder / STORE)[0] == header
     except StoreError:

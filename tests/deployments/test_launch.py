@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.launch import ConfigError, configure
+from deployments.launch import ConfigError, build_sample_store, configure
+from pipelines.chat.sample import SAMPLE_STORE
+from pipelines.chat.store_file import STORE, read_store
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from tests.conftest import MakeCheckpoint
 from tests.serve.server import write_config
@@ -71,3 +75,34 @@ def test_unknown_keys_are_refused_and_named(config: Path) -> None:
     config.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match=r"sts\.treshold"):
         configure(config, {})
+
+
+def sample(root: Path, checkpoint: Path) -> tuple[str, int]:
+    """Has it built; the digest of the checkpoint that embedded it, and the file's inode."""
+    build_sample_store({"sts": {"checkpoint": str(checkpoint)}, "chat": {"stores": str(root)}})
+    file = root / SAMPLE_STORE / STORE
+    return read_store(file)[0].checkpoint, file.stat().st_ino
+
+
+def test_the_sample_store_is_built_where_it_is_missing_or_of_another_checkpoint(
+    tmp_path: Path, imported: MakeCheckpoint
+) -> None:
+    first, second = imported("static"), imported("bi-encoder")
+    built = sample(tmp_path, first)
+    assert built[0] == read_manifest(first).digest
+    assert sample(tmp_path, first) == built
+    assert sample(tmp_path, second)[0] == read_manifest(second).digest
+
+
+def test_with_a_cross_encoder_the_shipped_checkpoint_embeds_the_sample(
+    tmp_path: Path, imported: MakeCheckpoint
+) -> None:
+    assert sample(tmp_path, imported("cross-encoder"))[0] == read_manifest(ROOT / "checkpoints" / "sts").digest
+
+
+def test_a_sample_that_can_not_be_built_stops_nothing(
+    tmp_path: Path, imported: MakeCheckpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
+    build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
+    assert "can't be built" in capsys.readouterr().err

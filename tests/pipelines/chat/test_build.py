@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.chat import build as build_module
-from pipelines.chat.build import UNFINISHED, build
+from pipelines.chat.build import UNFINISHED, build, is_built
 from pipelines.chat.documents import Document
 from pipelines.chat.store_file import STORE, StoreContent, read_store
 from pipelines.errors import DocumentUnreadable
@@ -90,6 +90,17 @@ def test_the_same_documents_are_not_embedded_again(tmp_path: Path) -> None:
     assert build(DOCUMENTS, tmp_path, again) == 20
     assert again.embedded == []
     assert (tmp_path / STORE).stat().st_ino == before.st_ino
+
+
+def test_whether_a_store_is_built_can_be_asked(tmp_path: Path) -> None:
+    checkpoint = HashEmbedder().checkpoint
+    assert not is_built(DOCUMENTS, tmp_path, checkpoint)
+    build(DOCUMENTS, tmp_path, HashEmbedder())
+    assert is_built(DOCUMENTS, tmp_path, checkpoint)
+    assert not is_built(DOCUMENTS[1:], tmp_path, checkpoint)
+    assert not is_built(DOCUMENTS, tmp_path, "another")
+    cut(tmp_path / STORE, 100)
+    assert not is_built(DOCUMENTS, tmp_path, checkpoint)
 
 
 @pytest.mark.parametrize(
