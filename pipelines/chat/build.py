@@ -88,7 +88,7 @@ def _digest(chunks: Sequence[Chunk]) -> str:
 def _holds(folder: Path, header: StoreHeader) -> bool:
     try:
         return read_store(folder / STORE)[0] == header
-    except StoreError:
+    except (StoreError, OSError):
         return False
 
 

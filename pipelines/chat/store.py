@@ -120,7 +120,7 @@ class Store:
 
     @classmethod
     async def open(cls, folder: Path) -> Self:
-        """Read the store in `folder`. Raises StoreNotFound, StoreCorrupt."""
+        """Read the store in `folder`. Raises StoreNotFound, StoreCorrupt, and OSError where it can't be read."""
         header, content = await asyncio.to_thread(read_store, folder / STORE)
         return cls(folder.name, header.checkpoint, content)
 

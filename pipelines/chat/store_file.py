@@ -115,7 +115,9 @@ def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
 
 
 def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
-    """Raises StoreNotFound where there is no file, StoreCorrupt where it is not whole, or not as it was written."""
+    """Raises StoreNotFound where there is no file, StoreCorrupt where it is not whole, or not as it was written, and
+    OSError where it can't be read.
+    """
     where = f"{path.parent.name}/{path.name}"
     try:
         with safe_open(path, framework="np", backend="pread") as file:
@@ -123,7 +125,7 @@ def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
             arrays: dict[str, NDArray[Any]] = file.get_tensors()
     except FileNotFoundError as error:
         raise StoreNotFound from error
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError) as error:
         raise StoreCorrupt(where, "not a whole safetensors file") from error
     if metadata.get("format") != FORMAT:
         raise StoreCorrupt(where, f"not of the format {FORMAT}; build it again")

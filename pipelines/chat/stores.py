@@ -10,7 +10,7 @@ import regex
 from pipelines.chat.store import Store
 from pipelines.chat.store_file import STORE
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.errors import StoreNotFound
+from pipelines.errors import StoreCorrupt, StoreNotFound
 from pipelines.normalization import nfc
 
 _NAME = regex.compile(r"\w[\w.-]*/?")
@@ -54,7 +54,11 @@ class Stores:
         self._kept.move_to_end(name)
         if len(self._kept) > self._capacity:
             self._kept.popitem(last=False)  # searches in it go on, and it is gone with the last of them
-        return await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
+        try:
+            return await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
+        except OSError as error:  # such as too many open files, which may be over when it is asked for again
+            self._kept.pop(name, None)
+            raise StoreCorrupt(name, error.strerror or type(error).__name__) from error
 
     def _file(self, name: str) -> Path:
         try:

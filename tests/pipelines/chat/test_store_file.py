@@ -66,9 +66,10 @@ def test_an_altered_byte_is_damage_or_means_the_same(file: Path, data: st.DataOb
         file.write_bytes(before)
 
 
-def test_what_is_no_file_is_damage(tmp_path: Path) -> None:
-    (tmp_path / "notes" / STORE).mkdir(parents=True)
-    damaged(tmp_path / "notes" / STORE, "not a whole safetensors file")
+def test_what_can_not_be_read_is_not_called_damage(tmp_path: Path) -> None:
+    (tmp_path / STORE).mkdir()
+    with pytest.raises(OSError, match="os error"):
+        read_store(tmp_path / STORE)
 
 
 def resave(file: Path, format_name: str | None = None, **changes: np.ndarray | None) -> None:

@@ -1,5 +1,5 @@
 import asyncio
-import os
+import errno
 import pickle
 from pathlib import Path
 
@@ -191,11 +191,17 @@ async def test_a_caller_that_leaves_does_not_stop_the_opening_for_others(root: P
     assert (await staying).name == "notes"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_a_store_that_may_not_be_read_is_damage(root: Path) -> None:
-    (root / "notes" / STORE).chmod(0)
-    with pytest.raises(StoreCorrupt):
-        await Stores(root, 2).get("notes")
+async def test_a_store_that_can_not_be_read_for_now_is_read_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = Stores(root, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.chat.store.read_store", _too_many_files)
+        with pytest.raises(StoreCorrupt, match="notes: Too many open files"):
+            await stores.get("notes")
+    assert await texts(await stores.get("notes")) == ["고양이는 잔다."]
+
+
+def _too_many_files(_: Path) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_the_setting_counts_from_the_repository(tmp_path: Path) -> None:
