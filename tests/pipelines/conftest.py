@@ -8,12 +8,6 @@ from tests.conftest import MakeCheckpoint
 SHIPPED = ("shipped sts", "shipped cola", "shipped qa")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """What tests marked `anyio` run on."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def served(imported: MakeCheckpoint) -> MakeCheckpoint:
     """By kind, the folder of a checkpoint in the project's format; one of `SHIPPED` for the project's own."""
