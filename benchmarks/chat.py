@@ -28,9 +28,8 @@ from benchmarks.loads import Outcome, arrivals, closed_loop, during, open_loop
 from benchmarks.processes import Command, running
 from benchmarks.provider import HANG
 from benchmarks.servers import ROOT, merged, serve_environment
-from pipelines.chat.embedding import Embedder
 from pipelines.chat.recall import read_questions
-from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE, build_sample
+from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE
 
 KEY = "sk-benchmark"
 PATIENCE_S = 20.0
@@ -67,8 +66,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def command(scratch: Path, port: int, provider: str | None) -> Command:
-    """Munjang on the sample store."""
-    build_sample(scratch / "stores", Embedder.load(ROOT / "checkpoints" / "sts"))
+    """Munjang on the sample store, which it builds."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] |= {"host": "127.0.0.1", "port": port}
     asked = {"base_url": provider, "model": "instant", "timeout_s": HANGING_PROVIDER_S} if provider else None

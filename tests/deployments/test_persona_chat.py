@@ -10,9 +10,11 @@ from pydantic import SecretStr
 from deployments.length_queue import Lane
 from deployments.persona_chat import PersonaChat, warn_of_cross_encoder
 from deployments.settings import ChatSettings, Settings
+from pipelines.chat.build import build
+from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.request import ChatRequest, Reply
-from pipelines.chat.sample import PERSONA, build_sample
+from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.settings import EngineSettings
@@ -64,7 +66,7 @@ def handles(task: Any) -> tuple[Handle, Handle]:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stores")
-    build_sample(root, Embedder.load(CHECKPOINTS / "sts"))
+    build(read_documents(PERSONA), root / SAMPLE_STORE, Embedder.load(CHECKPOINTS / "sts"))
     return root
 
 

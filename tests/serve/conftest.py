@@ -6,9 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from pipelines.chat.embedding import Embedder
-from pipelines.chat.sample import build_sample
-from tests.serve.server import ROOT, Server, environment, running, write_config
+from tests.serve.server import Server, environment, running, write_config
 from tests.web.conftest import browser, web
 
 __all__ = ["browser", "client", "server", "stores", "web"]
@@ -16,10 +14,8 @@ __all__ = ["browser", "client", "server", "stores", "web"]
 
 @pytest.fixture(scope="package")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with the sample store."""
-    root = tmp_path_factory.mktemp("stores")
-    build_sample(root, Embedder.load(ROOT / "checkpoints" / "sts"))
-    return root
+    """The root of the stores, where the first server to start builds the sample."""
+    return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture(scope="package")

@@ -7,12 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.settings import ChatSettings
+from pipelines.chat.build import build
+from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.recall import Question, read_questions
 from pipelines.chat.request import ChatRequest, Reply
-from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE, build_sample
+from pipelines.chat.sample import PERSONA, QUESTIONS, SAMPLE_STORE
 from pipelines.chat.stores import Stores
 from tests.pipelines.chat.shipped import CHECKPOINTS, Shipped
 
@@ -32,7 +34,7 @@ ELSEWHERE = [
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> ChatPipeline:
     root, shipped = tmp_path_factory.mktemp("stores"), Shipped()
-    build_sample(root, Embedder.load(CHECKPOINTS / "sts"))
+    build(read_documents(PERSONA), root / SAMPLE_STORE, Embedder.load(CHECKPOINTS / "sts"))
     answers = ExtractiveAnswers(
         shipped.extract,  # type: ignore[arg-type]
         margin_weight=SETTINGS.margin_weight,
