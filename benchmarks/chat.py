@@ -2,6 +2,7 @@
 
     python -m benchmarks.chat                      # a provider that answers at once, then one that hangs
     python -m benchmarks.chat --without-provider   # the embedded default
+    python -m benchmarks.chat --model small        # questions embedded by a BERT of 4 layers x 256
 
 It starts a provider that takes no time, and Munjang on the sample store. Every question is asked once, so no cache
 helps. While chats hang, single pairs are scored at a fixed rate, in turns with and without them. Client, provider and
@@ -23,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks import models
 from benchmarks.clients import Session, post, session
 from benchmarks.loads import Outcome, arrivals, closed_loop, during, open_loop
 from benchmarks.processes import Command, running
@@ -30,6 +32,7 @@ from benchmarks.provider import HANG
 from benchmarks.servers import ROOT, merged, serve_environment
 from pipelines.chat.recall import read_questions
 from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE
+from pipelines.data_files import data_folder
 
 KEY = "sk-benchmark"
 PATIENCE_S = 20.0
@@ -39,6 +42,8 @@ HANGING_PROVIDER_S = 45.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-provider", action="store_true")
+    parser.add_argument("--model", choices=models.NAMES, default="shipped", help="what embeds the questions")
+    parser.add_argument("--data", type=Path, default=data_folder(), help="what other models are made of")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--hanging", type=int, default=200, help="chats that hang")
@@ -54,25 +59,28 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         instant = Command([sys.executable, "-m", "benchmarks.provider", str(ports[0])], ROOT)
         url = f"http://127.0.0.1:{ports[0]}"
         stack.enter_context(running(instant, url, scratch / "provider.log"))
-        munjang = command(scratch, ports[1], None if arguments.without_provider else f"{url}/v1")
+        encoder = models.imported(arguments.model, arguments.data)
+        munjang = command(scratch, ports[1], encoder, None if arguments.without_provider else f"{url}/v1")
         server = f"http://127.0.0.1:{ports[1]}"
         stack.enter_context(running(munjang, f"{server}/readyz", ROOT / "benchmarks" / ".logs" / "chat.log"))
         async with session(server) as http, session(url) as alone:
-            figures = await chats(http, arguments)
+            figures = {"model": arguments.model, "provider": not arguments.without_provider}
+            figures |= await chats(http, arguments)
             if not arguments.without_provider:
                 figures["provider_alone"] = await provider_alone(alone, arguments.seconds)
                 figures["pairs"] = await pairs_beside(http, arguments)
             return figures
 
 
-def command(scratch: Path, port: int, provider: str | None) -> Command:
+def command(scratch: Path, port: int, encoder: Path, provider: str | None) -> Command:
     """Munjang on the sample store, which it builds."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] |= {"host": "127.0.0.1", "port": port}
     asked = {"base_url": provider, "model": "instant", "timeout_s": HANGING_PROVIDER_S} if provider else None
     chat = {"stores": str(scratch / "stores"), "provider": asked}
     application = config["applications"][0]
-    application["args"] = merged(application["args"], {"chat": chat, "sts": {"cache_bytes": 0}})
+    sts = {"checkpoint": str(encoder), "cache_bytes": 0}
+    application["args"] = merged(application["args"], {"chat": chat, "sts": sts})
     path = scratch / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     return Command([sys.executable, "-m", "deployments.launch", str(path)], ROOT, serve_environment())
