@@ -19,7 +19,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import yaml
@@ -126,35 +125,47 @@ async def provider_alone(http: Session, seconds: float) -> dict[str, Any]:
 
 
 async def pairs_beside(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Latencies of single pairs with and without chats that hang: medians over rounds, which take turns."""
-    without, beside = [], []
+    """Latencies of single pairs with and without chats that hang, of all rounds together; who is first changes."""
     numbers = itertools.count()
-    for _ in range(arguments.rounds):
-        without.append(await pairs(http, numbers, arguments))
-        async with hanging(http, arguments.hanging):
-            beside.append(await pairs(http, numbers, arguments))
-    return {
-        "hanging_chats": arguments.hanging,
-        "rate": arguments.rate,
-        "without": {name: median(round_[name] for round_ in without) for name in ("p50_ms", "p99_ms")},
-        "beside": {name: median(round_[name] for round_ in beside) for name in ("p50_ms", "p99_ms")},
-        "p99_ms_of_rounds": [[one["p99_ms"], other["p99_ms"]] for one, other in zip(without, beside, strict=True)],
+    outcomes: dict[int, list[Outcome]] = {0: [], arguments.hanging: []}
+    for number in range(arguments.rounds):
+        for chats in sorted(outcomes, reverse=number % 2 == 1):
+            async with hanging(http, chats):
+                outcomes[chats].append(await pairs(http, numbers, arguments))
+    figures = {
+        f"{chats} chats hang": figures_of(pooled(rounds), arguments.rounds * arguments.seconds)
+        for chats, rounds in outcomes.items()
     }
+    p99_ms = [[figures_of(one, arguments.seconds)["p99_ms"] for one in rounds] for rounds in outcomes.values()]
+    return {"rate": arguments.rate, **figures, "p99_ms_of_rounds": p99_ms}
 
 
-async def pairs(http: Session, numbers: Iterator[int], arguments: argparse.Namespace) -> dict[str, float]:
+async def pairs(http: Session, numbers: Iterator[int], arguments: argparse.Namespace) -> Outcome:
     async def score(pair: Any) -> Any:
         return await post(http, "/pred/sentences/", json={"sentence_1": pair[0], "sentence_2": pair[1]})
 
     unique = ((f"{number}번 문장입니다.", f"문장 {number}도 있습니다.") for number in numbers)
     due = during(arrivals(arguments.rate, seed=0), arguments.seconds)
-    return figures_of(await open_loop(score, unique, due, PATIENCE_S), arguments.seconds)
+    return await open_loop(score, unique, due, PATIENCE_S)
+
+
+def pooled(outcomes: list[Outcome]) -> Outcome:
+    """All of them as one."""
+    return Outcome(
+        latencies=[latency for outcome in outcomes for latency in outcome.latencies],
+        refused=sum(outcome.refused for outcome in outcomes),
+        unanswered=sum(outcome.unanswered for outcome in outcomes),
+        in_time=sum(outcome.in_time for outcome in outcomes),
+    )
 
 
 @contextlib.asynccontextmanager
 async def hanging(http: Session, count: int) -> AsyncIterator[None]:
     """So many chats that wait for the provider, all the while."""
     waiting = [asyncio.create_task(ask(http, f"{number}: {HANG}")) for number in range(count)]
+    if not waiting:
+        yield
+        return
     done, _ = await asyncio.wait(waiting, timeout=3.0)  # until they have all come to the provider
     if done:
         raise RuntimeError(f"{len(done)} of {count} chats did not hang: {done.pop()}")

@@ -41,7 +41,7 @@ MOSTLY_WAITING: dict[str, Any] = {
     # All chats of all replicas together leave room at the ingress for other tasks, however long a provider takes.
     "max_ongoing_requests": 256,
     "max_queued_requests": 64,
-    "autoscaling_config": BY_REQUESTS | {"target_ongoing_requests": 128},
+    "autoscaling_config": BY_REQUESTS | {"target_ongoing_requests": 224},
 }
 
 

@@ -82,6 +82,7 @@ def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> 
         gather = qa_gather(settings.gather, tokenizer, extractor, null_threshold=ALWAYS_A_SPAN)
         return ExtractiveAnswers(
             gather.submit_all,
+            sentences=settings.sentences,
             margin_weight=settings.margin_weight,
             threshold=settings.threshold,
             unknown=settings.unknown,

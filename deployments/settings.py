@@ -93,16 +93,18 @@ class ChatSettings(Frozen):
         None, description="The language model that answers; null: the sentence with the best answer span does."
     )
     persona: str = Field(PERSONA, description="What the language model is told of whom it speaks as.")
+    sentences: int = Field(
+        5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
+    )
     margin_weight: float = Field(
         0.01,
         ge=0,
-        description="Without a provider: of a span's score over that of there being none, beside the share of the "
+        description="Of a span's score over that of there being none, beside the share of the "
         "question's bigrams that its sentence has; for a better extractor than the shipped one, more.",
     )
     threshold: float = Field(0.1, description="The least that the sum of the two must be for an answer.")
     unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
-    # An answer looks for spans in all sentences of its passages, some 5 in each.
-    gather: GatherSettings = GatherSettings(max_waiting=8192)
+    gather: GatherSettings = GatherSettings(max_waiting=2048)  # an answer takes several items
     max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
 
 

@@ -1,16 +1,15 @@
 """The answer without a language model: the sentence found that answers best, as it stands in its document."""
 
+import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import pairwise
 
 from pipelines.chat.chunks import sentence_spans
 from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.normalization import nfc
-from pipelines.qa.overlap import bigrams
 from pipelines.qa.spans import Answer
 
 HEADING = re.compile(r"#{1,6}\s")
@@ -37,30 +36,35 @@ class ExtractiveAnswers:
     """One sentence, whole and cited exactly, so that `document[start:end] == output`; or `unknown`, with no citation.
 
     extract        takes (question, sentence) pairs, returns the best span of each and its null span's score, in order
+    sentences      so many, those that share most with the question, are looked at by the extractor
     margin_weight  of best score - null score, in raw logits, beside the share of the question's bigrams that the
                    sentence has, in [0, 1]: the more, the better the extractor
     threshold      of that sum; no sentence below it is an answer
 
     Spans are looked for sentence by sentence: in a whole passage a small extractor points to one sentence for most
-    questions, and the right one is then not even compared (18 of the sample persona's 40 questions against 37).
+    questions, and the right one is then not even compared (benchmarks/LOG.md).
     """
 
-    def __init__(self, extract: Extract, *, margin_weight: float, threshold: float, unknown: str) -> None:
+    def __init__(
+        self, extract: Extract, *, sentences: int, margin_weight: float, threshold: float, unknown: str
+    ) -> None:
         self._extract = extract
+        self._sentences = sentences
         self._margin_weight = margin_weight
         self._threshold = threshold
         self._unknown = unknown
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
         """The whole answer. Raises what `extract` raises."""
-        sentences = [sentence for passage in grounds.passages for sentence in sentences_of(passage)]
-        answers = await self._extract([(request.prompt, sentence.text) for sentence in sentences])
-        scores = [self._score(request.prompt, *found) for found in zip(sentences, answers, strict=True)]
-        best = max(range(len(sentences)), key=scores.__getitem__, default=None)
-        if best is None or scores[best] < self._threshold:
+        found = [sentence for passage in grounds.passages for sentence in sentences_of(passage)]
+        shares = {sentence: shared_bigrams(request.prompt, sentence.text) for sentence in found}
+        likely = sorted(shares, key=shares.__getitem__, reverse=True)[: self._sentences]
+        answers = await self._extract([(request.prompt, sentence.text) for sentence in likely])
+        scores = [shares[likely[i]] + self._margin(answer) for i, answer in enumerate(answers)]
+        if max(scores, default=-math.inf) < self._threshold:
             return Reply(self._unknown, ())
-        chosen = sentences[best]
-        return Reply(chosen.text, (Citation.of(grounds.store, chosen.passage, chosen.start, chosen.end),))
+        best = likely[scores.index(max(scores))]
+        return Reply(best.text, (Citation.of(grounds.store, best.passage, best.start, best.end),))
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
         """The same in one piece, then whole."""
@@ -68,10 +72,8 @@ class ExtractiveAnswers:
         yield reply.output
         yield reply
 
-    def _score(self, prompt: str, sentence: Sentence, answer: Answer) -> float:
-        if not answer.text:
-            return -np.inf
-        return shared_bigrams(prompt, sentence.text) + self._margin_weight * (answer.score - answer.null_score)
+    def _margin(self, answer: Answer) -> float:
+        return self._margin_weight * (answer.score - answer.null_score) if answer.text else -math.inf
 
 
 def sentences_of(passage: Passage) -> Iterator[Sentence]:
@@ -84,6 +86,10 @@ def sentences_of(passage: Passage) -> Iterator[Sentence]:
 
 
 def shared_bigrams(question: str, sentence: str) -> float:
-    """The share, in [0, 1], of the question's different character bigrams that the sentence has, too."""
-    asked, told = (np.unique(pairs[pairs != 0]) for pairs in (bigrams(nfc(question)), bigrams(nfc(sentence))))
-    return len(np.intersect1d(asked, told, assume_unique=True)) / max(len(asked), 1)
+    """The share, in [0, 1], of the different pairs of neighbouring characters of the question that the sentence has."""
+    asked = _bigrams(question)
+    return len(asked & _bigrams(sentence)) / max(len(asked), 1)
+
+
+def _bigrams(text: str) -> set[tuple[str, str]]:
+    return {pair for word in nfc(text).casefold().split() for pair in pairwise(word)}

@@ -32,7 +32,9 @@ def answers(margins: dict[str, float], **settings: float) -> ExtractiveAnswers:
         assert all(question == ASKED.prompt for question, _ in requests)
         return [Answer(text[:2], 0, 2, 3 + margins.get(text, -10), 3, 1) for _, text in requests]
 
-    return ExtractiveAnswers(extract, **{"margin_weight": 0.1, "threshold": 0.0, **settings}, unknown=UNKNOWN)  # type: ignore[arg-type]
+    return ExtractiveAnswers(
+        extract, **{"sentences": 9, "margin_weight": 0.1, "threshold": 0.0, **settings}, unknown=UNKNOWN
+    )  # type: ignore[arg-type]
 
 
 def reply(margins: dict[str, float], **settings: float) -> Reply:
@@ -52,6 +54,11 @@ def test_words_of_the_question_count_as_much_as_the_weight_leaves_them() -> None
     assert reply(margins, margin_weight=1.0).output == "형제는 없다."
 
 
+@pytest.mark.parametrize(("sentences", "output"), [(1, "한결은 1994년 3월에 태어났다."), (9, "형제는 없다.")])
+def test_only_the_sentences_that_share_most_are_looked_at(sentences: int, output: str) -> None:
+    assert reply({"형제는 없다.": 99.0}, sentences=sentences, threshold=-99).output == output
+
+
 def test_below_the_threshold_the_answer_is_that_it_is_not_known() -> None:
     assert reply({"형제는 없다.": 5.0}, threshold=0.5).output == "형제는 없다."
     assert reply({"형제는 없다.": 5.0}, threshold=0.51) == Reply(UNKNOWN, ())
@@ -61,7 +68,7 @@ def test_a_sentence_without_a_span_is_no_answer() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         return [Answer("", 0, 0, 0.0, 0.0, 0) for _ in requests]
 
-    silent = ExtractiveAnswers(extract, margin_weight=1, threshold=-1e9, unknown=UNKNOWN)
+    silent = ExtractiveAnswers(extract, sentences=9, margin_weight=1, threshold=-1e9, unknown=UNKNOWN)
     assert asyncio.run(silent.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())
 
 
@@ -84,7 +91,9 @@ def test_what_the_extractor_fails_with_is_the_callers() -> None:
         raise EngineError("RuntimeError")
 
     with pytest.raises(EngineError):
-        asyncio.run(ExtractiveAnswers(extract, margin_weight=1, threshold=0, unknown=UNKNOWN).reply(ASKED, GROUNDS))
+        asyncio.run(
+            ExtractiveAnswers(extract, sentences=9, margin_weight=1, threshold=0, unknown=UNKNOWN).reply(ASKED, GROUNDS)
+        )
 
 
 @pytest.mark.parametrize(

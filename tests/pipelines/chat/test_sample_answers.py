@@ -37,6 +37,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> ChatPipeline:
     build(read_documents(PERSONA), root / SAMPLE_STORE, Embedder.load(CHECKPOINTS / "sts"))
     answers = ExtractiveAnswers(
         shipped.extract,  # type: ignore[arg-type]
+        sentences=SETTINGS.sentences,
         margin_weight=SETTINGS.margin_weight,
         threshold=SETTINGS.threshold,
         unknown=SETTINGS.unknown,
