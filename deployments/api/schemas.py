@@ -7,11 +7,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Sec
 from pydantic_core import PydanticCustomError
 
 PRINTABLE = re.compile(r"[!-~]+")
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can say one by itself, UTF-8 and tokenizers can't
 
 
 def _with_content(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "Text must hold more than white space")
+    if SURROGATE.search(text):
+        raise PydanticCustomError("not_unicode", "Text must not hold half of a surrogate pair")
     return text
 
 

@@ -287,6 +287,9 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": ""}, "/prompt"),
     ({"prompt": " \n"}, "/prompt"),
     ({"prompt": 3}, "/prompt"),
+    ({"prompt": "누구\ud800"}, "/prompt"),
+    ({"db_path": "a\ud800"}, "/db_path"),
+    ({"api_key": f"{KEY}\ud800"}, "/api_key"),
     ({"prompt": None, "api_key": KEY}, "/prompt"),
     ({"db_path": "a" * 1025}, "/db_path"),
     ({"db_path": 1}, "/db_path"),
@@ -298,7 +301,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
 def test_a_field_at_fault_is_named_and_nothing_is_asked(
     generating: TestClient, provider: OpenAiServer, path: str, fields: dict[str, Any], pointer: str
 ) -> None:
-    response = generating.post(path, json=ASKED | fields)
+    content = json.dumps(ASKED | fields)  # in ASCII, which can hold half a surrogate pair
+    response = generating.post(path, content=content, headers={"Content-Type": "application/json"})
     problem = is_problem(response, 422)
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert KEY not in response.text
