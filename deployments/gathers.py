@@ -49,6 +49,7 @@ def gather_of(
     settings: GatherSettings,
     weigh: Callable[[Any], int],
     max_waiting: int,
+    gives_way_to: Gather[Any, Any] | None = None,
 ) -> Gather[Any, Any]:
     """A gather in front of a pipeline of remote stages."""
     return Gather(
@@ -58,4 +59,5 @@ def gather_of(
         max_weight=settings.max_characters,
         max_waiting=max_waiting,
         weigh=weigh,
+        gives_way_to=gives_way_to,
     )

@@ -72,7 +72,7 @@ class Ingress:
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
         waiting = settings.max_pairs if lane is Lane.BULK else settings.gather.max_waiting
-        return gather_of(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting)
+        return gather_of(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to)
 
     def _cola_gather(self, tokenizer: Handle, classifier: Handle) -> Gather[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
