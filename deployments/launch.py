@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from pipelines.errors import CheckpointError
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
 STATUS_EVERY_S = 10.0
+PORTS_EACH = 1_000
+REPLICA_PORTS: Sequence[int] = range(30_000, 40_000, PORTS_EACH)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
@@ -93,9 +95,23 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, A
 
 def _refuse_taken(port: int) -> None:
     """Two servers on one port would answer by turns."""
+    if _taken(port):
+        raise ConfigError(f"port {port} is taken by another server")
+
+
+def own_ports() -> dict[str, str]:
+    """Serve's variables for the ports on which HAProxy finds the ingress's replicas: those of no other server here.
+
+    Serve binds them with SO_REUSEPORT, from the first on: of two servers on the same ones either would get requests.
+    """
+    first = next((port for port in REPLICA_PORTS if not _taken(port)), REPLICA_PORTS[0])
+    ends = {"MIN": first, "MAX": first + PORTS_EACH - 1}
+    return {f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT": str(port) for end, port in ends.items()}
+
+
+def _taken(port: int) -> bool:
     with contextlib.closing(socket.socket()) as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise ConfigError(f"port {port} is taken by another server")
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _settings(path: Path, args: dict[str, Any]) -> Settings:
@@ -138,7 +154,7 @@ def run(command: list[str], url: str) -> int:
     for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)
     # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
-    with subprocess.Popen(command, start_new_session=True) as server:
+    with subprocess.Popen(command, env=own_ports() | os.environ, start_new_session=True) as server:
         _interrupt_once(server)
         ready = _wait_until_ready(server, url, begun_s)
         if not ready and not STOPPED.is_set():

@@ -30,6 +30,8 @@ class EmbeddingPipeline:
 
     async def __call__(self, texts: Sequence[str]) -> list[Embedding | MunjangError | None]:
         """Embed the texts."""
+        if not texts:
+            return []
         tokens = await self._tokenize(texts)
         if tokens.checkpoint.kind != "bi-encoder":
             return [None] * len(texts)

@@ -1,8 +1,10 @@
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
 
+from deployments import launch
 from deployments.launch import ConfigError, build_sample_store, configure
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store_file import STORE, read_store
@@ -106,3 +108,18 @@ def test_a_sample_that_can_not_be_built_stops_nothing(
     (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
     build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
     assert "can't be built" in capsys.readouterr().err
+
+
+def test_a_second_server_has_other_ports_for_its_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        first.listen()
+        taken = first.getsockname()[1]
+        second.bind(("127.0.0.1", 0))
+        free = second.getsockname()[1]
+        monkeypatch.setattr(launch, "REPLICA_PORTS", [taken, free])
+        monkeypatch.setattr(launch, "PORTS_EACH", 5)
+        assert launch.own_ports() == {
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(free),
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(free + 4),
+        }
