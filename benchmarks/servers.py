@@ -96,11 +96,12 @@ class Munjang:
         return Path(sys.executable)
 
     def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:
-        """As `make serve STS=...`, on loopback."""
+        """As `make serve STS=...`, on loopback, with stores of its own."""
         config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
         config["http_options"] |= {"host": "127.0.0.1", "port": port}
         application = config["applications"][0]
-        application["args"] = merged(application["args"], {"sts": {"engine": self.engine, "cache_bytes": 0}})
+        own = {"sts": {"engine": self.engine, "cache_bytes": 0}, "chat": {"stores": str(scratch / "stores")}}
+        application["args"] = merged(application["args"], own)
         path = scratch / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         arguments = [sys.executable, "-m", "deployments.launch", str(path)]

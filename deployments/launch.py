@@ -24,14 +24,14 @@ import yaml
 from pydantic import ValidationError
 
 from deployments.settings import Settings
-from pipelines.chat.build import is_built
+from pipelines.chat.build import wants_build
 from pipelines.chat.documents import read_documents
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.stores import stores_root
 from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.resolve import portable, resolve
 from pipelines.checkpoints.verify import verify
-from pipelines.errors import CheckpointError
+from pipelines.errors import CheckpointError, StoreError
 
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
@@ -123,17 +123,31 @@ def _settings(path: Path, args: dict[str, Any]) -> Settings:
 
 
 def build_sample_store(args: Mapping[str, Any]) -> None:
-    """Have the sample store, where it is missing or of another checkpoint or other documents, built by a process that
-    ends with it; where that fails everything else is served all the same.
-
-    A cross-encoder embeds nothing: then the shipped checkpoint does, and passages are found by words alone.
+    """Have the sample store built, where there is none or it is of another checkpoint; where that fails everything else
+    is served all the same. A store of other documents under its name is the operator's, and stays.
     """
-    store = stores_root(args.get("chat", {}).get("stores", "stores")) / SAMPLE_STORE
-    checkpoint = resolve(args.get("sts", {}).get("checkpoint", Settings().sts.checkpoint), "sts")
-    if read_manifest(checkpoint).kind != "bi-encoder":
-        checkpoint = resolve(Settings().sts.checkpoint, "sts")
-    if is_built(read_documents(PERSONA), store, read_manifest(checkpoint).digest):
-        return
+    settings = Settings.model_validate(args)
+    store = stores_root(settings.chat.stores) / SAMPLE_STORE
+    try:
+        checkpoint = _embedding_checkpoint(settings.sts.checkpoint)
+        if wants_build(read_documents(PERSONA), store, read_manifest(checkpoint).digest):
+            _build_sample(store, checkpoint)
+    except (CheckpointError, StoreError, OSError, subprocess.CalledProcessError) as error:
+        sys.stderr.write(f"the sample store {store} can't be built: {error}; the rest is served without it\n")
+
+
+def _embedding_checkpoint(served: str) -> Path:
+    """The served one; in place of a cross-encoder, which embeds nothing, the shipped one: questions to the sample are
+    then searched by words alone.
+    """
+    checkpoint = resolve(served, "sts")
+    if read_manifest(checkpoint).kind == "bi-encoder":
+        return checkpoint
+    return resolve(Settings().sts.checkpoint, "sts")
+
+
+def _build_sample(store: Path, checkpoint: Path) -> None:
+    """By a process that ends with it, and frees its memory. Raises CalledProcessError."""
     command = [
         sys.executable,
         "-m",
@@ -144,8 +158,7 @@ def build_sample_store(args: Mapping[str, Any]) -> None:
         "--checkpoint",
         str(checkpoint),
     ]
-    if subprocess.run(command, check=False).returncode:
-        sys.stderr.write(f"the sample store {store} can't be built; the rest is served without it\n")
+    subprocess.run(command, check=True)
 
 
 def run(command: list[str], url: str) -> int:

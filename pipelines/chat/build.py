@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from pipelines.chat.chunks import MAX_CHARACTERS, Chunk, chunks_of
 from pipelines.chat.documents import Document
-from pipelines.chat.store_file import STORE, StoreContent, StoreHeader, read_store, write_store
-from pipelines.errors import DocumentUnreadable, StoreError
+from pipelines.chat.store_file import STORE, StoreContent, StoreHeader, read_header, read_store, write_store
+from pipelines.errors import DocumentUnreadable, StoreError, StoreNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,20 @@ def build(
     return len(chunks)
 
 
-def is_built(
+def wants_build(
     documents: Iterable[Document], folder: Path, checkpoint: str, *, max_characters: int = MAX_CHARACTERS
 ) -> bool:
-    """Whether `folder` is the store of the documents and the checkpoint of this digest, and whole."""
-    return _holds(folder, StoreHeader(checkpoint, _digest(_distinct_chunks(documents, max_characters))))
+    """Whether building `folder` of the documents by the checkpoint of this digest would make something and replace
+    nothing else: there is no store, or one of the same documents by another checkpoint, or damaged.
+
+    Raises StoreCorrupt where a file there does not say what it was built of, OSError where it can't be read.
+    """
+    wanted = StoreHeader(checkpoint, _digest(_distinct_chunks(documents, max_characters)))
+    try:
+        there = read_header(folder / STORE)
+    except StoreNotFound:
+        return True
+    return there.chunks == wanted.chunks and not _holds(folder, wanted)
 
 
 def _distinct_chunks(documents: Iterable[Document], max_characters: int) -> list[Chunk]:

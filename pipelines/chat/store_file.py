@@ -7,7 +7,8 @@ a mapped file that is cut under an open store would kill the process.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -114,27 +115,48 @@ def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
     partial.replace(path)
 
 
+def read_header(path: Path) -> StoreHeader:
+    """What the store says that it was built of, without its arrays; raises as `read_store`."""
+    with _opened(path) as file:
+        return _header(path, file.metadata() or {})
+
+
 def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
     """Raises StoreNotFound where there is no file, StoreCorrupt where it is not whole, or not as it was written, and
     OSError where it can't be read.
     """
-    where = f"{path.parent.name}/{path.name}"
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        header = _header(path, metadata)
+        arrays: dict[str, NDArray[Any]] = file.get_tensors()
+    if metadata.get("sha256") != sha256(header, arrays):
+        raise StoreCorrupt(_where(path), "altered since it was built")
+    if not _fit(arrays):
+        raise StoreCorrupt(_where(path), "its arrays do not fit each other")
+    return header, StoreContent(**arrays)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, of which no more than the header has been read; what goes wrong with it as `read_store` says."""
     try:
         with safe_open(path, framework="np", backend="pread") as file:
-            metadata = file.metadata() or {}
-            arrays: dict[str, NDArray[Any]] = file.get_tensors()
+            yield file
     except FileNotFoundError as error:
         raise StoreNotFound from error
     except (SafetensorError, ValueError, TypeError) as error:
-        raise StoreCorrupt(where, "not a whole safetensors file") from error
+        raise StoreCorrupt(_where(path), "not a whole safetensors file") from error
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> StoreHeader:
     if metadata.get("format") != FORMAT:
-        raise StoreCorrupt(where, f"not of the format {FORMAT}; build it again")
-    header = StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", ""))
-    if metadata.get("sha256") != sha256(header, arrays):
-        raise StoreCorrupt(where, "altered since it was built")
-    if not _fit(arrays):
-        raise StoreCorrupt(where, "its arrays do not fit each other")
-    return header, StoreContent(**arrays)
+        raise StoreCorrupt(_where(path), f"not of the format {FORMAT}; build it again")
+    return StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", ""))
+
+
+def _where(path: Path) -> str:
+    """For clients, too, whose business the machine's folders are not."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def _arrays(content: StoreContent) -> dict[str, NDArray[Any]]:

@@ -12,6 +12,8 @@ from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from tests.conftest import MakeCheckpoint
+from tests.pipelines.chat.stores import make_store
+from tests.pipelines.checkpoints.damage import cut
 from tests.serve.server import write_config
 
 
@@ -94,6 +96,44 @@ def test_the_sample_store_is_built_where_it_is_missing_or_of_another_checkpoint(
     assert built[0] == read_manifest(first).digest
     assert sample(tmp_path, first) == built
     assert sample(tmp_path, second)[0] == read_manifest(second).digest
+
+
+def test_a_store_of_other_documents_under_the_samples_name_stays(tmp_path: Path, imported: MakeCheckpoint) -> None:
+    checkpoint = imported("static")
+    before = (make_store(tmp_path / SAMPLE_STORE, "운영자가 만든 것이다.") / STORE).read_bytes()
+    sample(tmp_path, checkpoint)
+    assert (tmp_path / SAMPLE_STORE / STORE).read_bytes() == before
+
+
+def test_a_file_that_is_no_whole_store_stays_too(
+    tmp_path: Path, imported: MakeCheckpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_store(tmp_path / SAMPLE_STORE, "운영자가 만든 것이다.") / STORE
+    cut(file, 100)
+    before = file.read_bytes()
+    build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
+    assert file.read_bytes() == before
+    assert "can't be built" in capsys.readouterr().err
+
+
+def test_without_the_shipped_checkpoint_a_cross_encoder_is_served_all_the_same(
+    tmp_path: Path, imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = imported("cross-encoder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipelines.checkpoints.resolve.ROOT", tmp_path)
+    build_sample_store({"sts": {"checkpoint": str(checkpoint)}, "chat": {"stores": str(tmp_path)}})
+    assert "can't be built" in capsys.readouterr().err
+
+
+def test_servers_of_tests_build_no_store_in_the_repository(tmp_path: Path) -> None:
+    args = yaml.safe_load(write_config(tmp_path, chat={"passages": 3}).read_text())["applications"][0]["args"]
+    assert args["chat"] == {"passages": 3, "stores": str(tmp_path / "stores")}
+    assert stores_of(write_config(tmp_path, chat={"stores": "elsewhere"})) == "elsewhere"
+
+
+def stores_of(config: Path) -> object:
+    return yaml.safe_load(config.read_text())["applications"][0]["args"]["chat"]["stores"]
 
 
 def test_with_a_cross_encoder_the_shipped_checkpoint_embeds_the_sample(

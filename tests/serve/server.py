@@ -136,10 +136,11 @@ def _serve_env() -> dict[str, str]:
 
 
 def write_config(folder: Path, **args: Any) -> Path:
-    """The shipped configuration on a free port of loopback, with other `args`."""
+    """The shipped configuration on a free port of loopback, with other `args`; stores lie in `folder` unless said."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
-    config["applications"][0]["args"] = config["applications"][0]["args"] | args
+    chat = {"stores": str(folder / "stores")} | args.get("chat", {})
+    config["applications"][0]["args"] = config["applications"][0]["args"] | args | {"chat": chat}
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.chat import build as build_module
-from pipelines.chat.build import UNFINISHED, build, is_built
+from pipelines.chat.build import UNFINISHED, build, wants_build
 from pipelines.chat.documents import Document
 from pipelines.chat.store_file import STORE, StoreContent, read_store
-from pipelines.errors import DocumentUnreadable
+from pipelines.errors import DocumentUnreadable, StoreCorrupt
 from tests.pipelines.chat.stores import HashEmbedder
 from tests.pipelines.checkpoints.damage import cut
 
@@ -92,15 +92,23 @@ def test_the_same_documents_are_not_embedded_again(tmp_path: Path) -> None:
     assert (tmp_path / STORE).stat().st_ino == before.st_ino
 
 
-def test_whether_a_store_is_built_can_be_asked(tmp_path: Path) -> None:
+def test_a_build_is_wanted_where_it_replaces_nothing_but_the_same_documents(tmp_path: Path) -> None:
     checkpoint = HashEmbedder().checkpoint
-    assert not is_built(DOCUMENTS, tmp_path, checkpoint)
+    assert wants_build(DOCUMENTS, tmp_path, checkpoint)
     build(DOCUMENTS, tmp_path, HashEmbedder())
-    assert is_built(DOCUMENTS, tmp_path, checkpoint)
-    assert not is_built(DOCUMENTS[1:], tmp_path, checkpoint)
-    assert not is_built(DOCUMENTS, tmp_path, "another")
+    assert not wants_build(DOCUMENTS, tmp_path, checkpoint)
+    assert wants_build(DOCUMENTS, tmp_path, "another")
+    assert not wants_build(DOCUMENTS[1:], tmp_path, "another")
+
+
+def test_a_damaged_store_of_the_same_documents_wants_a_build_and_an_unknown_file_none(tmp_path: Path) -> None:
+    build(DOCUMENTS, tmp_path, HashEmbedder())
+    whole = (tmp_path / STORE).read_bytes()
+    (tmp_path / STORE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert wants_build(DOCUMENTS, tmp_path, HashEmbedder().checkpoint)
     cut(tmp_path / STORE, 100)
-    assert not is_built(DOCUMENTS, tmp_path, checkpoint)
+    with pytest.raises(StoreCorrupt):
+        wants_build(DOCUMENTS, tmp_path, HashEmbedder().checkpoint)
 
 
 @pytest.mark.parametrize(
