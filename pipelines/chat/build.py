@@ -90,7 +90,7 @@ def _distinct_chunks(documents: Iterable[Document], max_characters: int) -> list
 def _digest(chunks: Sequence[Chunk]) -> str:
     digest = hashlib.sha256()
     for chunk in chunks:
-        digest.update(repr(astuple(chunk)).encode("utf-8", "surrogatepass"))
+        digest.update(repr(astuple(chunk)).encode())
     return digest.hexdigest()[:16]
 
 

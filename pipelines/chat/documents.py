@@ -26,15 +26,27 @@ def read_documents(source: Path) -> Iterator[Document]:
     """Of one file, or of all files below a folder whose suffix is one of `READERS`, in the order of their paths.
 
     Texts stay as they are, so that offsets count in what the file holds (behind a byte order mark).
-    Raises DocumentUnreadable, naming file and row, where one is not UTF-8 or a row has no text, and where there is
-    nothing to read.
+    Raises DocumentUnreadable, naming file and row, where one is not UTF-8, by its name or content, or a row has no
+    text, and where there is nothing to read.
     """
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.suffix in READERS)
     if not files or files[0].suffix not in READERS:
         raise DocumentUnreadable(str(source), f"no such file or folder, or none with {', '.join(READERS)} in it")
     root = source.parent if source.is_file() else source
     for path in files:
-        yield from READERS[path.suffix](path, path.relative_to(root).as_posix())
+        for document in READERS[path.suffix](path, path.relative_to(root).as_posix()):
+            if not (is_unicode(document.name) and is_unicode(document.text)):
+                raise DocumentUnreadable(str(path), "a name or text in it is not Unicode: half of a surrogate pair")
+            yield document
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can say it: a lone half of a surrogate pair, as JSON and file names can hold, it can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from pipelines.chat.documents import Document
+from pipelines.chat.documents import Document, is_unicode
 from pipelines.chat.pickles import DOCSTORE, DOCUMENT, Record, read_records
 from pipelines.errors import StoreCorrupt
 
@@ -55,7 +55,10 @@ def _documents(path: Path, content: Any) -> Iterator[Document]:
             text = fields["page_content"]
             if not isinstance(text, str):
                 raise TypeError("a text that is none")
-            yield Document(f"{_source(fields.get('metadata'), path.parent.name)}#{row}", text)
+            name = f"{_source(fields.get('metadata'), path.parent.name)}#{row}"
+            if not (is_unicode(name) and is_unicode(text)):
+                raise ValueError("half of a surrogate pair")
+            yield Document(name, text)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise StoreCorrupt(str(path), "not what LangChain's FAISS.save_local writes") from error
 

@@ -61,7 +61,7 @@ class Passages:
             document=self._names[content.documents[row]],
             start=int(content.spans[row, 0]),
             end=int(content.spans[row, 1]),
-            text=content.texts[start:end].tobytes().decode("utf-8", "surrogatepass"),
+            text=content.texts[start:end].tobytes().decode(),
             score=float(combined[row]),
             similarity=None if similarity is None else float(similarity[row]),
             lexical=None if lexical is None or lexical[row] == 0 else float(lexical[row]),

@@ -40,7 +40,7 @@ class StoreContent:
 
     vectors      (rows, dimension) float32, of unit length
     grams, starts, postings, weights: the `LexicalIndex`
-    texts        (bytes,) uint8, the chunks' texts in UTF-8 ("surrogatepass"), end to end
+    texts        (bytes,) uint8, the chunks' texts in UTF-8, end to end
     text_starts  (rows + 1,) int64, in bytes
     spans        (rows, 2) int32: half-open, in code points of the document
     documents    (rows,) int32, numbers of `names`
@@ -62,7 +62,7 @@ class StoreContent:
     def of(cls, chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> Self:
         """Of the chunks and their embeddings, in the same order."""
         lexical = LexicalIndex.of([chunk.text for chunk in chunks])
-        texts = [chunk.text.encode("utf-8", "surrogatepass") for chunk in chunks]
+        texts = [chunk.text.encode() for chunk in chunks]
         names = {name: number for number, name in enumerate(dict.fromkeys(chunk.document for chunk in chunks))}
         return cls(
             vectors=vectors,

@@ -20,7 +20,7 @@ class HashEmbedder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.embedded += texts
-        seeds = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        seeds = [hashlib.sha256(text.encode()).digest() for text in texts]
         vectors = np.stack([np.random.default_rng(list(seed)).standard_normal(8) for seed in seeds])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 

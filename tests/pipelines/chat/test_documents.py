@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,19 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
         ("a.jsonl", b"[" * 100_000, "row 1 is not JSON"),
         ("a.jsonl", b'["text"]', "row 1 has no 'text'"),
         ("a.jsonl", b'{"text": 3}', "row 1 has no 'text'"),
+        ("a.jsonl", b'{"text": "1", "name": "\\udcff"}', "half of a surrogate pair"),
+        ("a.jsonl", b'{"text": "\\ud800"}', "half of a surrogate pair"),
     ],
 )
 def test_what_is_not_text_is_refused_with_file_and_row(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     with pytest.raises(DocumentUnreadable, match=why) as caught:
         read(tmp_path, name, content)
     assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_file_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DocumentUnreadable, match="half of a surrogate pair"):
+        read(tmp_path, os.fsdecode(b"\xff.txt"), b"1")
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "a.pdf"])

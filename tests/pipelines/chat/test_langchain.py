@@ -53,6 +53,8 @@ def test_a_planted_call_is_refused_and_does_not_run(tmp_path: Path) -> None:
         (docstore(a="하나"), {0: "b"}),
         (docstore(a="하나"), ["a"]),
         (docstore(a=3), {0: "a"}),
+        (docstore(a="\ud800"), {0: "a"}),
+        (Docstore({"a": LangChainDocument("글", source="\udcff.txt")}), {0: "a"}),
         (LangChainDocument("하나"), {0: "a"}),
         (Docstore({"a": docstore()}), {0: "a"}),
     ],

@@ -125,8 +125,3 @@ def test_the_best_come_first_and_equals_in_their_order(similarities: list[float]
     (found,) = passages.search([Search(limit, vector=np.ones(1, np.float32))])
     expected = sorted(range(len(similarities)), key=lambda row: -similarities[row])[:limit]
     assert [passage.start for passage in found] == expected
-
-
-def test_surrogates_in_a_document_survive() -> None:
-    passages = Passages(StoreContent.of([Chunk("a", 0, 3, "가\ud800나")], np.ones((1, 1), np.float32)))
-    assert passages.search([Search(1, vector=np.ones(1, np.float32))])[0][0].text == "가\ud800나"
