@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from pipelines.chat.chunks import Chunk
+from pipelines.chat.documents import is_unicode
 from pipelines.chat.lexical import LexicalIndex
 from pipelines.errors import StoreCorrupt, StoreNotFound
 
@@ -89,30 +90,39 @@ class StoreContent:
         return LexicalIndex(self.grams, self.starts, self.postings, self.weights)
 
 
-_KINDS: dict[str, tuple[np.dtype[Any], int]] = {
-    "vectors": (np.dtype(np.float32), 2),
-    "grams": (np.dtype(np.uint64), 1),
-    "starts": (np.dtype(np.int64), 1),
-    "postings": (np.dtype(np.int32), 1),
-    "weights": (np.dtype(np.float16), 1),
-    "texts": (np.dtype(np.uint8), 1),
-    "text_starts": (np.dtype(np.int64), 1),
-    "spans": (np.dtype(np.int32), 2),
-    "documents": (np.dtype(np.int32), 1),
-    "names": (np.dtype(np.uint8), 1),
+_KINDS = {
+    "vectors": ("F32", 2),
+    "grams": ("U64", 1),
+    "starts": ("I64", 1),
+    "postings": ("I32", 1),
+    "weights": ("F16", 1),
+    "texts": ("U8", 1),
+    "text_starts": ("I64", 1),
+    "spans": ("I32", 2),
+    "documents": ("I32", 1),
+    "names": ("U8", 1),
 }
-"""Of each array the type and the number of axes."""
+"""Of each array the type, as safetensors names it, and the number of axes."""
 
 
 def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
-    """Write the file, whole or not at all: beside `path`, then renamed to it."""
+    """Write the file, whole or not at all: beside `path`, then renamed to it. Raises OSError where it can't be."""
     arrays = _arrays(content)
     metadata = {"format": FORMAT, **asdict(header), "sha256": sha256(header, arrays)}
     partial = path.with_name(f".{path.name}.partial")
-    save_file(arrays, partial, metadata)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())  # or the rename could reach the disk before the data
-    partial.replace(path)
+    partial.unlink(missing_ok=True)
+    partial.touch()
+    mode = partial.stat().st_mode  # what the umask leaves of it: safetensors gives its files to the owner alone
+    try:
+        save_file(arrays, partial, metadata)
+        partial.chmod(mode)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or the rename could reach the disk before the data
+        partial.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_header(path: Path) -> StoreHeader:
@@ -128,6 +138,8 @@ def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
     with _opened(path) as file:
         metadata = file.metadata() or {}
         header = _header(path, metadata)
+        if {name: _kind(file, name) for name in file.keys()} != _KINDS:  # noqa: SIM118  no mapping
+            raise StoreCorrupt(_where(path), "its arrays do not fit each other")
         arrays: dict[str, NDArray[Any]] = file.get_tensors()
     if metadata.get("sha256") != sha256(header, arrays):
         raise StoreCorrupt(_where(path), "altered since it was built")
@@ -144,8 +156,15 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError as error:
         raise StoreNotFound from error
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (OSError, StoreCorrupt):
+        raise
+    except Exception as error:  # SafetensorError, and what numpy and the binding raise at odd types and names
         raise StoreCorrupt(_where(path), "not a whole safetensors file") from error
+
+
+def _kind(file: Any, name: str) -> tuple[str, int]:
+    array = file.get_slice(name)
+    return array.get_dtype(), len(array.get_shape())
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> StoreHeader:
@@ -173,9 +192,7 @@ def sha256(header: StoreHeader, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether they are all there, of the right kinds and sizes, and every number in one is a place in its other."""
-    if {name: (array.dtype, array.ndim) for name, array in arrays.items()} != _KINDS:
-        return False
+    """Whether they are of the right sizes, every number in one is a place in its other, and texts are texts."""
     content = StoreContent(**arrays)
     rows = len(content.vectors)
     sizes_fit = (
@@ -191,15 +208,30 @@ def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
         and _cover(content.text_starts, len(content.texts))
         and _within(content.postings, rows)
         and _within(content.documents, _count_names(content))
+        and bool(np.all(content.spans[:, 0] >= 0) and np.all(content.spans[:, 0] <= content.spans[:, 1]))
+        and bool(np.isfinite(content.vectors).all() and np.isfinite(content.weights).all())
+        and _decodes(content)
     )
 
 
 def _count_names(content: StoreContent) -> int:
+    """0 where they are no names."""
     try:
         names = content.document_names
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0
-    return len(names) if isinstance(names, list) else 0
+    strings = isinstance(names, list) and all(isinstance(name, str) and is_unicode(name) for name in names)
+    return len(names) if strings else 0
+
+
+def _decodes(content: StoreContent) -> bool:
+    """Whether every text is UTF-8: all together they are, and none begins within a character."""
+    try:
+        content.texts.tobytes().decode()
+    except UnicodeDecodeError:
+        return False
+    starts = content.text_starts[content.text_starts < len(content.texts)]
+    return bool(np.all(content.texts[starts] & 0xC0 != 0x80))  # as a character's later bytes are
 
 
 def _cover(starts: NDArray[np.int64], count: int) -> bool:

@@ -1,13 +1,17 @@
+import json
+import os
+import stat
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pipelines.chat.store_file import STORE, StoreContent, StoreHeader, read_store, sha256, write_store
+from pipelines.chat.store_file import FORMAT, STORE, StoreContent, StoreHeader, read_store, sha256, write_store
 from pipelines.errors import StoreCorrupt, StoreNotFound
 from tests.pipelines.chat.stores import make_store
 from tests.pipelines.checkpoints.damage import cut
@@ -98,11 +102,65 @@ def resave(file: Path, format_name: str | None = None, **changes: np.ndarray | N
         {"text_starts": np.array([0, 9, 10_000], np.int64)},
         {"names": np.frombuffer(b'["0.txt"', np.uint8)},
         {"names": np.frombuffer(b"3", np.uint8)},
+        {"names": np.frombuffer(b"[1, 2]", np.uint8)},
+        {"names": np.frombuffer(b'["0.txt", "\\udcff"]', np.uint8)},
+        {"names": np.frombuffer(b"[" * 200_000, np.uint8)},
+        {"vectors": np.full((2, 8), np.nan, np.float32)},
+        {"vectors": np.full((2, 8), np.inf, np.float32)},
+        {"spans": np.array([[0, 8], [-5, -9]], np.int32)},
+        {"spans": np.array([[0, 8], [9, 5]], np.int32)},
+        {"texts": np.full(34, 0xFF, np.uint8)},
+        {"text_starts": np.array([0, 1, 34], np.int64)},
     ],
 )
 def test_arrays_that_do_not_fit_each_other_are_damage(file: Path, changes: dict[str, np.ndarray | None]) -> None:
     resave(file, **changes)
     damaged(file, "do not fit")
+
+
+def test_weights_that_are_no_numbers_are_damage(file: Path) -> None:
+    weights = read_store(file)[1].weights
+    resave(file, weights=np.full_like(weights, np.nan))
+    damaged(file, "do not fit")
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F4"])
+def test_a_type_that_numpy_does_not_know_is_damage(file: Path, kind: str) -> None:
+    bits = 8 if kind.startswith("F8") else 4
+    shape = [2, 8]
+    array = {"dtype": kind, "shape": shape, "data_offsets": [0, 16 * bits // 8]}
+    header = json.dumps({"__metadata__": {"format": FORMAT}, "vectors": array}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16 * bits // 8))
+    damaged(file, "do not fit")
+
+
+def test_a_foreign_file_is_refused_before_its_arrays_are_read(file: Path) -> None:
+    size = 2**40  # of a file that has blocks for its header alone
+    array = {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}
+    header = json.dumps({"weight": array}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    with file.open("ab") as opened:
+        opened.truncate(8 + len(header) + size)
+    damaged(file, "not of the format")
+
+
+def test_a_store_may_be_read_by_whom_the_umask_lets(file: Path, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_store(tmp_path / STORE, *read_store(file))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / STORE).stat().st_mode) == 0o640
+
+
+def test_a_full_disk_is_an_error_of_the_system(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("pipelines.chat.store_file.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_store(file, *read_store(file))
+    assert [path.name for path in file.parent.iterdir() if path.name != ".lock"] == [STORE]
 
 
 def test_another_format_is_told_from_damage(file: Path) -> None:
