@@ -41,7 +41,7 @@ class PersonaChat:
         self._settings = settings.chat
         warn_of_cross_encoder(settings.sts.checkpoint)
         self._pipeline = ChatPipeline(
-            Stores(stores_root(settings.chat.stores), settings.chat.open_stores),
+            Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
             embedding_gather(settings.chat.gather, *sts).submit,
             answers_of(settings.chat, *qa),
             passages=settings.chat.passages,

@@ -88,6 +88,7 @@ class ChatSettings(Frozen):
 
     stores: str = Field("stores", description="Folder; a request's `db_path` names a store in it, and nothing else.")
     open_stores: int = Field(8, ge=1, description="Stores that each replica keeps open.")
+    open_bytes: int = Field(2 * 2**30, ge=1, description="Of their files together; one that is larger is open alone.")
     passages: int = Field(5, ge=1, le=50, description="An answer is made of so many, the best.")
     provider: ProviderSettings | None = Field(
         None, description="The language model that answers; null: the sentence with the best answer span does."

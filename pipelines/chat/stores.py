@@ -23,20 +23,38 @@ def stores_root(setting: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class _Damage:
+    """What a `StoreCorrupt` says; kept in its place, whose traceback would hold the last caller's request."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """A store that is open or being opened, and the state of its file then."""
 
     state: State
-    opening: asyncio.Task[Store]
+    opening: asyncio.Task[Store | _Damage]
+
+    @property
+    def size(self) -> int:
+        """The file's, in bytes; open, the store takes about as many of memory."""
+        return self.state[2]
 
 
 class Stores:
-    """At most `capacity` of them stay open, those asked for last. For one event loop."""
+    """At most `capacity` of them, of `max_bytes` together, stay open: those asked for last. For one event loop.
 
-    def __init__(self, root: Path, capacity: int) -> None:
+    One over `max_bytes` by itself is open alone.
+    """
+
+    def __init__(self, root: Path, capacity: int, max_bytes: int) -> None:
         self._root = root
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
 
     async def get(self, db_path: str) -> Store:
         """The store that a client names: one folder of the root, with or without a slash behind it.
@@ -49,16 +67,37 @@ class Stores:
         state = _state(file)
         kept = self._kept.get(name)
         if kept is None or kept.state != state:
-            kept = self._kept[name] = _Kept(state, asyncio.create_task(Store.open(file.parent)))
+            kept = self._kept[name] = _Kept(state, asyncio.create_task(self._open(file.parent)))
             kept.opening.add_done_callback(_retrieve)
         self._kept.move_to_end(name)
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)  # searches in it go on, and it is gone with the last of them
+        self._close_oldest()
         try:
-            return await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
+            opened = await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
         except OSError as error:  # such as too many open files, which may be over when it is asked for again
             self._kept.pop(name, None)
-            raise StoreCorrupt(name, error.strerror or type(error).__name__) from error
+            raise StoreCorrupt(name, error.strerror or type(error).__name__) from None
+        except StoreNotFound:  # removed since its file was found
+            self._kept.pop(name, None)
+            raise StoreNotFound from None
+        if isinstance(opened, _Damage):
+            raise StoreCorrupt(opened.where, opened.why)
+        return opened
+
+    async def _open(self, folder: Path) -> Store | _Damage:
+        """One store after the other: names asked for in turn are not all read into memory at once."""
+        async with self._one_at_a_time:
+            try:
+                return await Store.open(folder)
+            except StoreCorrupt as error:
+                return _Damage(error.where, error.why)
+
+    def _close_oldest(self) -> None:
+        """But never the one asked for last. Searches in a store go on, and it is gone with the last of them."""
+        while len(self._kept) > 1 and (len(self._kept) > self._capacity or self._size() > self._max_bytes):
+            self._kept.popitem(last=False)
+
+    def _size(self) -> int:
+        return sum(kept.size for kept in self._kept.values())
 
     def _file(self, name: str) -> Path:
         try:
@@ -86,7 +125,7 @@ def _state(file: Path) -> State:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _retrieve(opening: asyncio.Task[Store]) -> None:
+def _retrieve(opening: asyncio.Task[Store | _Damage]) -> None:
     """So that asyncio does not complain of an error that came when nobody waited for it any longer."""
     if not opening.cancelled():
         opening.exception()

@@ -42,7 +42,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> ChatPipeline:
         threshold=SETTINGS.threshold,
         unknown=SETTINGS.unknown,
     )
-    return ChatPipeline(Stores(Path(root), 1), shipped.embed, answers, passages=SETTINGS.passages)
+    return ChatPipeline(Stores(Path(root), 1, SETTINGS.open_bytes), shipped.embed, answers, passages=SETTINGS.passages)
 
 
 async def ask(chat: ChatPipeline, prompt: str) -> Reply:

@@ -1,6 +1,8 @@
 import asyncio
 import errno
+import gc
 import pickle
+import weakref
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from tests.pipelines.chat.stores import make_store
 from tests.pipelines.checkpoints.damage import Planted, cut
 
 pytestmark = pytest.mark.anyio
+
+MAX_BYTES = 2**20
 
 
 @pytest.fixture
@@ -46,13 +50,13 @@ async def texts(store: Store) -> list[str]:
 
 @pytest.mark.parametrize("db_path", ["notes", "notes/"])
 async def test_a_store_is_found_by_its_name(root: Path, db_path: str) -> None:
-    assert await texts(await Stores(root, 2).get(db_path)) == ["고양이는 잔다."]
+    assert await texts(await Stores(root, 2, MAX_BYTES).get(db_path)) == ["고양이는 잔다."]
 
 
 @pytest.mark.parametrize("name", ["모하늘", "a.b-c_1", "a" * 255])
 async def test_names_may_be_in_any_script(root: Path, name: str) -> None:
     make_store(root / name, "고양이는 잔다.")
-    assert (await Stores(root, 2).get(name)).name == name
+    assert (await Stores(root, 2, MAX_BYTES).get(name)).name == name
 
 
 @pytest.mark.parametrize(
@@ -69,13 +73,13 @@ async def test_names_may_be_in_any_script(root: Path, name: str) -> None:
 )
 async def test_every_other_path_gets_one_and_the_same_refusal(root: Path, db_path: str) -> None:
     with pytest.raises(StoreNotFound) as caught:
-        await Stores(root, 2).get(db_path)
+        await Stores(root, 2, MAX_BYTES).get(db_path)
     assert caught.value.args == ()
 
 
 async def test_an_absolute_path_is_refused(root: Path) -> None:
     with pytest.raises(StoreNotFound):
-        await Stores(root, 2).get(str(root / "notes"))
+        await Stores(root, 2, MAX_BYTES).get(str(root / "notes"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -87,7 +91,7 @@ async def test_an_absolute_path_is_refused(root: Path) -> None:
 )
 def test_no_path_leads_elsewhere(root: Path, db_path: str) -> None:
     try:
-        store = asyncio.run(Stores(root, 2).get(db_path))
+        store = asyncio.run(Stores(root, 2, MAX_BYTES).get(db_path))
     except StoreNotFound:
         assert db_path not in {"notes", "notes/"}
     else:
@@ -103,18 +107,18 @@ async def test_links_out_of_the_root_are_not_followed(root: Path) -> None:
     (root / "self").symlink_to(".")
     for name in ("folder", "file", "up", "circle", "self"):
         with pytest.raises(StoreNotFound):
-            await Stores(root, 2).get(name)
+            await Stores(root, 2, MAX_BYTES).get(name)
 
 
 async def test_a_link_within_the_root_and_to_the_root_is_followed(root: Path) -> None:
     (root / "alias").symlink_to("notes")
     (root.parent / "link").symlink_to("root")
-    assert (await Stores(root.parent / "link", 2).get("alias")).name == "notes"
+    assert (await Stores(root.parent / "link", 2, MAX_BYTES).get("alias")).name == "notes"
 
 
 async def test_without_a_root_there_are_no_stores(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound):
-        await Stores(tmp_path / "missing", 2).get("notes")
+        await Stores(tmp_path / "missing", 2, MAX_BYTES).get("notes")
 
 
 async def test_a_planted_pickle_is_never_opened(root: Path, tmp_path: Path) -> None:
@@ -124,13 +128,13 @@ async def test_a_planted_pickle_is_never_opened(root: Path, tmp_path: Path) -> N
         (root / name / "index.pkl").write_bytes(pickle.dumps(Planted(mark)))
         (root / name / "index.faiss").write_bytes(b"IxF2")
     with pytest.raises(StoreNotFound):
-        await Stores(root, 2).get("planted")
-    assert await texts(await Stores(root, 2).get("notes")) == ["고양이는 잔다."]
+        await Stores(root, 2, MAX_BYTES).get("planted")
+    assert await texts(await Stores(root, 2, MAX_BYTES).get("notes")) == ["고양이는 잔다."]
     assert not mark.exists()
 
 
 async def test_a_store_stays_open(root: Path, opened: list[str]) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     first, second = await asyncio.gather(stores.get("notes"), stores.get("notes/"))
     assert first is second is await stores.get("notes")
     assert opened == ["notes"]
@@ -139,14 +143,66 @@ async def test_a_store_stays_open(root: Path, opened: list[str]) -> None:
 async def test_those_asked_for_last_stay_open(root: Path, opened: list[str]) -> None:
     for name in ("b", "c"):
         make_store(root / name, "고양이는 잔다.")
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     for name in ("notes", "b", "notes", "c", "notes", "b"):
         await stores.get(name)
     assert opened == ["notes", "b", "c", "b"]
 
 
+async def test_stores_together_over_the_limit_of_bytes_do_not_stay_open(root: Path, opened: list[str]) -> None:
+    for name in ("b", "c"):
+        make_store(root / name, "고양이는 잔다.")
+    size = (root / "notes" / STORE).stat().st_size
+    stores = Stores(root, 8, 2 * size)
+    for name in ("notes", "b", "notes", "c", "notes", "b"):
+        await stores.get(name)
+    assert opened == ["notes", "b", "c", "b"]
+
+
+async def test_a_store_over_the_limit_by_itself_is_open_alone(root: Path, opened: list[str]) -> None:
+    stores = Stores(root, 8, 1)
+    assert await stores.get("notes") is await stores.get("notes")
+    assert opened == ["notes"]
+
+
+async def test_stores_asked_for_at_once_are_opened_one_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["notes", "b", "c"]
+    for name in names[1:]:
+        make_store(root / name, "고양이는 잔다.")
+    real, open_now = Store.open, []
+
+    async def alone(folder: Path) -> Store:
+        open_now.append(folder.name)
+        store = await real(folder)
+        assert open_now == [folder.name]
+        open_now.clear()
+        return store
+
+    monkeypatch.setattr(Store, "open", alone)
+    stores = Stores(root, 8, MAX_BYTES)
+    assert [store.name for store in await asyncio.gather(*map(stores.get, names))] == names
+
+
+async def test_what_is_kept_of_a_corrupt_store_holds_nothing_of_who_asked(root: Path) -> None:
+    class Request:
+        """Holds a key."""
+
+    async def ask(request: Request) -> None:
+        with pytest.raises(StoreCorrupt):
+            await stores.get("notes")
+
+    cut(root / "notes" / STORE, 100)
+    stores = Stores(root, 2, MAX_BYTES)
+    request = Request()
+    last = weakref.ref(request)
+    await ask(request)
+    del request
+    gc.collect()
+    assert last() is None
+
+
 async def test_a_rebuilt_store_is_picked_up(root: Path) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     old = await stores.get("notes")
     make_store(root / "notes", "강아지가 뛴다.")
     assert await texts(await stores.get("notes")) == ["강아지가 뛴다."]
@@ -154,7 +210,7 @@ async def test_a_rebuilt_store_is_picked_up(root: Path) -> None:
 
 
 async def test_a_store_that_was_removed_is_gone(root: Path) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     await stores.get("notes")
     (root / "notes" / STORE).unlink()
     with pytest.raises(StoreNotFound):
@@ -163,7 +219,7 @@ async def test_a_store_that_was_removed_is_gone(root: Path) -> None:
 
 async def test_a_corrupt_store_is_read_once_and_works_again_when_rebuilt(root: Path, opened: list[str]) -> None:
     cut(root / "notes" / STORE, 100)
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     for _ in range(3):
         with pytest.raises(StoreCorrupt) as caught:
             await stores.get("notes")
@@ -174,7 +230,7 @@ async def test_a_corrupt_store_is_read_once_and_works_again_when_rebuilt(root: P
 
 
 async def test_a_store_that_is_cut_while_open_is_damage_and_not_the_end(root: Path) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     store = await stores.get("notes")
     cut(root / "notes" / STORE, 0)
     assert await texts(store) == ["고양이는 잔다."]
@@ -183,7 +239,7 @@ async def test_a_store_that_is_cut_while_open_is_damage_and_not_the_end(root: Pa
 
 
 async def test_a_caller_that_leaves_does_not_stop_the_opening_for_others(root: Path) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     leaving = asyncio.create_task(stores.get("notes"))
     staying = asyncio.create_task(stores.get("notes"))
     await asyncio.sleep(0)
@@ -192,7 +248,7 @@ async def test_a_caller_that_leaves_does_not_stop_the_opening_for_others(root: P
 
 
 async def test_a_store_that_can_not_be_read_for_now_is_read_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stores = Stores(root, 2)
+    stores = Stores(root, 2, MAX_BYTES)
     with monkeypatch.context() as patched:
         patched.setattr("pipelines.chat.store.read_store", _too_many_files)
         with pytest.raises(StoreCorrupt, match="notes: Too many open files"):
