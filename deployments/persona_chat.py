@@ -22,14 +22,13 @@ from pipelines.errors import (
     ProviderRejected,
     ProviderTimedOut,
     StoreCorrupt,
-    StoreMismatch,
 )
 
 logger = logging.getLogger("ray.serve")
 
 ALWAYS_A_SPAN = math.inf  # the chat compares null scores over passages itself
 
-THE_OPERATORS = (StoreCorrupt, StoreMismatch, ProviderRejected, ProviderFailed, ProviderTimedOut)  # to mend
+THE_OPERATORS = (StoreCorrupt, ProviderRejected, ProviderFailed, ProviderTimedOut)  # to mend
 
 
 @serve.deployment

@@ -1,5 +1,6 @@
 """Persona chat at request time: embed the question, find passages, answer from them."""
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
@@ -11,6 +12,8 @@ from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Grounds, Reply
 from pipelines.errors import StoreMismatch
 from pipelines.sts.embeddings import Embedding
+
+logger = logging.getLogger(__name__)
 
 
 class Searchable(Protocol):
@@ -47,7 +50,7 @@ class ChatPipeline:
     """Requests to replies.
 
     embed     a question's embedding, or None where the STS checkpoint is a cross-encoder, which has none: passages are
-              then found by words alone
+              then found by words alone, as in a store of another checkpoint than the embedding's
     passages  how many the answer is made of
     """
 
@@ -63,6 +66,7 @@ class ChatPipeline:
         self._embed = embed
         self._answers = answers
         self._passages = passages
+        self._told_of: set[tuple[str, str, str]] = set()
 
     async def __call__(self, request: ChatRequest) -> Reply:
         """The whole answer. Raises StoreError, ProviderError, and what the stages raise."""
@@ -77,8 +81,16 @@ class ChatPipeline:
     async def _find(self, request: ChatRequest) -> Grounds:
         store = await self._stores.get(request.db_path)
         embedding = await self._embed(request.prompt)
-        if embedding is None:
+        if embedding is None or self._of_another_checkpoint(store, embedding):
             return Grounds(store.name, tuple(await store.matching(request.prompt, self._passages)))
-        if embedding.checkpoint != store.checkpoint:
-            raise StoreMismatch(store.name, store.checkpoint, embedding.checkpoint)
         return Grounds(store.name, tuple(await store.search(request.prompt, embedding.vector, self._passages)))
+
+    def _of_another_checkpoint(self, store: Searchable, embedding: Embedding) -> bool:
+        """Such vectors can't be compared; the operator is told once of each such store."""
+        if embedding.checkpoint == store.checkpoint:
+            return False
+        mismatch = (store.name, store.checkpoint, embedding.checkpoint)
+        if mismatch not in self._told_of:
+            self._told_of.add(mismatch)
+            logger.warning("%s; until it is built anew, it is searched by words alone", StoreMismatch(*mismatch))
+        return True

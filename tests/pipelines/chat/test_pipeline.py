@@ -72,10 +72,16 @@ def test_without_an_embedding_passages_are_found_by_words_alone() -> None:
     assert reply.citations[0].lexical is not None
 
 
-def test_a_store_of_another_checkpoint_is_not_searched() -> None:
-    with pytest.raises(StoreMismatch) as raised:
-        asyncio.run(pipeline(embedding(1, 0, 0, checkpoint="other"))(ASKED))
-    assert raised.value.args == ("vector_store", "digest", "other")
+def test_a_store_of_another_checkpoint_is_searched_by_words_alone_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chat = pipeline(embedding(0, 0, 1, checkpoint="other"))
+    replies = [asyncio.run(chat(ASKED)) for _ in range(2)]
+    assert [reply.output for reply in replies] == ["부산에서 태어났다."] * 2
+    assert replies[0].citations[0].similarity is None
+    (warning,) = caplog.messages
+    assert str(StoreMismatch("vector_store", "digest", "other")) in warning
+    assert ASKED.prompt not in warning
 
 
 def test_a_store_that_is_not_there_is_an_error_before_anything_is_embedded() -> None:
