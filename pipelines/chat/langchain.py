@@ -51,6 +51,8 @@ def _documents(path: Path, content: Any) -> Iterator[Document]:
         docstore, ids = content
         by_id = _fields(docstore, DOCSTORE)["_dict"]
         for row, (_, key) in enumerate(sorted(ids.items()), 1):
+            if not isinstance(key, str):  # not to look for what takes for ever to hash
+                raise TypeError("an id that is no text")
             fields = _fields(by_id[key], DOCUMENT)
             text = fields["page_content"]
             if not isinstance(text, str):

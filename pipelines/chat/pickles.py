@@ -85,6 +85,8 @@ class _Machine:
 
     def name(self, module: Any, name: Any) -> None:
         """Push a class's name; anything that is not one of `RECORDS` is refused by its name."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise TypeError("a name that is no text")
         if (module, name) not in RECORDS:
             raise StoreUnsafe(str(self._path), f"names {module}.{name}, which is none of LangChain's records")
         self.push(Name(module, name))
@@ -126,18 +128,25 @@ class _Machine:
     def append(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is set:
-            target.update(values)
+            target.update(map(_key, values))
         else:
             list.extend(target, values)
 
     def set_items(self, values: list[Any]) -> None:
-        dict.update(self._stack[-1], zip(values[::2], values[1::2], strict=True))
+        dict.update(self._stack[-1], zip(map(_key, values[::2]), values[1::2], strict=True))
 
     def remember(self, place: int | None) -> None:
         self._memo[len(self._memo) if place is None else place] = self._stack[-1]
 
     def recall(self, place: int) -> None:
         self.push(self._memo[place])
+
+
+def _key(value: Any) -> Any:
+    """What LangChain's keys are, and no tuple: the hash of a few nested ones can take for ever, or the whole stack."""
+    if not isinstance(value, str | int | float | bytes | None):
+        raise TypeError("a key that is no plain value")
+    return value
 
 
 def _constant(make: Callable[[], Any]) -> Callable[[_Machine, Any], None]:

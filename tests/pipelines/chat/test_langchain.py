@@ -64,6 +64,14 @@ def test_other_content_is_damage(tmp_path: Path, content: object) -> None:
         read_faiss(write(tmp_path, content))
 
 
+def test_an_id_that_takes_for_ever_to_hash_is_damage(tmp_path: Path) -> None:
+    key: tuple[object, ...] = ()
+    for _ in range(60):
+        key = (key, key)
+    with pytest.raises(StoreCorrupt, match="not what LangChain"):
+        read_faiss(write(tmp_path, (docstore(a="하나"), {0: key})))
+
+
 def test_vectors_of_another_folder_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(StoreCorrupt, match=r"holds 5 vectors of 1536 numbers, and index\.pkl 1 records"):
         read_faiss(write(tmp_path, (docstore(a="하나"), {0: "a"}), 5))

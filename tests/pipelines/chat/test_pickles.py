@@ -120,6 +120,25 @@ def test_a_large_number_of_a_memo_takes_no_memory(read: Callable[[bytes], object
     assert read(b"\x80\x04Nr\xff\xff\xff\x7f.") is None  # Python's own machine would set 16 GB aside
 
 
+NESTED = b")" + b"".join(b"\x94h" + bytes([place]) + b"\x86" for place in range(60))
+"""() twice in a tuple, that twice in another, and so on, 60 deep: to hash the last takes 2**60 steps."""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"}" + NESTED + b"Ns.",  # a key
+        b"}(" + NESTED + b"Nu.",  # one of several
+        b"\x8f(" + NESTED + b"\x90.",  # an item of a set
+        NESTED + b"\x8c\x01a\x93.",  # a module
+        b"\x8c\x01a" + NESTED + b"\x93.",  # a class
+    ],
+)
+def test_what_takes_for_ever_to_hash_is_damage(read: Callable[[bytes], object], program: bytes) -> None:
+    with pytest.raises(StoreCorrupt):
+        read(b"\x80\x04" + program)
+
+
 @SAME_FOLDER
 @given(data=st.data())
 def test_noise_never_runs_and_never_escapes(
