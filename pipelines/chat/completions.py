@@ -79,8 +79,8 @@ class Completions:
                     self._refuse_long(len(content))
             return _Completion.model_validate_json(content).choices[0].message.content
         except ERRORS as error:
-            failure = _translated(error)
-        raise failure  # not in the `except`, which would make the client's error its context
+            caught = error
+        raise _translated(caught)  # not in the `except`, which would make the client's error its context
 
     async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
         """The answer in pieces, as they come; closing the iterator hangs up."""
@@ -94,10 +94,10 @@ class Completions:
                         self._refuse_long(size)
             if chunk is not None:
                 return
-            failure: ProviderError = ProviderFailed(NO_ANSWER)
+            caught: Exception = ValueError("a stream without a chunk")
         except ERRORS as error:
-            failure = _translated(error)
-        raise failure
+            caught = error
+        raise _translated(caught)
 
     def _arguments(self, messages: Sequence[Message], key: SecretStr) -> dict[str, Any]:
         return {
@@ -143,6 +143,6 @@ def _retry_after_s(header: str) -> float:
     """Seconds from now: the header has a number of them, or a date (RFC 9110, section 10.2.3)."""
     try:
         seconds = float(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a year that no calendar holds
         seconds = LEAST_RETRY_AFTER_S
     return max(seconds, LEAST_RETRY_AFTER_S) if math.isfinite(seconds) else LEAST_RETRY_AFTER_S

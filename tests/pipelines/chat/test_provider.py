@@ -26,6 +26,7 @@ from tests.openai_server import Body, Break, Endless, ErrorInStream, Hang, OpenA
 KEY = "sk-canary-7b1f"
 ASKED: list[Message] = [{"role": "user", "content": "누구세요?"}]
 WAIT_S = 10
+NO_YEAR = "Wed, 21 Oct 99999999999 07:28:00 GMT"
 
 Ask = Callable[[Provider], Coroutine[Any, Any, str]]
 
@@ -146,7 +147,17 @@ def test_nothing_is_repeated_where_the_operator_says_so(openai_server: OpenAiSer
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7), ("0", 1), ("", 1), ("soon", 1), ("-5", 1), ("Wed, 21 Oct 2015 07:28:00 GMT", 1)]
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0", 1),
+        ("", 1),
+        ("soon", 1),
+        ("-5", 1),
+        ("9" * 400, 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        (NO_YEAR, 1),
+    ],
 )
 def test_when_to_come_back_is_what_the_provider_says(openai_server: OpenAiServer, header: str, seconds: float) -> None:
     openai_server.script(Refuse(429, {"Retry-After": header}))
@@ -278,7 +289,19 @@ def test_a_provider_that_keeps_failing_is_left_alone_for_a_while(
 
 
 @BOTH
-@pytest.mark.parametrize("answer", [Refuse(401), Refuse(500), Refuse(429), Refuse(400), Break(), ErrorInStream()])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Refuse(401),
+        Refuse(500),
+        Refuse(429),
+        Refuse(429, {"Retry-After": NO_YEAR}),
+        Refuse(400),
+        Break(),
+        ErrorInStream(),
+        Body("{" + KEY),
+    ],
+)
 def test_the_key_is_in_no_message_log_or_traceback(
     openai_server: OpenAiServer, how: Ask, answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
