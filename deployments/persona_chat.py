@@ -18,6 +18,7 @@ from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import resolve
 from pipelines.errors import (
     MunjangError,
+    ProviderAnswerUnusable,
     ProviderFailed,
     ProviderRejected,
     ProviderTimedOut,
@@ -28,7 +29,7 @@ logger = logging.getLogger("ray.serve")
 
 ALWAYS_A_SPAN = math.inf  # the chat compares null scores over passages itself
 
-THE_OPERATORS = (StoreCorrupt, ProviderRejected, ProviderFailed, ProviderTimedOut)  # to mend
+THE_OPERATORS = (StoreCorrupt, ProviderRejected, ProviderFailed, ProviderAnswerUnusable, ProviderTimedOut)  # to mend
 
 
 @serve.deployment

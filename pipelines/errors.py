@@ -17,6 +17,7 @@
     │   ├── ProviderRejected        it does not take the request
     │   ├── ProviderTimedOut        it was silent for too long
     │   ├── ProviderFailed          it failed, or can't be reached
+    │   ├── ProviderAnswerUnusable  it answered, with nothing that could be passed on
     │   └── ProviderSuspended       it failed so often that it is not asked for a while
     ├── CheckpointError             a checkpoint that can't be served
     │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
@@ -188,6 +189,13 @@ class ProviderFailed(ProviderError):
 
     def __str__(self) -> str:
         return f"the language-model provider failed: {', '.join(map(str, self.args))}"
+
+
+class ProviderAnswerUnusable(ProviderError):
+    """The provider answered, with nothing that could be passed on; the argument says why, in this project's words."""
+
+    def __str__(self) -> str:
+        return f"the language-model provider gave an answer of no use: {', '.join(map(str, self.args))}"
 
 
 class ProviderSuspended(ProviderError):

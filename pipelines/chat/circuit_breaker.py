@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipelines.errors import ProviderSuspended
+from pipelines.errors import MunjangError, ProviderSuspended
 
 logger = logging.getLogger(__name__)
 
@@ -15,9 +15,10 @@ class CircuitBreaker:
     """Closed, everything passes. After `failures` in a row it is open, and nothing does. `open_s` later it is half
     open: one call passes as a trial, whose success closes it and whose failure opens it again.
 
-    counts  the errors that are failures; with any other the callee has answered
+    counts  the errors that are failures; with any other of the project's tree the callee has answered
 
-    One event loop's own. A call that is cancelled says nothing about the callee, and changes nothing.
+    One event loop's own. A call that is cancelled, or ends with a fault of this program, says nothing about the
+    callee, and changes nothing.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class CircuitBreaker:
         except self._counts:
             self._fail(trial)
             raise
-        except Exception:
+        except MunjangError:
             self._succeed()
             raise
         else:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
+    ProviderAnswerUnusable,
     ProviderError,
     ProviderFailed,
     ProviderKeyRefused,
@@ -27,13 +28,13 @@ from pipelines.errors import (
 )
 
 NO_KEY = "none"  # the client wants one; each request has its caller's in its place
-NO_ANSWER = "its answer is not one"
 LEAST_RETRY_AFTER_S = 1.0
-ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError)  # the last where JSON is none, or not a completion
+# The last two where JSON is none, not a completion, or deeper than the parser goes.
+ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError, RecursionError)
 
 
 class _Text(BaseModel):
-    content: str
+    content: str | None = None  # null where the model says nothing, or calls a tool
 
 
 class _Choice(BaseModel):
@@ -77,7 +78,7 @@ class Completions:
                 async for part in response.iter_bytes():
                     content += part
                     self._refuse_long(len(content))
-            return _Completion.model_validate_json(content).choices[0].message.content
+            return _Completion.model_validate_json(content).choices[0].message.content or ""
         except ERRORS as error:
             caught = error
         raise _translated(caught)  # not in the `except`, which would make the client's error its context
@@ -110,7 +111,7 @@ class Completions:
 
     def _refuse_long(self, size: int) -> None:
         if size > self._settings.max_answer_bytes:
-            raise ProviderFailed(f"its answer has more than {self._settings.max_answer_bytes:,} bytes")
+            raise ProviderAnswerUnusable(f"it has more than {self._settings.max_answer_bytes:,} bytes")
 
 
 def _piece(chunk: ChatCompletionChunk) -> str | None:
@@ -136,7 +137,9 @@ def _translated(error: Exception) -> ProviderError:
             return ProviderTimedOut()
         case openai.APIConnectionError() | httpx2.HTTPError():
             return ProviderFailed("the connection broke, or there was none")
-    return ProviderFailed(NO_ANSWER)
+        case openai.APIError():
+            return ProviderFailed("an error in place of an answer")
+    return ProviderAnswerUnusable("it is not a completion")
 
 
 def _retry_after_s(header: str) -> float:

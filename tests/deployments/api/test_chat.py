@@ -22,6 +22,7 @@ from pipelines.chat.request import ChatRequest, Citation, Reply
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
     Overloaded,
+    ProviderAnswerUnusable,
     ProviderFailed,
     ProviderRejected,
     ProviderSuspended,
@@ -218,6 +219,7 @@ def test_what_fails_in_mid_stream_is_its_last_event(
         (ProviderSuspended(3.0), 503),
         (ProviderRejected(400), 502),
         (ProviderFailed("status 500"), 502),
+        (ProviderAnswerUnusable("it is not a completion"), 502),
         (RuntimeError(KEY), 500),
     ],
 )

@@ -104,8 +104,8 @@ def test_failures_of_calls_that_were_out_when_it_opened_do_not_keep_it_open() ->
     assert not refused(circuit)
 
 
-@pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), GeneratorExit()])
-def test_a_call_that_is_cancelled_says_nothing(cancelled: BaseException) -> None:
+@pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), GeneratorExit(), RecursionError()])
+def test_a_call_that_is_cancelled_or_ends_with_a_fault_of_this_program_says_nothing(cancelled: BaseException) -> None:
     circuit, clock = breaker(failures=1)
     with pytest.raises(type(cancelled)):
         call(circuit, cancelled)

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,6 +14,7 @@ from pipelines.chat.prompt import Message
 from pipelines.chat.provider import Provider
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
+    ProviderAnswerUnusable,
     ProviderError,
     ProviderFailed,
     ProviderKeyRefused,
@@ -189,8 +191,9 @@ def test_a_stream_without_end_ends_with_its_time(openai_server: OpenAiServer) ->
 @BOTH
 def test_an_answer_over_its_limit_is_refused(openai_server: OpenAiServer, how: Ask) -> None:
     openai_server.script(Say(["가" * 400]) if how is whole else Endless())
-    error = failure(openai_server, how, max_answer_bytes=1000, max_retries=0)
-    assert str(error) == "the language-model provider failed: its answer has more than 1,000 bytes"
+    error = failure(openai_server, how, max_answer_bytes=1000)
+    assert str(error) == "the language-model provider gave an answer of no use: it has more than 1,000 bytes"
+    assert len(openai_server.calls) == 1
 
 
 @BOTH
@@ -201,21 +204,45 @@ def test_an_answer_over_its_limit_is_refused(openai_server: OpenAiServer, how: A
         Body("{"),
         Body("null"),
         Body('{"choices": []}'),
-        Body('{"choices": [{"message": {"content": null}}]}'),
+        Body('{"choices": [{"message": {"content": 3}}]}'),
+        Body("[" * 200_000),
+        Body("data: " + "[" * 200_000 + "\n\n", "text/event-stream"),
         Body("data: {\n\n", "text/event-stream"),
         Body('data: {"choices": [3]}\n\n', "text/event-stream"),
         Body('data: {"choices": {"a": 1}}\n\n', "text/event-stream"),
     ],
 )
-def test_what_is_no_completion_is_a_failure(openai_server: OpenAiServer, how: Ask, body: Body) -> None:
+def test_what_is_no_completion_is_of_no_use_and_not_asked_for_again(
+    openai_server: OpenAiServer, how: Ask, body: Body
+) -> None:
     openai_server.script(body)
-    assert isinstance(failure(openai_server, how, max_retries=0), ProviderFailed)
+    assert isinstance(failure(openai_server, how, max_retries=2), ProviderAnswerUnusable)
+    assert len(openai_server.calls) == 1
 
 
 @BOTH
-def test_a_model_may_say_nothing(openai_server: OpenAiServer, how: Ask) -> None:
-    openai_server.script(Say([""]))
+@pytest.mark.parametrize("content", ["", None])
+def test_a_model_may_say_nothing(openai_server: OpenAiServer, how: Ask, content: str | None) -> None:
+    text = {"role": "assistant", "content": content}
+    answer = Body(json.dumps({"choices": [{"message": text}]}))
+    chunk = json.dumps({"choices": [{"index": 0, "delta": text}]})
+    stream = Body(f"data: {chunk}\n\ndata: [DONE]\n\n", "text/event-stream")
+    openai_server.script(answer if how is whole else stream)
     assert ask(openai_server, how) == ""
+
+
+@BOTH
+def test_what_one_callers_answer_is_like_closes_the_provider_to_nobody(openai_server: OpenAiServer, how: Ask) -> None:
+    openai_server.script(Body("{"), Body("[" * 200_000), Say(["네"]))
+
+    async def scenario() -> str:
+        async with provider_at(openai_server.url, failures_to_open=1) as provider:
+            for _ in range(2):
+                with pytest.raises(ProviderAnswerUnusable):
+                    await how(provider)
+            return await how(provider)
+
+    assert asyncio.run(scenario()) == "네"
 
 
 def test_an_error_in_mid_stream_comes_after_the_pieces_before_it(openai_server: OpenAiServer) -> None:
