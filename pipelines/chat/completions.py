@@ -29,6 +29,7 @@ from pipelines.errors import (
 
 NO_KEY = "none"  # the client wants one; each request has its caller's in its place
 LEAST_RETRY_AFTER_S = 1.0
+WHERE_SET = {"temperature", "max_completion_tokens", "max_tokens"}
 # The last two where JSON is none, not a completion, or deeper than the parser goes.
 ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError, RecursionError)
 
@@ -104,8 +105,7 @@ class Completions:
         return {
             "model": self._settings.model,
             "messages": messages,
-            "temperature": self._settings.temperature,
-            "max_tokens": self._settings.max_tokens,
+            **self._settings.model_dump(include=WHERE_SET, exclude_none=True),
             "extra_headers": {"Authorization": f"Bearer {key.get_secret_value()}"},
         }
 

@@ -21,8 +21,10 @@ class ProviderSettings(BaseModel):
         description="With the version in its path, e.g. https://api.openai.com/v1."
     )
     model: str = Field(min_length=1, description="Its name at the provider.")
-    temperature: float = Field(0.3, ge=0, le=2, description="Of sampling; 0: always the likeliest token.")
-    max_tokens: int = Field(512, ge=1, description="Of one answer, as asked of the provider.")
+    # Each of the next three is sent only where it is set: there are models that refuse a request for having it.
+    temperature: float | None = Field(None, ge=0, le=2, description="Of sampling; 0: always the likeliest token.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="Of one answer, with the model's thoughts.")
+    max_tokens: int | None = Field(None, ge=1, description="The same for servers that know it by this name.")
     max_answer_bytes: int = Field(2**20, ge=1, description="Of one answer, whatever the provider does; more is 502.")
     max_connections: int = Field(256, ge=1, description="With the provider, from each replica.")
     connect_timeout_s: float = Field(5.0, gt=0, description="To a connection.")
