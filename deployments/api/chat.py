@@ -17,7 +17,6 @@ from deployments.api.problems import munjang_error, responses
 from deployments.api.schemas import Chat, ChatAnswer, ChatCitation, ChatOutput
 from deployments.api.services import Services, ServicesOf, deadline
 from pipelines.chat.request import ChatRequest, Citation, Reply
-from pipelines.errors import MunjangError
 
 EVENTS = "text/event-stream"
 CITATIONS = "X-Citations"
@@ -107,7 +106,7 @@ async def _events(first: str | Reply, pieces: AsyncGenerator[str | Reply], reque
         yield _event(first)
         async for piece in pieces:
             yield _event(piece)
-    except MunjangError as error:
+    except Exception as error:  # without an event, what has come would look like the whole answer
         problem = await munjang_error(request, error)
         yield format_sse_event(event="error", data_str=bytes(problem.body).decode())
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import traceback
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -117,7 +118,9 @@ def install(app: FastAPI) -> None:
 
 
 async def munjang_error(request: Request, error: Exception) -> JSONResponse:
-    """The answer to an error of the project's own."""
+    """The answer to an error of the project's own. Any other is a fault of this server."""
+    if not isinstance(error, MunjangError):
+        return await _unexpected(request, error)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     faults = error.faults if isinstance(error, InvalidInput) else ()
     return problem_response(request, status, str(error), faults=faults, headers=_headers(error))
@@ -150,8 +153,9 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    """A fault of this server. The log has the traceback's type and place, the caller only the request's id."""
-    logger.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+    """A fault of this server. The log has the error's type and place, and not its words, which may be the caller's."""
+    places = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s %s failed: %s\n%s", request.method, request.url.path, type(error).__name__, places)
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
 
 

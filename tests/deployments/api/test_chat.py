@@ -243,6 +243,24 @@ def test_an_error_of_the_graph_has_its_status(
     assert response.headers.get("Retry-After") == ("3" if isinstance(error, Overloaded | ProviderSuspended) else None)
 
 
+def test_a_fault_in_mid_stream_is_its_last_event_and_is_logged_without_its_words(
+    services: ScriptedServices, client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(ChatPipeline):
+        def __init__(self) -> None: ...
+
+        async def stream(self, request: ChatRequest):  # type: ignore[no-untyped-def]
+            yield "안"
+            raise RuntimeError(KEY)
+
+    services.chats = Failing()
+    response = client.post("/chat/", json=ASKED, headers=EVENTS)
+    (_, piece), (event, problem) = events(response.text)
+    assert (piece, event, problem["status"]) == ({"output": "안"}, "error", 500)
+    assert "RuntimeError" in caplog.text
+    assert KEY not in response.text + caplog.text
+
+
 @pytest.mark.parametrize("headers", [{}, EVENTS])
 def test_an_answer_that_takes_too_long_is_504(
     services: ScriptedServices,
@@ -252,7 +270,7 @@ def test_an_answer_that_takes_too_long_is_504(
     headers: dict[str, str],
 ) -> None:
     provider.script(Hang())
-    services.settings = Settings(ingress=IngressSettings(deadline_s=0.05))
+    services.settings = Settings(ingress=IngressSettings(deadline_s=0.5))
     asked = Provider(ProviderSettings(base_url=provider.url, model="tiny"))
     services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona=""))
     with TestClient(make_api(services)) as client:
