@@ -3,7 +3,9 @@
 Replicas, CPUs, GPUs and autoscaling bounds are Serve's own settings, under `deployments:` in the same file.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.chat.prompt import PERSONA
 from pipelines.chat.settings import ProviderSettings
@@ -126,3 +128,11 @@ class Settings(Frozen):
     qa: QaSettings = QaSettings()
     chat: ChatSettings = ChatSettings()
     ingress: IngressSettings = IngressSettings()
+
+    @model_validator(mode="after")
+    def _provider_times_out_first(self) -> Self:
+        """What the ingress gives up says nothing of the provider, whose failures then go uncounted."""
+        provider = self.chat.provider
+        if provider and provider.timeout_s >= self.ingress.deadline_s:
+            raise ValueError("chat.provider.timeout_s must be less than ingress.deadline_s")
+        return self

@@ -43,6 +43,14 @@ def test_a_bad_or_unknown_setting_is_refused(args: dict[str, object]) -> None:
         Settings.model_validate(args)
 
 
+def test_a_provider_has_less_time_than_the_request_that_waits_for_it() -> None:
+    provider = {"base_url": "http://127.0.0.1/v1", "model": "m", "timeout_s": 3}
+    args = {"chat": {"provider": provider}, "ingress": {"deadline_s": 3.1}}
+    assert Settings.model_validate(args).ingress.deadline_s == 3.1
+    with pytest.raises(ValidationError, match="timeout_s must be less"):
+        Settings.model_validate(args | {"ingress": {"deadline_s": 3}})
+
+
 def test_settings_do_not_change_after_the_start() -> None:
     with pytest.raises(ValidationError):
         Settings().sts.threshold = 0.1  # type: ignore[misc]
