@@ -45,6 +45,9 @@ MOSTLY_WAITING: dict[str, Any] = {
 }
 
 
+MARGIN_S = 5.0  # beyond a request's deadline, to hand its answer on
+
+
 def build(settings: Settings) -> Application:
     """The application that `serve run` starts. Reads no file and loads no model: the replicas do."""
     tokenizer = _node(Tokenizer, autoscaling_config=BY_REQUESTS)
@@ -54,11 +57,16 @@ def build(settings: Settings) -> Application:
     sts_encoder = _node(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts)
     cola_classifier = _node(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
     qa_extractor = _node(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
-    persona_chat = _node(PersonaChat, **MOSTLY_WAITING).bind(
+    # Streams that take longer than a JSON request may are cut when their replica goes.
+    to_the_end = {
+        "graceful_shutdown_timeout_s": max(NODE["graceful_shutdown_timeout_s"], settings.ingress.deadline_s + MARGIN_S)
+    }
+    persona_chat = _node(PersonaChat, **MOSTLY_WAITING, **to_the_end).bind(
         settings, sts=(sts_tokenizer, sts_encoder), qa=(qa_tokenizer, qa_extractor)
     )
     ingress = _node(
         Ingress,
+        **to_the_end,
         max_ongoing_requests=1024,
         max_queued_requests=1024,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),

@@ -58,8 +58,9 @@ class Ingress:
         self.qa: Submits[Request, Answer] = qa_gather(
             settings.qa.gather, *qa, null_threshold=settings.qa.null_threshold
         )
-        self._chat = RemoteStage(chat, "reply")
-        self._chat_stream = RemoteStream(chat, "stream")
+        asks_nobody = settings.chat.provider is None  # who may have answered already, and sends its bill to the caller
+        self._chat = RemoteStage(chat, "reply", pure=asks_nobody)
+        self._chat_stream = RemoteStream(chat, "stream", pure=asks_nobody)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve's hook: the app, built on the replica."""

@@ -24,15 +24,16 @@ RETRY_AFTER_S = 1.0
 
 
 class RemoteStage:
-    """One method of a deployment. All of them are pure, so a call that a dying replica took along is made once more.
+    """One method of a deployment. A call that a dying replica took along is made once more where the method is pure.
 
     Raises the replica's own MunjangError, Overloaded where every replica's queue is full, StageUnavailable where no
     replica could answer.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], method: str, *, pure: bool = True) -> None:
         self._call = getattr(handle, method)
         self._name = handle.deployment_name
+        self._pure = pure
 
     async def __call__(self, *args: Any) -> Any:
         """Make the call."""
@@ -40,6 +41,8 @@ class RemoteStage:
             return await self._call.remote(*args)
         except LOST as error:
             _unless_it_is_ours(error)
+            if not self._pure:
+                raise _translated(self._name, error) from None
             logger.warning("%s: lost a replica in mid-call (%s), calling again", self._name, type(error).__name__)
             return await self._last_try(*args)
         except Exception as error:
@@ -56,16 +59,17 @@ class RemoteStage:
 class RemoteStream:
     """One method of a deployment that gives what it has piece by piece. Raises as RemoteStage.
 
-    A call that a dying replica took along is made once more where nothing of it had come yet.
+    A call that a dying replica took along is made once more where the method is pure and nothing of it had come yet.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], method: str, *, pure: bool = True) -> None:
         self._call = getattr(handle.options(stream=True), method)
         self._name = handle.deployment_name
+        self._pure = pure
 
     async def __call__(self, *args: Any) -> AsyncGenerator[Any]:
         """Make the call; closing the iterator, or cancelling, cancels it in the replica."""
-        come, last = 0, False
+        come, last = 0, not self._pure
         while True:
             response = self._call.remote(*args)
             try:

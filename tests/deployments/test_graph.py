@@ -1,12 +1,14 @@
 import subprocess
 import sys
 
+import pytest
 import ray.serve  # noqa: F401  before its private parts, which import each other
 from ray.serve._private.build_app import build_app
 
 from deployments.graph import build
-from deployments.settings import Settings
+from deployments.settings import IngressSettings, Settings
 
+DEFAULTS = Settings()
 NODES = {
     "StsTokenizer",
     "StsEncoder",
@@ -19,8 +21,8 @@ NODES = {
 }
 
 
-def deployments() -> dict[str, object]:
-    built = build_app(build(Settings()), name="munjang")
+def deployments(settings: Settings = DEFAULTS) -> dict[str, object]:
+    built = build_app(build(settings), name="munjang")
     return {deployment.name: deployment for deployment in built.deployments}
 
 
@@ -48,6 +50,13 @@ def test_chats_that_hang_leave_the_ingress_room_for_other_tasks() -> None:
     chat, ingress = (deployments()[name]._deployment_config for name in ("PersonaChat", "Ingress"))  # type: ignore[attr-defined]
     at_once = chat.max_ongoing_requests * chat.autoscaling_config.max_replicas + chat.max_queued_requests
     assert at_once < 0.75 * ingress.max_ongoing_requests
+
+
+@pytest.mark.parametrize("deadline_s", [1.0, 50.0, 120.0])
+def test_a_replica_that_goes_waits_for_the_answers_it_owes(deadline_s: float) -> None:
+    nodes = deployments(Settings(ingress=IngressSettings(deadline_s=deadline_s)))
+    for name in ("PersonaChat", "Ingress"):
+        assert nodes[name]._deployment_config.graceful_shutdown_timeout_s > deadline_s  # type: ignore[attr-defined]
 
 
 def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:

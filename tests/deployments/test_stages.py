@@ -60,6 +60,15 @@ def test_a_call_lost_twice_is_not_made_again(lost: BaseException) -> None:
     assert len(handle.calls) == 2
 
 
+@pytest.mark.parametrize("lost", LOST)
+def test_a_lost_call_that_is_not_pure_is_not_made_again(lost: BaseException) -> None:
+    handle = Handle(lost, "never")
+    stage = RemoteStage(handle, "run", pure=False)  # type: ignore[arg-type]
+    with pytest.raises(StageUnavailable, match="StsEncoder"):
+        asyncio.run(stage("batch", 1))
+    assert len(handle.calls) == 1
+
+
 def test_an_error_of_the_project_arrives_without_its_traceback() -> None:
     handle = Handle(remote(CheckpointMismatch("a", "b")), "never")
     with pytest.raises(CheckpointMismatch) as raised:
@@ -135,12 +144,12 @@ class Pieces:
         self._handle.cancelled += 1
 
 
-def pieces_of(handle: Streams) -> tuple[list[Any], BaseException | None]:
+def pieces_of(handle: Streams, *, pure: bool = True) -> tuple[list[Any], BaseException | None]:
     """What came of a stream, and what ended it."""
 
     async def scenario() -> tuple[list[Any], BaseException | None]:
         come: list[Any] = []
-        stream = RemoteStream(handle, "run")("question")  # type: ignore[arg-type]
+        stream = RemoteStream(handle, "run", pure=pure)("question")  # type: ignore[arg-type]
         try:
             while True:
                 come.append(await anext(stream))
@@ -164,6 +173,13 @@ def test_a_stream_lost_before_it_began_is_asked_for_once_more(lost: BaseExceptio
     come, error = pieces_of(Streams([lost], [lost], ["never"]))
     assert come == []
     assert isinstance(error, StageUnavailable)
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_lost_stream_that_is_not_pure_is_not_asked_for_again(lost: BaseException) -> None:
+    handle = Streams([lost], ["never"])
+    assert isinstance(pieces_of(handle, pure=False)[1], StageUnavailable)
+    assert len(handle.calls) == 1
 
 
 @pytest.mark.parametrize("lost", LOST)
