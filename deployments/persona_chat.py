@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,8 +14,6 @@ from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.stores import Stores, stores_root
-from pipelines.checkpoints.manifest import read_manifest
-from pipelines.checkpoints.resolve import resolve
 from pipelines.errors import (
     MunjangError,
     ProviderAnswerUnusable,
@@ -24,6 +22,7 @@ from pipelines.errors import (
     ProviderTimedOut,
     StoreCorrupt,
 )
+from pipelines.sts.embeddings import Embedding
 
 logger = logging.getLogger("ray.serve")
 
@@ -39,10 +38,9 @@ class PersonaChat:
     def __init__(self, settings: Settings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> None:
         """The handles are each task's tokenizer's and model's."""
         self._settings = settings.chat
-        warn_of_cross_encoder(settings.sts.checkpoint)
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            embedding_gather(settings.chat.gather, *sts).submit,
+            telling_once(embedding_gather(settings.chat.gather, *sts).submit),
             answers_of(settings.chat, *qa),
             passages=settings.chat.passages,
         )
@@ -94,7 +92,18 @@ def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> 
     return GenerativeAnswers(Provider(settings.provider), persona=settings.persona)
 
 
-def warn_of_cross_encoder(checkpoint: str) -> None:
-    """Say at the start that stores will be searched by words alone, where the STS checkpoint embeds nothing."""
-    if read_manifest(resolve(checkpoint, "sts")).kind == "cross-encoder":
-        logger.warning("%s is a cross-encoder, without embeddings: the chat finds passages by words alone", checkpoint)
+def telling_once(embed: Callable[[str], Awaitable[Embedding | None]]) -> Callable[[str], Awaitable[Embedding | None]]:
+    """`embed` that says, the first time, that stores are searched by words alone where there is no embedding."""
+    told = False
+
+    async def telling(text: str) -> Embedding | None:
+        nonlocal told
+        embedding = await embed(text)
+        if embedding is None and not told:
+            told = True
+            logger.warning(
+                "the STS checkpoint, a cross-encoder, embeds nothing: the chat finds passages by words alone"
+            )
+        return embedding
+
+    return telling

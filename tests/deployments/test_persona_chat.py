@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
 from deployments.length_queue import Lane
-from deployments.persona_chat import PersonaChat, warn_of_cross_encoder
-from deployments.settings import ChatSettings, Settings
+from deployments.persona_chat import PersonaChat, telling_once
+from deployments.settings import ChatSettings, Settings, StsSettings
 from pipelines.chat.build import build
 from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
@@ -22,9 +23,9 @@ from pipelines.errors import ProviderKeyRefused, ProviderRejected, StoreNotFound
 from pipelines.local import load_model
 from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Outcome
+from pipelines.sts.embeddings import Embedding
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
-from tests.conftest import MakeCheckpoint
 from tests.openai_server import Hang, Refuse, Say, running
 
 CHECKPOINTS = ROOT / "checkpoints"
@@ -170,11 +171,23 @@ def test_without_one_it_says_so(stores: Path) -> None:
     assert asyncio.run(scenario()) == {"kind": "extractive", "model": None}
 
 
-def test_a_checkpoint_without_embeddings_is_told_of_at_the_start(
-    imported: MakeCheckpoint, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("embedding", "told"), [(None, 1), (Embedding(np.ones(2, np.float32), "a"), 0)])
+def test_that_nothing_is_embedded_is_told_once(
+    embedding: Embedding | None, told: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def embed(text: str) -> Embedding | None:
+        return embedding
+
+    async def scenario() -> None:
+        telling = telling_once(embed)
+        assert [await telling(text) for text in "가나다"] == [embedding] * 3
+
     with caplog.at_level(logging.WARNING, "ray.serve"):
-        warn_of_cross_encoder(str(imported("bi-encoder")))
-        assert caplog.text == ""
-        warn_of_cross_encoder(str(imported("cross-encoder")))
-    assert "by words alone" in caplog.text
+        asyncio.run(scenario())
+    assert caplog.text.count("by words alone") == told
+
+
+def test_a_replica_starts_without_the_checkpoints_of_others(stores: Path) -> None:
+    settings = Settings(sts=StsSettings(checkpoint="nobody/nothing"), chat=ChatSettings(stores=str(stores)))
+    chat = PersonaChat.func_or_class(settings, sts=handles("sts"), qa=handles("qa"))
+    assert chat.info() == {"kind": "extractive", "model": None}
