@@ -72,12 +72,13 @@ class Say:
 class Body:
     """Any body at all."""
 
-    content: str
+    content: str | bytes
     kind: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def give(self, call: Call, server: "OpenAiServer") -> None:
-        await call.start(200, {"Content-Type": self.kind})
-        await call.write(self.content.encode(), more=False)
+        await call.start(200, {"Content-Type": self.kind, **self.headers})
+        await call.write(self.content if isinstance(self.content, bytes) else self.content.encode(), more=False)
 
 
 @dataclass
@@ -121,15 +122,17 @@ class Hang:
 
 @dataclass
 class Endless:
-    """Pieces without end, until the client hangs up."""
+    """Pieces without end, or `raw` bytes, until the client hangs up."""
 
     piece: str = "그리고 "
+    raw: bytes = b""
+    status: int = 200
 
     async def give(self, call: Call, server: "OpenAiServer") -> None:
-        await call.start(200, {"Content-Type": "text/event-stream"})
+        await call.start(self.status, {"Content-Type": "text/event-stream"})
         gone = asyncio.create_task(call.gone())
         while not gone.done():
-            await call.write_piece(self.piece)
+            await (call.write(self.raw) if self.raw else call.write_piece(self.piece))
             await asyncio.wait([gone], timeout=ENDLESS_PAUSE_S)
         server.hung_up.put(call)
 

@@ -15,6 +15,7 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, Field, SecretStr
 
+from pipelines.chat.bounded import ResponseTooLong, bounded_to
 from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
@@ -54,6 +55,8 @@ class Completions:
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
             limits=httpx2.Limits(max_connections=settings.max_connections),
+            headers={"Accept-Encoding": "identity"},
+            event_hooks={"response": [bounded_to(settings.max_answer_bytes)]},
         )
         client = openai.AsyncOpenAI(
             api_key=NO_KEY,
@@ -72,13 +75,9 @@ class Completions:
 
     async def whole(self, messages: Sequence[Message], key: SecretStr) -> str:
         """The answer in one."""
-        content = bytearray()
         try:
-            create = self._completions.with_streaming_response.create
-            async with create(**self._arguments(messages, key)) as response:
-                async for part in response.iter_bytes():
-                    content += part
-                    self._refuse_long(len(content))
+            create = self._completions.with_raw_response.create
+            content = (await create(**self._arguments(messages, key))).content
             return _Completion.model_validate_json(content).choices[0].message.content or ""
         except ERRORS as error:
             caught = error
@@ -86,14 +85,12 @@ class Completions:
 
     async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
         """The answer in pieces, as they come; closing the iterator hangs up."""
-        size, chunk = 0, None
+        chunk = None
         try:
             async with await self._completions.create(stream=True, **self._arguments(messages, key)) as chunks:
                 async for chunk in chunks:
                     if piece := _piece(chunk):
                         yield piece
-                        size += len(piece.encode())
-                        self._refuse_long(size)
             if chunk is not None:
                 return
             caught: Exception = ValueError("a stream without a chunk")
@@ -108,10 +105,6 @@ class Completions:
             **self._settings.model_dump(include=WHERE_SET, exclude_none=True),
             "extra_headers": {"Authorization": f"Bearer {key.get_secret_value()}"},
         }
-
-    def _refuse_long(self, size: int) -> None:
-        if size > self._settings.max_answer_bytes:
-            raise ProviderAnswerUnusable(f"it has more than {self._settings.max_answer_bytes:,} bytes")
 
 
 def _piece(chunk: ChatCompletionChunk) -> str | None:
@@ -139,6 +132,8 @@ def _translated(error: Exception) -> ProviderError:
             return ProviderFailed("the connection broke, or there was none")
         case openai.APIError():
             return ProviderFailed("an error in place of an answer")
+        case ResponseTooLong():
+            return ProviderAnswerUnusable("it is longer than this server takes")
     return ProviderAnswerUnusable("it is not a completion")
 
 

@@ -25,7 +25,7 @@ class ProviderSettings(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, description="Of sampling; 0: always the likeliest token.")
     max_completion_tokens: int | None = Field(None, ge=1, description="Of one answer, with the model's thoughts.")
     max_tokens: int | None = Field(None, ge=1, description="The same for servers that know it by this name.")
-    max_answer_bytes: int = Field(2**20, ge=1, description="Of one answer, whatever the provider does; more is 502.")
+    max_answer_bytes: int = Field(2**22, ge=1, description="Of one response, JSON or events and all; more is 502.")
     max_connections: int = Field(256, ge=1, description="With the provider, from each replica.")
     connect_timeout_s: float = Field(5.0, gt=0, description="To a connection.")
     timeout_s: float = Field(
