@@ -44,6 +44,12 @@ class GatherSettings(Frozen):
     max_waiting: int = Field(512, ge=1, description="Items waiting; more are refused with 429.")
 
 
+class ChatGatherSettings(GatherSettings):
+    """How the chat gathers its own items, of which an answer takes several."""
+
+    max_waiting: int = Field(2048, ge=1, description="Items waiting; more are refused with 429.")
+
+
 class StsSettings(Frozen):
     """Sentence similarity."""
 
@@ -107,7 +113,7 @@ class ChatSettings(Frozen):
     )
     threshold: float = Field(0.1, description="The least that the sum of the two must be for an answer.")
     unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
-    gather: GatherSettings = GatherSettings(max_waiting=2048)  # an answer takes several items
+    gather: ChatGatherSettings = ChatGatherSettings()
     max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
 
 

@@ -51,6 +51,11 @@ def test_a_provider_has_less_time_than_the_request_that_waits_for_it() -> None:
         Settings.model_validate(args | {"ingress": {"deadline_s": 3}})
 
 
+def test_one_setting_leaves_the_others_at_their_defaults() -> None:
+    chat = Settings.model_validate({"chat": {"gather": {"max_calls": 3}}}).chat
+    assert chat.gather.model_dump() == Settings().chat.gather.model_dump() | {"max_calls": 3}
+
+
 def test_settings_do_not_change_after_the_start() -> None:
     with pytest.raises(ValidationError):
         Settings().sts.threshold = 0.1  # type: ignore[misc]
