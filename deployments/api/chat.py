@@ -1,6 +1,7 @@
 """Persona chat: an answer from the documents of a store, whole or as it comes."""
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from deployments.api.services import Services, ServicesOf, deadline
 from pipelines.chat.request import ChatRequest, Citation, Reply
 
 EVENTS = "text/event-stream"
+REFUSED = re.compile(r"q=0(\.0{0,3})?")
 CITATIONS = "X-Citations"
 MAX_HEADER_BYTES = 4096  # a proxy's buffer for all headers is 16 KiB
 
@@ -49,7 +51,7 @@ async def chat(
     body: Chat, services: ServicesOf, request: Request, response: Response, accept: Accept = ""
 ) -> Response | ChatOutput:
     """An answer from the documents of a store, which the header `X-Citations` names."""
-    if EVENTS in accept:
+    if wants_events(accept):
         return await _stream(body, services, request)
     reply = await _reply(body, services)
     response.headers[CITATIONS] = citations_header(reply.citations)
@@ -61,10 +63,19 @@ async def chat_with_citations(
     body: Chat, services: ServicesOf, request: Request, accept: Accept = ""
 ) -> Response | ChatAnswer:
     """The same, with the citations in the body."""
-    if EVENTS in accept:
+    if wants_events(accept):
         return await _stream(body, services, request)
     reply = await _reply(body, services)
     return ChatAnswer(output=reply.output, citations=_citations(reply))
+
+
+def wants_events(accept: str) -> bool:
+    """Whether an Accept header names the type of events, and not to refuse it (RFC 9110, section 12.5.1)."""
+    for entry in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in entry.split(";"))
+        if media_range == EVENTS:
+            return not any(REFUSED.fullmatch(parameter) for parameter in parameters)
+    return False
 
 
 async def _reply(body: Chat, services: Services) -> Reply:

@@ -1,21 +1,33 @@
 """Bodies of requests and answers: the keys of the original services, exactly. Unknown keys are ignored."""
 
 import re
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+UNSEEN = {"Cc", "Cf"}  # controls, and formats such as zero-width joiners
 PRINTABLE = re.compile(r"[!-~]+")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can say one by itself, UTF-8 and tokenizers can't
 
 
+def _without_nul(text: str) -> str:
+    if "\x00" in text:  # which tokenizers drop
+        raise PydanticCustomError("nul", "Text must not hold U+0000")
+    return text
+
+
 def _with_content(text: str) -> str:
-    if not text.strip():
-        raise PydanticCustomError("blank", "Text must hold more than white space")
+    if not any(map(_is_seen, text)):
+        raise PydanticCustomError("blank", "Text must hold more than white space and what has no width")
     if SURROGATE.search(text):
         raise PydanticCustomError("not_unicode", "Text must not hold half of a surrogate pair")
     return text
+
+
+def _is_seen(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) not in UNSEEN
 
 
 def _printable_ascii(key: SecretStr) -> SecretStr:
@@ -24,7 +36,8 @@ def _printable_ascii(key: SecretStr) -> SecretStr:
     return key
 
 
-Text = Annotated[str, AfterValidator(_with_content)]
+AnyText = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[AnyText, AfterValidator(_with_content)]
 
 
 class Sentences(BaseModel):
@@ -86,8 +99,8 @@ class PassageProbability(BaseModel):
 class Question(BaseModel):
     """A question and the text to look for its answer in; where either is empty, the answer is."""
 
-    question: str = Field(examples=["도서관은 몇 시에 문을 여나요?"])
-    context: str = Field(examples=["시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."])
+    question: AnyText = Field(examples=["도서관은 몇 시에 문을 여나요?"])
+    context: AnyText = Field(examples=["시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."])
 
 
 class QuestionAnswer(Question):

@@ -145,6 +145,23 @@ def test_a_stream_ends_with_the_citations(asking: TestClient, path: str) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("accept", "streams"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/event-stream-not", False),
+        ("text/event-stream;q=0", False),
+        ("application/json, text/event-stream; q=0.000", False),
+        ("Text/Event-Stream", True),
+        ("application/json;q=0, text/event-stream;q=0.1", True),
+    ],
+)
+def test_a_stream_is_for_those_who_ask_for_one(asking: TestClient, accept: str, streams: bool) -> None:
+    response = asking.post("/chat/", json=ASKED, headers={"Accept": accept})
+    assert response.headers["Content-Type"].startswith("text/event-stream") is streams
+
+
 def test_what_is_unknown_is_ignored_and_base_url_changes_nothing(asking: TestClient) -> None:
     more = ASKED | {"base_url": "http://127.0.0.1:1/v1", "model": "other", "provider": {}}
     assert asking.post("/chat/", json=more).json() == asking.post("/chat/", json=ASKED).json()
@@ -308,6 +325,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": " \n"}, "/prompt"),
     ({"prompt": 3}, "/prompt"),
     ({"prompt": "누구\ud800"}, "/prompt"),
+    ({"prompt": "\u200b\u200d \ufeff"}, "/prompt"),
+    ({"prompt": "누구\x00"}, "/prompt"),
     ({"db_path": "a\ud800"}, "/db_path"),
     ({"api_key": f"{KEY}\ud800"}, "/api_key"),
     ({"prompt": None, "api_key": KEY}, "/prompt"),

@@ -78,6 +78,8 @@ def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> Non
         ({"sentence_1": SECRET, "sentence_2": None}, "/sentence_2"),
         ({"sentence_1": SECRET, "sentence_2": " \t"}, "/sentence_2"),
         ({"sentence_1": SECRET, "sentence_2": ""}, "/sentence_2"),
+        ({"sentence_1": SECRET, "sentence_2": "\u200b\ufeff\x07"}, "/sentence_2"),
+        ({"sentence_1": SECRET, "sentence_2": "나\x00"}, "/sentence_2"),
         ([SECRET], ""),
         (None, ""),
     ],
@@ -85,6 +87,14 @@ def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> Non
 def test_a_field_at_fault_is_named_and_its_value_is_not(client: TestClient, body: Any, pointer: str) -> None:
     problem = is_problem(client.post("/pred/sentences/", json=body), 422)
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("field", ["question", "context"])
+def test_a_question_or_context_with_nul_in_it_is_422(client: TestClient, field: str) -> None:
+    asked = {"question": "누가?", "context": "철수가 왔다."}
+    assert client.post("/api", json=asked | {field: ""}).status_code == 200
+    problem = is_problem(client.post("/api", json=asked | {field: f"{SECRET}\x00"}), 422)
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(f"/{field}", "nul")]
 
 
 @pytest.mark.parametrize("body", [f'{{"passage": "{SECRET}"', "{,}", SECRET])
