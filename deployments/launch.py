@@ -38,6 +38,7 @@ KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config"
 STATUS_EVERY_S = 10.0
 PORTS_EACH = 1_000
 REPLICA_PORTS: Sequence[int] = range(30_000, 40_000, PORTS_EACH)
+FALLBACK_PORTS = range(8_500, 8_600)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
@@ -100,13 +101,22 @@ def _refuse_taken(port: int) -> None:
 
 
 def own_ports() -> dict[str, str]:
-    """Serve's variables for the ports on which HAProxy finds the ingress's replicas: those of no other server here.
+    """Serve's variables for the ports on which HAProxy finds the ingress's replicas, and, while there are none, Serve's
+    own proxy: those of no other server on this machine.
 
-    Serve binds them with SO_REUSEPORT, from the first on: of two servers on the same ones either would get requests.
+    Serve binds them with SO_REUSEPORT: of two servers on the same ones either would get requests.
     """
-    first = next((port for port in REPLICA_PORTS if not _taken(port)), REPLICA_PORTS[0])
-    ends = {"MIN": first, "MAX": first + PORTS_EACH - 1}
-    return {f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT": str(port) for end, port in ends.items()}
+    first = _first_free(REPLICA_PORTS)
+    ports = {
+        "DIRECT_INGRESS_MIN_HTTP_PORT": first,
+        "DIRECT_INGRESS_MAX_HTTP_PORT": first + PORTS_EACH - 1,
+        "FALLBACK_PROXY_HTTP_PORT": _first_free(FALLBACK_PORTS),
+    }
+    return {f"RAY_SERVE_{name}": str(port) for name, port in ports.items()}
+
+
+def _first_free(ports: Sequence[int]) -> int:
+    return next((port for port in ports if not _taken(port)), ports[0])
 
 
 def _taken(port: int) -> bool:

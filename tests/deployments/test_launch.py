@@ -150,7 +150,7 @@ def test_a_sample_that_can_not_be_built_stops_nothing(
     assert "can't be built" in capsys.readouterr().err
 
 
-def test_a_second_server_has_other_ports_for_its_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_server_has_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         first.listen()
@@ -158,8 +158,10 @@ def test_a_second_server_has_other_ports_for_its_replicas(monkeypatch: pytest.Mo
         second.bind(("127.0.0.1", 0))
         free = second.getsockname()[1]
         monkeypatch.setattr(launch, "REPLICA_PORTS", [taken, free])
+        monkeypatch.setattr(launch, "FALLBACK_PORTS", [taken, free])
         monkeypatch.setattr(launch, "PORTS_EACH", 5)
         assert launch.own_ports() == {
             "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(free),
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(free + 4),
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free),
         }
