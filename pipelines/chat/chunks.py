@@ -15,7 +15,10 @@ Span = tuple[int, int]
 
 # A sentence ends behind its punctuation and what closes a quotation there, if space follows (so not within "3.5"), or
 # where a line ends; a heading is a sentence of its own.
-_SENTENCE = re.compile(r"\S(?:[^\n]*?(?:[.!?…。！？]+[\"'”’」』)\]]*(?=\s)|(?=\n)|\Z))")
+# A row of punctuation is looked at from its begin only: from each of its characters, a long one takes its square.
+_SENTENCE = re.compile(
+    r"\S(?:[^\n]*?(?:(?:(?<![.!?…。！？])|(?<=\A.)|(?<=\s.))[.!?…。！？]++[\"'”’」』)\]]*+(?=\s)|(?=\n)|\Z))"
+)
 _HEADING = re.compile(r"#{1,6}\s")
 _CLUSTER = regex.compile(r"\X")
 
@@ -33,8 +36,11 @@ class Chunk:
 def chunks_of(document: Document, max_characters: int = MAX_CHARACTERS) -> Iterator[Chunk]:
     """Chunks in order, none overlapping, each of at most `max_characters`, neither end on blank space.
 
-    Every character that is not blank is in one of them. A Markdown heading begins a chunk.
+    Every character that is not blank is in one of them. A Markdown heading begins a chunk. Raises ValueError where
+    `max_characters` leaves no room for one.
     """
+    if max_characters < 1:
+        raise ValueError(f"chunks of at most {max_characters} characters")
     for start, end in _packed(document.text, max_characters):
         yield Chunk(document.name, start, end, document.text[start:end])
 
@@ -66,7 +72,7 @@ def _pieces(text: str, limit: int) -> Iterator[Span]:
         while end - start > limit:
             cut = _cut(text, start, limit)
             yield start, start + len(text[start:cut].rstrip())
-            start = cut + len(text[cut:end]) - len(text[cut:end].lstrip())
+            start = next(place for place in range(cut, end) if not text[place].isspace())
         yield start, end
 
 

@@ -49,6 +49,16 @@ def test_sentences_end_where_a_reader_would_say(text: str, sentences: list[str])
     assert [text[start:end] for start, end in sentence_spans(text)] == sentences
 
 
+def test_a_long_row_of_punctuation_is_one_sentence_at_once() -> None:
+    assert list(sentence_spans("." * 300_000)) == [(0, 300_000)]  # by a look from each of them to the end: minutes
+    assert list(sentence_spans("끝" + "." * 300_000 + "x")) == [(0, 300_002)]
+
+
+def test_a_chunk_has_room_for_a_character() -> None:
+    with pytest.raises(ValueError, match="at most 0 characters"):
+        texts_of("하나다.", 0)
+
+
 def texts_of(text: str, limit: int) -> list[str]:
     return [chunk.text for chunk in chunks_of(Document("a", text), limit)]
 
