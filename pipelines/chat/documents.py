@@ -12,6 +12,8 @@ from pipelines.errors import DocumentUnreadable
 
 TEXT, NAME = "text", "name"
 """Columns of a CSV file and keys of a JSON Lines file; the second may be missing."""
+LONGEST_CELL = 2**31 - 1
+"""Of a CSV file, in characters; the csv module would refuse one over 131,072."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,17 @@ class Document:
 def read_documents(source: Path) -> Iterator[Document]:
     """Of one file, or of all files below a folder whose suffix is one of `READERS`, in the order of their paths.
 
-    Texts stay as they are, so that offsets count in what the file holds (behind a byte order mark).
-    Raises DocumentUnreadable, naming file and row, where one is not UTF-8, by its name or content, or a row has no
-    text, and where there is nothing to read.
+    The case of a suffix is nothing. Texts stay as they are, so that offsets count in what the file holds (behind a byte
+    order mark). Raises DocumentUnreadable, naming file and row, where one is not UTF-8, by its name or content, or a
+    row has no text, and where there is nothing to read.
     """
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.suffix in READERS)
-    if not files or files[0].suffix not in READERS:
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    files = [path for path in files if path.suffix.lower() in READERS]
+    if not files:
         raise DocumentUnreadable(str(source), f"no such file or folder, or none with {', '.join(READERS)} in it")
     root = source.parent if source.is_file() else source
     for path in files:
-        for document in READERS[path.suffix](path, path.relative_to(root).as_posix()):
+        for document in READERS[path.suffix.lower()](path, path.relative_to(root).as_posix()):
             if not (is_unicode(document.name) and is_unicode(document.text)):
                 raise DocumentUnreadable(str(path), "a name or text in it is not Unicode: half of a surrogate pair")
             yield document
@@ -64,6 +67,7 @@ def _whole(path: Path, name: str) -> Iterator[Document]:
 
 
 def _csv(path: Path, name: str) -> Iterator[Document]:
+    csv.field_size_limit(LONGEST_CELL)
     try:
         for row, values in enumerate(csv.DictReader(io.StringIO(_text(path), newline=""), strict=True), 1):
             yield _row(path, name, row, values)

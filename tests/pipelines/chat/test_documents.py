@@ -37,6 +37,23 @@ def test_one_file_alone_can_be_read(tmp_path: Path) -> None:
     assert list(read_documents(tmp_path / "b.txt")) == [Document("b.txt", "둘")]
 
 
+@pytest.mark.parametrize("name", ["A.TXT", "README.Md"])
+def test_the_case_of_a_suffix_is_nothing(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, name, b"1") == [Document(name, "1")]
+    assert list(read_documents(tmp_path / name)) == [Document(name, "1")]
+
+
+def test_a_folder_may_be_called_as_a_document(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").mkdir()
+    (tmp_path / "notes.md" / "b.txt").write_text("2")
+    assert read(tmp_path, "a.txt", b"1") == [Document("a.txt", "1"), Document("notes.md/b.txt", "2")]
+
+
+def test_a_cell_may_be_as_long_as_a_document(tmp_path: Path) -> None:
+    text = "가" * 200_000
+    assert read(tmp_path, "a.csv", f"text\n{text}\n".encode()) == [Document("a.csv#1", text)]
+
+
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "index.pkl").write_bytes(b"\x80")
     assert read(tmp_path, "a.txt", b"1") == [Document("a.txt", "1")]
