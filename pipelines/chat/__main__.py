@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("recall", help="how often a search finds the passage that holds the answer")
     measure.add_argument("store", type=Path)
     measure.add_argument("questions", type=Path, help='JSON Lines: {"question", "document", "fact"}')
-    measure.add_argument("--limit", type=int, default=5, help="passages per question")
+    measure.add_argument("--limit", type=_count, default=5, help="passages per question")
     _add_checkpoint(measure)
     measure.set_defaults(run=_recall)
     return parser
@@ -63,8 +63,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_building(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, help="folder to write; an older store in it is replaced in one step")
-    parser.add_argument("--max-characters", type=int, default=MAX_CHARACTERS, help="of a chunk (%(default)s)")
+    parser.add_argument("--max-characters", type=_count, default=MAX_CHARACTERS, help="of a chunk (%(default)s)")
     _add_checkpoint(parser)
+
+
+def _count(argument: str) -> int:
+    count = int(argument)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return count
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

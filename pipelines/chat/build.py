@@ -6,6 +6,7 @@ behind the last whole portion of them, as long as documents and checkpoint are t
 
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
@@ -55,6 +56,7 @@ def build(
     with FileLock(folder / ".lock"):
         if _holds(folder, header):
             logger.info("%s holds these %d chunks already", folder, len(chunks))
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)  # of a build that was killed behind its last step
             return len(chunks)
         vectors = _embed(folder / UNFINISHED / f"{header.checkpoint}-{header.chunks}", chunks, embedder)
         write_store(folder / STORE, header, StoreContent.of(chunks, vectors))
@@ -115,5 +117,6 @@ def _embed(file: Path, chunks: Sequence[Chunk], embedder: Encodes) -> NDArray[np
             portion = [chunk.text for chunk in chunks[begin : begin + PORTION]]
             vectors.write(embedder.embed(portion).tobytes())
             vectors.flush()
+            os.fsync(vectors.fileno())  # or a crash could leave the file's size without its data
             progress.update(len(portion))
     return np.fromfile(file, dtype=np.float32).reshape(len(chunks), -1)

@@ -35,9 +35,12 @@ def read_questions(path: Path) -> list[Question]:
     """From JSON Lines with a question's three fields. Raises DocumentUnreadable."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [Question(**json.loads(line)) for line in lines]
+        questions = [Question(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         raise DocumentUnreadable(str(path), "no JSON Lines of question, document and fact") from error
+    if not questions:
+        raise DocumentUnreadable(str(path), "there is no question in it")
+    return questions
 
 
 async def recall(store: Store, embedder: Encodes, questions: Sequence[Question], limit: int) -> Recall:

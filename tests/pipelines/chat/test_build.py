@@ -166,6 +166,23 @@ def test_what_was_done_for_other_documents_is_dropped(tmp_path: Path) -> None:
     assert not (tmp_path / UNFINISHED).exists()
 
 
+def test_what_a_build_left_that_was_killed_at_its_end_is_dropped(tmp_path: Path) -> None:
+    build(DOCUMENTS, tmp_path, HashEmbedder())
+    (tmp_path / UNFINISHED).mkdir()
+    (tmp_path / UNFINISHED / "vectors").write_bytes(bytes(640))
+    build(DOCUMENTS, tmp_path, HashEmbedder())
+    assert not (tmp_path / UNFINISHED).exists()
+
+
+def test_vectors_are_on_the_disk_before_the_next_portion_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_size))
+    stop_a_build(tmp_path, portions=3)
+    assert synced == [4 * 32, 8 * 32, 12 * 32]
+
+
 def test_a_stopped_rebuild_leaves_the_old_store(tmp_path: Path) -> None:
     build(DOCUMENTS[:3], tmp_path, HashEmbedder())
     before = (tmp_path / STORE).read_bytes()

@@ -80,6 +80,15 @@ def test_what_can_not_be_read_is_said(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_chunk_without_room_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "build", PERSONA, tmp_path / "store", "--max-characters", count)
+    assert "--max-characters" in capsys.readouterr().err
+
+
 def test_a_store_that_can_not_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], imported: MakeCheckpoint
 ) -> None:

@@ -48,6 +48,12 @@ async def test_recall_counts_facts_found_in_their_own_document(tmp_path: Path) -
     assert (await recall(store, HashEmbedder(), questions, 2)) == Recall(1 / 3, 2 / 3, 2 / 3)
 
 
+def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text("")
+    with pytest.raises(DocumentUnreadable, match="no question in it"):
+        read_questions(tmp_path / "questions.jsonl")
+
+
 @pytest.mark.parametrize("content", ["{", '{"question": "?"}', "[]", '{"question": "?", "document": "a", "more": 1}'])
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "questions.jsonl").write_text(content)
