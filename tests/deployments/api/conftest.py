@@ -1,19 +1,29 @@
 """The routes in front of scripted services, without Ray."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
 from deployments.settings import Settings
+from pipelines.chat.generative import GenerativeAnswers
+from pipelines.chat.passage import Passage
 from pipelines.chat.pipeline import ChatPipeline
+from pipelines.chat.provider import Provider
 from pipelines.chat.request import ChatRequest, Reply
+from pipelines.chat.settings import ProviderSettings
 from pipelines.cola.pipeline import Acceptability
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
+from tests.deployments.api.chats import DOCUMENTS, chats
+from tests.openai_server import OpenAiServer, running
+from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
+from tests.pipelines.chat.shipped import Shipped
 
 
 @dataclass
@@ -66,3 +76,48 @@ def services() -> ScriptedServices:
 @pytest.fixture
 def client(services: ScriptedServices) -> TestClient:
     return TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Shipped:
+    return Shipped()
+
+
+@pytest.fixture(scope="module")
+def stores(shipped: Shipped) -> MemoryStores:
+    vectors = [asyncio.run(shipped.embed(text)).vector for text in DOCUMENTS.values()]
+    passages = [Passage(name, 0, len(text), text, 0, None, None) for name, text in DOCUMENTS.items()]
+    return MemoryStores({"vector_store": MemoryStore("vector_store", shipped.digest, passages, np.stack(vectors))})
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[OpenAiServer]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def asking(shipped: Shipped, stores: MemoryStores, services: ScriptedServices, client: TestClient) -> TestClient:
+    """Without a provider."""
+    services.chats = chats(shipped, stores)
+    return client
+
+
+@pytest.fixture
+def provider(started: OpenAiServer) -> OpenAiServer:
+    started.script()
+    return started
+
+
+@pytest.fixture
+def generating(
+    shipped: Shipped, stores: MemoryStores, services: ScriptedServices, provider: OpenAiServer
+) -> Iterator[TestClient]:
+    settings = ProviderSettings(base_url=provider.url, model="tiny", timeout_s=1, stream_timeout_s=1, max_retries=0)
+    asked = Provider(settings)
+    services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona="너는 윤슬기다."))
+    # One event loop for all requests, which the provider's connections belong to.
+    with TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False) as client:
+        yield client
+        assert client.portal is not None
+        client.portal.call(asked.close)

@@ -1,22 +1,16 @@
 """The chat's routes in front of the whole pipeline: shipped checkpoints, a store in memory, a provider over HTTP."""
 
-import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
 from deployments.api.chat import MAX_HEADER_BYTES, citations_header
-from deployments.settings import ChatSettings, IngressSettings, Settings
-from pipelines.chat.extractive import ExtractiveAnswers
+from deployments.settings import IngressSettings, Settings
 from pipelines.chat.generative import GenerativeAnswers
-from pipelines.chat.passage import Passage
-from pipelines.chat.pipeline import Answers, ChatPipeline
+from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.provider import Provider
 from pipelines.chat.request import ChatRequest, Citation, Reply
 from pipelines.chat.settings import ProviderSettings
@@ -30,81 +24,12 @@ from pipelines.errors import (
     StoreCorrupt,
     StoreMismatch,
 )
+from tests.deployments.api.chats import ASKED, BOTH, DOCUMENTS, EVENTS, KEY, WAIT_S, chats, events
 from tests.deployments.api.conftest import ScriptedServices
 from tests.deployments.api.test_problems import is_problem
-from tests.openai_server import Endless, ErrorInStream, Hang, OpenAiServer, Refuse, Say, running
-from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
+from tests.openai_server import Endless, ErrorInStream, Hang, OpenAiServer, Refuse, Say
+from tests.pipelines.chat.memory_store import MemoryStores
 from tests.pipelines.chat.shipped import Shipped
-
-CHECKPOINTS = Path(__file__).parents[3] / "checkpoints"
-KEY = "sk-canary-5f3a"
-DOCUMENTS = {
-    "birth.md": "# 출생\n\n윤슬기는 1991년 5월 4일 통영에서 태어났다. 그날은 비가 왔다.",
-    "work.md": "윤슬기는 2015년부터 시립 도서관에서 사서로 일한다. 월요일에는 쉰다.",
-    "pets.md": "고양이 두 마리와 산다. 이름은 보리와 두부다.",
-}
-ASKED = {"prompt": "윤슬기는 어디에서 태어났어?", "api_key": KEY, "db_path": "vector_store/"}
-EVENTS = {"Accept": "text/event-stream"}
-BOTH = pytest.mark.parametrize("path", ["/chat/", "/v1/chat"])
-WAIT_S = 10
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Shipped:
-    return Shipped()
-
-
-@pytest.fixture(scope="module")
-def stores(shipped: Shipped) -> MemoryStores:
-    vectors = [asyncio.run(shipped.embed(text)).vector for text in DOCUMENTS.values()]
-    passages = [Passage(name, 0, len(text), text, 0, None, None) for name, text in DOCUMENTS.items()]
-    return MemoryStores({"vector_store": MemoryStore("vector_store", shipped.digest, passages, np.stack(vectors))})
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[OpenAiServer]:
-    with running() as server:
-        yield server
-
-
-def chats(shipped: Shipped, stores: MemoryStores, answers: Answers | None = None) -> ChatPipeline:
-    extractive = ExtractiveAnswers(shipped.extract, sentences=5, margin_weight=0.01, threshold=0.1, unknown="모른다.")  # type: ignore[arg-type]
-    return ChatPipeline(stores, shipped.embed, answers or extractive, passages=2)
-
-
-@pytest.fixture
-def asking(shipped: Shipped, stores: MemoryStores, services: ScriptedServices, client: TestClient) -> TestClient:
-    """Without a provider."""
-    services.chats = chats(shipped, stores)
-    return client
-
-
-@pytest.fixture
-def provider(started: OpenAiServer) -> OpenAiServer:
-    started.script()
-    return started
-
-
-@pytest.fixture
-def generating(
-    shipped: Shipped, stores: MemoryStores, services: ScriptedServices, provider: OpenAiServer
-) -> Iterator[TestClient]:
-    settings = ProviderSettings(base_url=provider.url, model="tiny", timeout_s=1, stream_timeout_s=1, max_retries=0)
-    asked = Provider(settings)
-    services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona="너는 윤슬기다."))
-    # One event loop for all requests, which the provider's connections belong to.
-    with TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False) as client:
-        yield client
-        assert client.portal is not None
-        client.portal.call(asked.close)
-
-
-def events(text: str) -> list[tuple[str, Any]]:
-    """(event, data) of each event of a stream."""
-    blocks = [
-        dict(line.split(": ", 1) for line in block.split("\n")) for block in text.removesuffix("\n\n").split("\n\n")
-    ]
-    return [(block.get("event", "message"), json.loads(block["data"])) for block in blocks]
 
 
 @pytest.mark.parametrize("path", ["/chat/", "/chat"])
@@ -295,75 +220,6 @@ def test_an_answer_that_takes_too_long_is_504(
         provider.hung_up.get(timeout=WAIT_S)
         assert client.portal is not None
         client.portal.call(asked.close)
-
-
-@BOTH
-@pytest.mark.parametrize("headers", [{}, EVENTS])
-@pytest.mark.parametrize(
-    "db_path", ["other", "", "../checkpoints/sts", "/etc/passwd", "file:///etc", "a\\..\\b", "a\x00"]
-)
-def test_a_store_that_is_not_there_is_404_and_all_of_them_the_same(
-    asking: TestClient, path: str, headers: dict[str, str], db_path: str
-) -> None:
-    problem = is_problem(asking.post(path, json=ASKED | {"db_path": db_path}, headers=headers), 404)
-    assert problem == is_problem(asking.post(path, json=ASKED | {"db_path": "none"}, headers=headers), 404)
-
-
-CASES: list[tuple[dict[str, Any], str]] = [
-    ({"api_key": ""}, "/api_key"),
-    ({"api_key": "  "}, "/api_key"),
-    ({"api_key": f"{KEY}\r\nX-Other: 1"}, "/api_key"),
-    ({"api_key": f"{KEY}\n"}, "/api_key"),
-    ({"api_key": f"{KEY} "}, "/api_key"),
-    ({"api_key": f"{KEY}열쇠"}, "/api_key"),
-    ({"api_key": f"{KEY}\x00"}, "/api_key"),
-    ({"api_key": KEY * 80_000}, "/api_key"),
-    ({"api_key": None}, "/api_key"),
-    ({"api_key": [KEY]}, "/api_key"),
-    ({"api_key": {"a": KEY}}, "/api_key"),
-    ({"prompt": ""}, "/prompt"),
-    ({"prompt": " \n"}, "/prompt"),
-    ({"prompt": 3}, "/prompt"),
-    ({"prompt": "누구\ud800"}, "/prompt"),
-    ({"prompt": "\u200b\u200d \ufeff"}, "/prompt"),
-    ({"prompt": "누구\x00"}, "/prompt"),
-    ({"db_path": "a\ud800"}, "/db_path"),
-    ({"api_key": f"{KEY}\ud800"}, "/api_key"),
-    ({"prompt": None, "api_key": KEY}, "/prompt"),
-    ({"db_path": "a" * 1025}, "/db_path"),
-    ({"db_path": 1}, "/db_path"),
-]
-
-
-@BOTH
-@pytest.mark.parametrize(("fields", "pointer"), CASES, ids=lambda value: repr(value)[:40])
-def test_a_field_at_fault_is_named_and_nothing_is_asked(
-    generating: TestClient, provider: OpenAiServer, path: str, fields: dict[str, Any], pointer: str
-) -> None:
-    content = json.dumps(ASKED | fields)  # in ASCII, which can hold half a surrogate pair
-    response = generating.post(path, content=content, headers={"Content-Type": "application/json"})
-    problem = is_problem(response, 422)
-    assert [error["pointer"] for error in problem["errors"]] == [pointer]
-    assert KEY not in response.text
-    assert provider.calls == []
-
-
-@pytest.mark.parametrize("field", ["prompt", "api_key", "db_path"])
-def test_a_missing_field_is_named(asking: TestClient, field: str) -> None:
-    problem = is_problem(asking.post("/chat/", json={name: text for name, text in ASKED.items() if name != field}), 422)
-    assert problem["errors"] == [{"pointer": f"/{field}", "code": "missing", "detail": "Field required"}]
-
-
-def test_a_prompt_over_its_limit_is_413(services: ScriptedServices, asking: TestClient) -> None:
-    services.settings = Settings(chat=ChatSettings(max_prompt_characters=5))
-    problem = is_problem(asking.post("/chat/", json=ASKED | {"prompt": "가" * 6}), 413)
-    assert "prompt" in problem["detail"]
-    is_problem(asking.post("/chat/", json=ASKED | {"prompt": "가" * 2**20}), 413)
-
-
-@pytest.mark.parametrize("content", [b"{", b'{"prompt": "a",}'])
-def test_a_body_that_is_not_json_is_400(asking: TestClient, content: bytes) -> None:
-    is_problem(asking.post("/chat/", content=content, headers={"Content-Type": "application/json"}), 400)
 
 
 def citation(number: int, document: str = "가족.md") -> Citation:
