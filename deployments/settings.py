@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipelines.chat.prompt import PERSONA
+from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.settings import EngineSettings
 from pipelines.qa.windows import WindowSettings
@@ -101,7 +101,7 @@ class ChatSettings(Frozen):
     provider: ProviderSettings | None = Field(
         None, description="The language model that answers; null: the sentence with the best answer span does."
     )
-    persona: str = Field(PERSONA, description="What the language model is told of whom it speaks as.")
+    persona: str = Field(DEFAULT_PERSONA, description="What the language model is told of whom it speaks as.")
     sentences: int = Field(
         5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
     )

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 
 from pipelines.chat.passage import Passage
 
-PERSONA = (
+DEFAULT_PERSONA = (
     "너는 아래 자료가 이야기하는 사람이다. 그 사람으로서 1인칭으로, 상대가 쓴 언어로 짧고 친근하게 대답한다. "
     "자료에 없는 일은 지어내지 말고 잘 모르겠다고 말한다."
 )

@@ -54,6 +54,12 @@ def test_what_fails_once_is_asked_again(openai_server: OpenAiServer, how: Ask, f
     assert len(openai_server.calls) == 2
 
 
+def test_a_stream_that_begins_with_an_error_is_asked_for_again(openai_server: OpenAiServer) -> None:
+    error = Body('data: {"error": {"message": "busy"}}\n\n', "text/event-stream")
+    openai_server.script(error, Say(["네"]))
+    assert ask(openai_server, streamed) == "네"
+
+
 def test_nothing_is_repeated_where_the_operator_says_so(openai_server: OpenAiServer) -> None:
     openai_server.script(Refuse(500), Say(["네"]))
     assert isinstance(failure(openai_server, whole, max_retries=0), ProviderFailed)
