@@ -1,4 +1,6 @@
-"""Unicode NFC with the way back: tokenizers see composed text, answers are cut from the text as it came."""
+"""What texts may be, and Unicode NFC with the way back: tokenizers see composed text, answers are cut from the text
+as it came.
+"""
 
 import unicodedata
 from dataclasses import dataclass
@@ -12,6 +14,15 @@ from pipelines.tokens import Int32
 def nfc(text: str) -> str:
     """`text` in Normalization Form C (Unicode Standard Annex 15), which is what vocabularies are written in."""
     return unicodedata.normalize("NFC", text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can say it: a lone half of a surrogate pair, as JSON and file names can hold, it can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,24 +6,28 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, SecretStr
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from pipelines.normalization import is_unicode
 
 UNSEEN = {"Cc", "Cf"}  # controls, and formats such as zero-width joiners
 PRINTABLE = re.compile(r"[!-~]+")
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON can say one by itself, UTF-8 and tokenizers can't
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:  # which tokenizers drop
+def _readable(text: str) -> str:
+    """What tokenizers take whole."""
+    if "\x00" in text:  # which they drop
         raise PydanticCustomError("nul", "Text must not hold U+0000")
+    if not is_unicode(text):
+        raise PydanticCustomError("not_unicode", "Text must not hold half of a surrogate pair")
     return text
 
 
 def _with_content(text: str) -> str:
-    if not any(map(_is_seen, text)):
+    # A file has tens of thousands of texts, and hardly one needs the second look.
+    if not text[:1].isalnum() and not any(map(_is_seen, text)):
         raise PydanticCustomError("blank", "Text must hold more than white space and what has no width")
-    if SURROGATE.search(text):
-        raise PydanticCustomError("not_unicode", "Text must not hold half of a surrogate pair")
-    return text
+    return _readable(text)
 
 
 def _is_seen(character: str) -> bool:
@@ -36,8 +40,8 @@ def _printable_ascii(key: SecretStr) -> SecretStr:
     return key
 
 
-AnyText = Annotated[str, AfterValidator(_without_nul)]
-Text = Annotated[AnyText, AfterValidator(_with_content)]
+AnyText = Annotated[str, AfterValidator(_readable)]
+Text = Annotated[str, AfterValidator(_with_content)]
 
 
 class Sentences(BaseModel):
@@ -59,8 +63,8 @@ class SentencesScore(Sentences):
     runtime_s: float = Field(alias="runtime(sec)")
 
 
-class FilePair(BaseModel):
-    """A pair of a file; `idx` is the client's own."""
+class FilePair(TypedDict):
+    """A pair of a file; `idx` is the client's own. No model: a file has tens of thousands."""
 
     sentence1: Text
     sentence2: Text

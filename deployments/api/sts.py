@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import pointer, responses
-from deployments.api.schemas import FilePair, FileScores, PairsFile, Sentences, SentencesScore
+from deployments.api.schemas import FileScores, PairsFile, Sentences, SentencesScore
 from deployments.api.services import ServicesOf, deadline
 from deployments.settings import StsSettings
 from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
@@ -90,14 +90,9 @@ def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
         pairs = PairsFile.model_validate(document).results
     except ValidationError as error:
         raise _refusal(error) from None
-    for pair in pairs:
-        _refuse_long_pair(pair, settings.max_characters)
-    return [(pair.sentence1, pair.sentence2) for pair in pairs]
-
-
-def _refuse_long_pair(pair: FilePair, max_characters: int) -> None:
-    refuse_long("sentence1", pair.sentence1, max_characters)
-    refuse_long("sentence2", pair.sentence2, max_characters)
+    for field in ("sentence1", "sentence2"):
+        refuse_long(field, max((pair[field] for pair in pairs), key=len), settings.max_characters)
+    return [(pair["sentence1"], pair["sentence2"]) for pair in pairs]
 
 
 def _refusal(error: ValidationError) -> InvalidInput:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import DocumentUnreadable
+from pipelines.normalization import is_unicode
 
 TEXT, NAME = "text", "name"
 """Columns of a CSV file and keys of a JSON Lines file; the second may be missing."""
@@ -41,15 +42,6 @@ def read_documents(source: Path) -> Iterator[Document]:
             if not (is_unicode(document.name) and is_unicode(document.text)):
                 raise DocumentUnreadable(str(path), "a name or text in it is not Unicode: half of a surrogate pair")
             yield document
-
-
-def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can say it: a lone half of a surrogate pair, as JSON and file names can hold, it can't."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _text(path: Path) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from pipelines.chat.documents import Document, is_unicode
+from pipelines.chat.documents import Document
 from pipelines.chat.pickles import DOCSTORE, DOCUMENT, Record, read_records
 from pipelines.errors import StoreCorrupt
+from pipelines.normalization import is_unicode
 
 VECTORS, RECORDS = "index.faiss", "index.pkl"
 _HEADER = struct.Struct("<4siq")

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from pipelines.chat.chunks import Chunk
-from pipelines.chat.documents import is_unicode
 from pipelines.chat.lexical import LexicalIndex
 from pipelines.errors import StoreCorrupt, StoreNotFound
+from pipelines.normalization import is_unicode
 
 STORE = "store.safetensors"
 FORMAT = "munjang-store-1"

@@ -90,11 +90,15 @@ def test_a_field_at_fault_is_named_and_its_value_is_not(client: TestClient, body
 
 
 @pytest.mark.parametrize("field", ["question", "context"])
-def test_a_question_or_context_with_nul_in_it_is_422(client: TestClient, field: str) -> None:
+@pytest.mark.parametrize(("piece", "code"), [("\x00", "nul"), ("\ud800", "not_unicode")])
+def test_a_question_or_context_that_tokenizers_cannot_take_whole_is_422(
+    client: TestClient, field: str, piece: str, code: str
+) -> None:
     asked = {"question": "누가?", "context": "철수가 왔다."}
     assert client.post("/api", json=asked | {field: ""}).status_code == 200
-    problem = is_problem(client.post("/api", json=asked | {field: f"{SECRET}\x00"}), 422)
-    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(f"/{field}", "nul")]
+    content = json.dumps(asked | {field: SECRET + piece})  # in ASCII, which can hold half a surrogate pair
+    response = client.post("/api", content=content, headers={"Content-Type": "application/json"})
+    assert [(error["pointer"], error["code"]) for error in is_problem(response, 422)["errors"]] == [(f"/{field}", code)]
 
 
 @pytest.mark.parametrize("body", [f'{{"passage": "{SECRET}"', "{,}", SECRET])
