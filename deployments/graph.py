@@ -21,7 +21,7 @@ from deployments.sts_encoder import StsEncoder
 from deployments.tokenizer import Tokenizer
 
 NODE: dict[str, Any] = {
-    # A replica reserves a whole CPU unless told otherwise, and seven of them would wait for ever on a small machine.
+    # A replica reserves a whole CPU unless told otherwise, and eight of them would wait for ever on a small machine.
     "ray_actor_options": {"num_cpus": 0.1},
     "max_ongoing_requests": 64,
     "max_queued_requests": 256,
@@ -43,8 +43,6 @@ MOSTLY_WAITING: dict[str, Any] = {
     "max_queued_requests": 64,
     "autoscaling_config": BY_REQUESTS | {"target_ongoing_requests": 224},
 }
-
-
 MARGIN_S = 5.0  # beyond a request's deadline, to hand its answer on
 
 

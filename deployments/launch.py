@@ -42,6 +42,7 @@ FALLBACK_PORTS = range(8_500, 8_600)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
+DASHBOARD = "ray/dashboard/dashboard.py"
 
 
 class ConfigError(Exception):
@@ -189,10 +190,13 @@ def run(command: list[str], url: str) -> int:
 
 def _end_session(session: int) -> None:
     """Ray's processes go with their driver; two of its dashboard's, and HAProxy after a failed start, do not."""
-    members = [process for process in psutil.process_iter() if _session_of(process) == session]
-    for process in psutil.wait_procs(members, timeout=LINGER_S)[1]:
+    for process in psutil.wait_procs(_members(session), timeout=LINGER_S)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _members(session: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _session_of(process) == session]
 
 
 def _session_of(process: psutil.Process) -> int | None:
@@ -224,7 +228,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, begun_s: float)
             sys.stdout.flush()
             return True
         if time.monotonic() > ask_s and not STOPPED.is_set():
-            if failure := _failure():
+            if failure := _failure(server.pid):
                 sys.stderr.write(f"Munjang can't start:\n{failure}\n")
                 return False
             ask_s = time.monotonic() + STATUS_EVERY_S
@@ -240,18 +244,40 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _failure() -> str | None:
-    """Why an application failed to deploy, from `serve status`; None where none did."""
+def _failure(session: int) -> str | None:
+    """Why an application of the server in this session failed to deploy, from `serve status`; None where none did."""
+    address = _dashboard(session)
+    if address is None:
+        return None
     environment = {"RAY_AUTH_MODE": "token"} | os.environ  # as a local cluster is, which keeps its token in ~/.ray
     try:
         status = subprocess.run(
-            ["serve", "status"], env=environment, capture_output=True, text=True, timeout=60, check=False
+            ["serve", "status", "--address", address],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return None
     applications = (yaml.safe_load(status.stdout) or {}).get("applications", {}) if status.returncode == 0 else {}
     failed = [app["message"] for app in applications.values() if app["status"] == "DEPLOY_FAILED"]
     return "\n".join(failed) or None
+
+
+def _dashboard(session: int) -> str | None:
+    """The address of Ray's dashboard, which takes the first free port from 8265 on: that of this session, or, where
+    RAY_ADDRESS leads to a cluster that runs already, that of the cluster. None while there is none.
+    """
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return os.environ.get("RAY_DASHBOARD_ADDRESS", "http://127.0.0.1:8265")
+    for process in _members(session):
+        with contextlib.suppress(psutil.Error):  # it may end meanwhile
+            if any(argument.endswith(DASHBOARD) for argument in process.cmdline()):
+                listening = [connection.laddr for connection in process.net_connections("tcp4") if not connection.raddr]
+                return next((f"http://{ip}:{port}" for ip, port in listening if ip == "127.0.0.1"), None)
+    return None
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from pipelines.errors import (
     ProviderTimedOut,
     StageUnavailable,
     StoreCorrupt,
-    StoreMismatch,
     StoreNotFound,
     TooLarge,
 )
@@ -50,7 +49,6 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     CheckpointMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreNotFound: HTTPStatus.NOT_FOUND,
     StoreCorrupt: HTTPStatus.SERVICE_UNAVAILABLE,
-    StoreMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderKeyRefused: HTTPStatus.UNAUTHORIZED,
     ProviderOverloaded: HTTPStatus.TOO_MANY_REQUESTS,
     ProviderRejected: HTTPStatus.BAD_GATEWAY,

@@ -68,6 +68,7 @@ def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
         assert f"port {port} is taken" in refused(config)
 
 
+@pytest.mark.usefixtures("server")  # which is healthy, and has the port that Ray's dashboard is asked on by default
 def test_weights_that_answer_otherwise_than_when_they_were_written_are_never_served(
     tmp_path: Path, damaged: Path
 ) -> None:

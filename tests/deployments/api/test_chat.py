@@ -22,7 +22,6 @@ from pipelines.errors import (
     ProviderSuspended,
     StageUnavailable,
     StoreCorrupt,
-    StoreMismatch,
 )
 from tests.deployments.api.chats import ASKED, BOTH, DOCUMENTS, EVENTS, KEY, WAIT_S, chats, events
 from tests.deployments.api.conftest import ScriptedServices
@@ -157,7 +156,6 @@ def test_what_fails_in_mid_stream_is_its_last_event(
         (Overloaded(2.5), 429),
         (StageUnavailable("PersonaChat"), 503),
         (StoreCorrupt("vector_store", "cut"), 503),
-        (StoreMismatch("vector_store", "a", "b"), 503),
         (ProviderSuspended(3.0), 503),
         (ProviderRejected(400), 502),
         (ProviderFailed("status 500"), 502),
