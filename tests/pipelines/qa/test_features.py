@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.qa.data import Example, load
 from pipelines.qa.features import LabelledWindows, label
-from pipelines.qa.train import window_maker
+from pipelines.qa.from_scratch import window_maker
 from pipelines.qa.windows import WindowSettings
 from pipelines.wordpiece import train_wordpiece
 from tests.pipelines.qa.rows import article, write_korquad

@@ -8,9 +8,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipelines.checkpoints.manifest import Training
 from pipelines.checkpoints.verify import verify
 from pipelines.cola.data import ColaData, load
+from pipelines.cola.from_scratch import Recipe, calibrate, export, fold_threshold, new_model, probabilities, train
 from pipelines.cola.metrics import matthews
 from pipelines.cola.pretrain import PretrainingRecipe
-from pipelines.cola.train import Recipe, calibrate, export, fold_threshold, new_model, probabilities, train
 from tests.pipelines.cola.rows import good_sentences, write_cola, write_text
 
 TINY = Recipe(

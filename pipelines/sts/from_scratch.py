@@ -1,6 +1,6 @@
 """Trains the shipped STS encoder: static token embeddings, averaged, learned contrastively.
 
-python -m pipelines.sts.train --data ../shared/data --output checkpoints/sts --seed 0
+python -m pipelines.sts.from_scratch --data ../shared/data --output checkpoints/sts --seed 0
 """
 
 import argparse
@@ -159,7 +159,7 @@ def main() -> None:
     training = Training(
         data=["KLUE-STS train", "KorSTS train", "Question pair", "KLUE-NLI dev", "XNLI ko", "ParaKQC"],
         seed=recipe.seed,
-        command=f"python -m pipelines.sts.train --seed {recipe.seed}",
+        command=f"python -m pipelines.sts.from_scratch --seed {recipe.seed}",
         minutes=round((time.monotonic() - began) / 60, 1),
     )
     print(export(model, arguments.output, training, data).model_dump_json(indent=2, exclude={"files"}))  # noqa: T201

@@ -1,6 +1,6 @@
 """Trains the shipped QA extractor from scratch: gated convolutions over windows with overlap types.
 
-python -m pipelines.qa.train --data ../shared/data --output checkpoints/qa --seed 0
+python -m pipelines.qa.from_scratch --data ../shared/data --output checkpoints/qa --seed 0
 """
 
 import argparse
@@ -173,7 +173,7 @@ def main() -> None:
     training = Training(
         data=["KorQuAD 1.0 dev, articles 1-100"],
         seed=recipe.seed,
-        command=f"python -m pipelines.qa.train --seed {recipe.seed}",
+        command=f"python -m pipelines.qa.from_scratch --seed {recipe.seed}",
         minutes=round((time.monotonic() - began) / 60, 1),
     )
     manifest = export(tokenizer, model, arguments.output, training, examples, test, recipe.windows)

@@ -1,6 +1,6 @@
 """Trains the shipped CoLA classifier from scratch: warm-up on corrupted text, then CoLA.
 
-python -m pipelines.cola.train --data ../shared/data --output checkpoints/cola --seed 0
+python -m pipelines.cola.from_scratch --data ../shared/data --output checkpoints/cola --seed 0
 """
 
 import argparse
@@ -240,7 +240,7 @@ def main() -> None:
             "SQuADShifts",
         ],
         seed=recipe.seed,
-        command=f"python -m pipelines.cola.train --seed {recipe.seed}",
+        command=f"python -m pipelines.cola.from_scratch --seed {recipe.seed}",
         minutes=round((time.monotonic() - began) / 60, 1),
     )
     manifest = export(tokenizer, model, arguments.output, training, data)

@@ -6,7 +6,7 @@ from transformers import AutoModelForQuestionAnswering
 from pipelines.checkpoints.manifest import Training
 from pipelines.checkpoints.verify import verify
 from pipelines.qa.data import load
-from pipelines.qa.train import Recipe, export, train
+from pipelines.qa.from_scratch import Recipe, export, train
 from tests.pipelines.qa.rows import article, write_korquad
 
 TINY = Recipe(vocab_size=150, hidden_size=32, dilations=(1, 2), steps=60, warmup_steps=5, batch_size=8)

@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 from pipelines.checkpoints.manifest import Training
 from pipelines.checkpoints.verify import verify
 from pipelines.sts.data import ScoredPair, load
-from pipelines.sts.train import Recipe, cosines, export, train
+from pipelines.sts.from_scratch import Recipe, cosines, export, train
 from tests.pipelines.sts.rows import write_all
 
 TINY = Recipe(vocab_size=200, dimensions=16, steps=30, batch_size=8, negatives=2, held_out_share=0.5)
