@@ -19,6 +19,9 @@
     │   ├── ProviderFailed          it failed, or can't be reached
     │   ├── ProviderAnswerUnusable  it answered, with nothing that could be passed on
     │   └── ProviderSuspended       it failed so often that it is not asked for a while
+    ├── DataError                   rows that can't be trained or measured on
+    │   ├── DataNotFound            no such file, data set, split or column
+    │   └── BadRow                  a row that is not what the task needs
     ├── CheckpointError             a checkpoint that can't be served
     │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
     │   ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
@@ -207,6 +210,25 @@ class ProviderSuspended(ProviderError):
 
     def __str__(self) -> str:
         return f"the language-model provider keeps failing; try again in {self.retry_after_s:.0f} s"
+
+
+class DataError(MunjangError):
+    """Rows that can't be trained or measured on: which file or data set, and why."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class DataNotFound(DataError):
+    """No such file, data set, split or column."""
+
+
+class BadRow(DataError):
+    """A row that is not what the task needs; `where` ends in its line of the file, or its row of the data set."""
 
 
 class CheckpointError(MunjangError):

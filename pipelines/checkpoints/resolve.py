@@ -50,7 +50,7 @@ def resolve(source: str, task: Task) -> Path:
 
 
 def _imported(source: str, task: Task) -> Path:
-    target = cache_folder() / f"{task}-{hashlib.sha256(_identity(source).encode()).hexdigest()[:16]}"
+    target = cache_folder() / f"{task}-{hashlib.sha256(identity(source).encode()).hexdigest()[:16]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):  # replicas of one node start at the same time
         if not target.exists():
@@ -61,7 +61,7 @@ def _imported(source: str, task: Task) -> Path:
     return target
 
 
-def _identity(source: str) -> str:
+def identity(source: str) -> str:
     """A local source by path, size and time, so that a retrained model is imported again; a Hub id by itself."""
     path = Path(source)
     if not path.exists():

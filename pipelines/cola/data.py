@@ -49,6 +49,15 @@ class ColaData:
     dev: list[Judgement]
 
 
+def judgement(sentence: object, label: object) -> Judgement:
+    """A row from the cells of any file. Raises ValueError where the label is neither 0 nor 1, or there is no text."""
+    if str(label).strip() not in {"0", "1", "False", "True"}:
+        raise ValueError(f"label {label!r} is neither 0 nor 1")
+    if not str(sentence).strip():
+        raise ValueError("the text is blank")
+    return Judgement(str(sentence), str(label).strip() in {"1", "True"})
+
+
 def read_cola(path: Path) -> list[Judgement]:
     """A CoLA file: four columns, no header."""
     return [Judgement(row[3], row[1] == "1") for row in read_tsv(path)]

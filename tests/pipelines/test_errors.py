@@ -7,6 +7,7 @@ from pipelines import errors
 from pipelines.errors import (
     CheckpointError,
     CheckpointMismatch,
+    DataError,
     DeadlineExceeded,
     DocumentUnreadable,
     EngineError,
@@ -37,6 +38,7 @@ ARGUMENTS: dict[type[MunjangError], tuple[object, ...]] = {
     DeadlineExceeded: (30.0,),
     StageUnavailable: ("Tokenizer",),
     CheckpointMismatch: ("aaaa", "bbbb"),
+    DataError: ("rows.csv, line 3", "has no column label"),
     CheckpointError: ("model.safetensors", "missing"),
     ProviderKeyRefused: (),
     ProviderOverloaded: (20.0,),
@@ -89,6 +91,7 @@ def test_the_drawn_tree_names_every_error() -> None:
         (StageUnavailable("StsEncoder"), "StsEncoder is not available"),
         (CheckpointMismatch("aa", "bb"), "tokens of checkpoint aa reached the model of bb"),
         (EngineError("RuntimeError"), "the model failed on this item (RuntimeError)"),
+        (DataError("rows.csv, line 3", "not JSON"), "rows.csv, line 3: not JSON"),
         (CheckpointError("a/config.json", "not JSON"), "a/config.json: not JSON"),
         (ProviderKeyRefused(), "the language-model provider refused the API key"),
         (

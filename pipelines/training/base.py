@@ -1,0 +1,45 @@
+"""The pretrained model that a run starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoTokenizer
+
+import pipelines.gated_conv  # noqa: F401  registers the architecture
+from pipelines.checkpoints.loading import refusing_damage
+from pipelines.checkpoints.pickles import refuse_unsafe_pickles
+from pipelines.checkpoints.sources import fetch
+
+
+@dataclass(frozen=True)
+class Base:
+    """A Hub id at its commit, or the absolute path of a folder or zip file that all machines of a cluster see."""
+
+    source: str
+    name: str
+    revision: str | None
+
+    @classmethod
+    def find(cls, source: str) -> Self:
+        """The base that a user names. Raises CheckpointNotFound, CheckpointUnsafe, CheckpointDamaged."""
+        with fetch(source) as fetched:
+            refuse_unsafe_pickles(fetched.folder)
+            place = fetched.name if fetched.revision else str(Path(source).resolve())
+            return cls(place, fetched.name, fetched.revision)
+
+    def load(self, model_class: Any, **config: Any) -> tuple[Any, Any]:
+        """(`model_class` in float32, tokenizer), with these changes to the config; new weights come from torch's seed.
+
+        Raises as `find`.
+        """
+        with fetch(self.source, self.revision) as fetched:
+            refuse_unsafe_pickles(fetched.folder)
+            return self._load(fetched.folder, model_class, config)
+
+    def _load(self, folder: Path, model_class: Any, config: dict[str, Any]) -> tuple[Any, Any]:
+        with refusing_damage(folder):
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+            model = model_class.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **config)
+        return model, tokenizer

@@ -1,0 +1,94 @@
+"""From the weights of a run's best epoch to a checkpoint that is served by naming its folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
+from pipelines.training.base import Base
+from pipelines.training.curves import draw
+from pipelines.training.history import History
+from pipelines.training.learner import Figures, Learner
+from pipelines.training.markdown import table
+
+CURVES = "curves.png"
+CARD = "README.md"
+TASKS: dict[Task, str] = {"sts": "STS", "cola": "CoLA", "qa": "QA"}
+
+
+@dataclass(frozen=True)
+class Story:
+    """How a checkpoint came to be, for its manifest and card."""
+
+    task: Task
+    base: Base
+    training: Training
+    settings: dict[str, object]
+    dev: str
+    history: History
+    best: int
+
+    @property
+    def figures(self) -> Figures:
+        """Those of the epoch that was kept."""
+        return {name: round(value, 4) for name, value in self.history.epochs[self.best].items()}
+
+
+def export(learner: Learner[Any], story: Story, folder: Path, texts: Mapping[str, str]) -> Manifest:
+    """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` by name.
+
+    It appears whole or not at all. Raises as `import_checkpoint`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
+        learner.save(Path(scratch) / "saved")
+        made = Path(scratch) / "made"
+        manifest = import_checkpoint(str(Path(scratch) / "saved"), made, task=story.task)
+        draw(made / CURVES, {story.base.name: story.history})
+        for name, text in texts.items():
+            (made / name).write_text(text, encoding="utf-8")
+        described = manifest.model_copy(
+            update={
+                "name": f"{story.base.name}, fine-tuned for {TASKS[story.task]}",
+                "base_model": story.base.name,
+                "revision": story.base.revision,
+                "training": story.training,
+                "scores": story.figures,
+            }
+        )
+        (made / CARD).write_text(card(described, story), encoding="utf-8")
+        complete = write_manifest(made, described)
+        made.rename(folder)
+    return complete
+
+
+def card(manifest: Manifest, story: Story) -> str:
+    """The checkpoint's README.md."""
+    commit = f" at commit `{story.base.revision}`" if story.base.revision else ""
+    facts = {
+        "Base model": f"`{story.base.name}`{commit}",
+        "Trained on": "; ".join(story.training.data),
+        "Measured on": story.dev,
+        "Seed": story.training.seed,
+        "Epoch kept": f"{story.best + 1} of {len(story.history.epochs)}",
+        "Settings": ", ".join(f"{name} {value}" for name, value in story.settings.items()),
+        "Command": f"`{story.training.command}` ({story.training.minutes:g} minutes)",
+    }
+    epochs = [[str(number), *map(_cell, figures.values())] for number, figures in enumerate(story.history.epochs, 1)]
+    return "\n".join(
+        [
+            f"# {manifest.name}\n",
+            table([["", ""], *([name, str(fact)] for name, fact in facts.items())]),
+            "\n## Figures on the dev rows, by epoch\n",
+            table([["epoch", *story.figures], *epochs]),
+            f"\n![Curves]({CURVES})\n",
+            f"Serve it: `make serve {story.task.upper()}=path/to/this/folder`.\n",
+        ]
+    )
+
+
+def _cell(value: float) -> str:
+    return f"{value:.4f}"

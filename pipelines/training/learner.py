@@ -1,0 +1,44 @@
+"""What a task brings to training."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+Row = TypeVar("Row", contravariant=True)
+Figures = dict[str, float]
+
+
+class Learner(Protocol[Row]):
+    """A model with its tokenizer, and how it learns from a task's rows."""
+
+    model: nn.Module
+
+    def loss(self, model: nn.Module, rows: Sequence[Row]) -> Tensor:
+        """The mean loss over the rows, at least one, as a scalar that can be differentiated.
+
+        `model` is `self.model`, or what wraps it where several workers train: only calls to it are synchronised.
+        """
+
+    def predict(self, rows: Sequence[Row]) -> list[Any]:
+        """One picklable prediction per row, in order; asked for without gradients."""
+
+    def measure(self, rows: Sequence[Row], predictions: Sequence[Any]) -> Figures:
+        """The figures of all predictions together, among them `loss`."""
+
+    def key(self, figures: Figures) -> tuple[float, ...]:
+        """What epochs and models are compared by: the highest wins."""
+
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer to `folder`, in a form that `import_checkpoint` takes."""
+
+
+Load = Callable[[], Learner[Row]]
+"""Makes a learner, where it is called: it travels to the workers by pickle, and what it loads does not."""
+
+
+def comparable(key: tuple[float, ...]) -> tuple[float, ...]:
+    """The key with every part that is no number last: a diverged epoch never wins."""
+    return tuple(-math.inf if math.isnan(part) else part for part in key)

@@ -1,0 +1,165 @@
+"""A run on Ray Train: several processes, checkpoints to shared storage, and on again after a worker died.
+
+One of the few files that import Ray: those that train or tune, and those of `deployments/`.
+"""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer, get_device
+from ray.util.queue import Queue
+
+from pipelines.training.console import Console, DistantBar, Tell, silent
+from pipelines.training.curves import TensorBoard
+from pipelines.training.history import History
+from pipelines.training.learner import Figures, Load, Row
+from pipelines.training.run import Place, Run, State
+from pipelines.training.settings import RaySettings, TrainingSettings
+
+STATE = "state.pt"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: its history, and the weights after its best epoch, on the CPU."""
+
+    history: History
+    weights: dict[str, torch.Tensor]
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[None]:
+    """A connection to Ray for as long as the context lasts: to RAY_ADDRESS, or to a cluster started for it."""
+    ray.init(log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def fit(
+    name: str,
+    load: Load[Row],
+    train: Sequence[Row],
+    dev: Sequence[Row],
+    settings: TrainingSettings,
+    where: RaySettings,
+) -> Trained:
+    """Train to the last epoch, from the last epoch that an earlier run of this name in this storage reached.
+
+    Raises KeyboardInterrupt where the user stops it, and what Ray raises where workers die more often than allowed.
+    """
+    storage = where.storage if "://" in where.storage else str(Path(where.storage).resolve())
+    with _console() as tell, _interruptible():
+        trainer = TorchTrainer(
+            _work(name, partial(Run, load, train, dev, settings), tell, f"{storage}/{name}/tensorboard"),
+            scaling_config=_scaling(where),
+            run_config=ray.train.RunConfig(
+                name=name,
+                storage_path=storage,
+                failure_config=ray.train.FailureConfig(max_failures=where.max_failures),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+                logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        state = _read(trainer.fit().checkpoint)
+    return Trained(History.of(state["history"]), state["best"])
+
+
+def _scaling(where: RaySettings) -> Any:
+    gpus = {"GPU": 1} if where.use_gpu else {}
+    return ray.train.ScalingConfig(
+        num_workers=where.num_workers,
+        use_gpu=where.use_gpu,
+        resources_per_worker={"CPU": where.cpus_per_worker, **gpus},
+    )
+
+
+def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> Callable[[], None]:
+    """What every worker does. Ray keeps the rows, which `start` holds, in its object store."""
+
+    def work() -> None:
+        context = ray.train.get_context()
+        place = Place(context.get_world_rank(), context.get_world_size(), get_device())
+        run = start(place=place, bar=partial(DistantBar, silent if place.rank else tell))
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is not None:
+            run.restore(_read(checkpoint))
+        if place.rank == 0:
+            _lead(name, run, tell, logs)
+        else:
+            for figures in run.epochs():
+                ray.train.report(figures)
+
+    return work
+
+
+def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
+    """The epochs of rank 0, which alone saves and tells."""
+    if run.history.epochs:
+        tell("say", (f"{name}: {len(run.history.epochs)} of {run.settings.epochs} epochs were done before",))
+    board = TensorBoard(logs, run.history)
+    for figures in run.epochs():
+        board.add(run.history)  # before the epoch counts: what is written for one that is lost is hidden later
+        with TemporaryDirectory() as folder:
+            torch.save(run.state(), Path(folder) / STATE)
+            ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.settings.epochs}: {_words(figures)}",))
+    board.close()
+
+
+def _words(figures: Figures) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+
+def _read(checkpoint: Any) -> State:
+    with checkpoint.as_directory() as folder:
+        state: State = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
+        return state
+
+
+@contextlib.contextmanager
+def _console() -> Iterator[Tell]:
+    """Workers call what this gives; a thread of this process shows it."""
+    queue = Queue(actor_options={"num_cpus": 0})
+    thread = Thread(target=_show, args=(queue,), daemon=True)
+    thread.start()
+    try:
+        yield partial(_put, queue)
+    finally:
+        _put(queue, "", ())
+        thread.join()
+        queue.shutdown(force=True)
+
+
+def _put(queue: Any, method: str, arguments: tuple[Any, ...]) -> None:
+    queue.put((method, arguments))
+
+
+def _show(queue: Any) -> None:
+    console = Console()
+    for method, arguments in iter(queue.get, ("", ())):
+        getattr(console, method)(*arguments)
+    console.end()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ray Train takes Ctrl-C over, ends its workers, and exits; here that is a KeyboardInterrupt as ever."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,43 @@
+"""The options of training, one field each; the command lines are made of them."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """A value: unknown keys are refused, nothing changes later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingSettings(Frozen):
+    """How a model is trained. The same settings, rows and base give the same weights on the same number of workers."""
+
+    epochs: int = Field(4, ge=1, description="Passes over the training rows; the best of them is kept.")
+    batch_size: int = Field(64, ge=1, description="Rows of one step, over all workers together.")
+    learning_rate: float = Field(5e-5, gt=0, description="AdamW's highest rate.")
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of all steps over which the rate rises from 0.")
+    schedule: Literal["constant", "linear"] = Field(
+        "constant", description="What the rate does after the warm-up: stay, or fall to 0 in a line."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of weights; biases and norms have none.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of forward passes; weights are float32.")
+    seed: int = Field(0, ge=0, description="Of new weights, row order and dropout.")
+
+    def steps(self, rows: int) -> int:
+        """All steps of a run over so many rows."""
+        return self.epochs * -(-rows // self.batch_size)
+
+
+class RaySettings(Frozen):
+    """Where a run takes place: on the Ray cluster that RAY_ADDRESS names, or on one started for it on this machine."""
+
+    num_workers: int = Field(1, ge=1, description="Processes that train together, each on a share of every batch.")
+    use_gpu: bool = Field(False, description="One GPU for each worker.")
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, of each worker.")
+    storage: str = Field(
+        "runs", description="Folder or URL for checkpoints and TensorBoard; with several machines, one that all share."
+    )
+    max_failures: int = Field(3, ge=0, description="How often to go on from the last epoch after a worker died.")
