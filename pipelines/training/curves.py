@@ -14,7 +14,7 @@ class TensorBoard:
     def __init__(self, folder: str, history: History) -> None:
         """What earlier attempts wrote beyond `history` is hidden."""
         self._steps = len(history.losses)
-        self._writer = SummaryWriter(folder, purge_step=self._steps)
+        self._writer = SummaryWriter(folder, purge_step=self._steps, filename_suffix=f".{self._steps:09d}")
 
     def add(self, history: History) -> None:
         """Write the losses since the last call, and the last epoch's figures at the step they were taken."""

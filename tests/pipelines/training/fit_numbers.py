@@ -26,7 +26,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 130
     weights = {name: value.tolist() for name, value in trained.weights.items()}
-    print(json.dumps({"history": trained.history.as_dict(), "weights": weights}))
+    sys.stdout.write(json.dumps({"history": trained.history.as_dict(), "weights": weights}) + "\n")
     return 0
 
 

@@ -1,0 +1,198 @@
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.verify import verify
+from pipelines.cola import train as command
+from pipelines.local import load_pipeline
+from pipelines.training.on_ray import Trained
+from pipelines.training.run import Run
+from tests.checkpoint_factory import make_checkpoint
+from tests.conftest import MakeCheckpoint
+from tests.hub import commit_of, serving
+from tests.pipelines.cola.rows import good_sentences, write_cola
+from tests.pipelines.training.test_run import Quiet
+
+SENTENCES = [(sentence, number % 3 > 0) for number, sentence in enumerate(good_sentences())]
+Main = Callable[..., int]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[str]:
+    """The options that name the data; two of the rows to train on are among those to measure on."""
+    folder = write_cola(tmp_path / "data", SENTENCES[:16], SENTENCES[14:])
+    return ["--train", str(folder / "cola/in_domain_train.tsv"), "--dev", str(folder / "cola/in_domain_dev.tsv")]
+
+
+@pytest.fixture
+def fitted() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]], data: list[str]) -> Main:
+    """The command on the data, with its runs in this process, one after the other, instead of on Ray."""
+
+    def fit(name: str, load: Any, train: Any, dev: Any, settings: Any, where: Any) -> Trained:
+        fitted.append({"name": name, "train": train, "dev": dev, "settings": settings, "where": where})
+        run = Run(load, train, dev, settings, bar=Quiet)
+        for _ in run.epochs():
+            pass
+        return Trained(run.history, run.best)
+
+    def main(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, words), *data])
+        return command.main()
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(command, "fit", fit)
+    monkeypatch.setattr(command, "cluster", contextlib.nullcontext)
+    return main
+
+
+def test_the_best_of_all_models_and_seeds_is_exported_and_serves_as_it_was_measured(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [checkpoint("classifier"), checkpoint("classifier-distilbert")]
+    output = tmp_path / "to"
+    words = ["--models", *models, "--seeds", 3, 5, "--epochs", 3, "--batch-size", 4, "--learning-rate", 1e-3]
+    assert main(output, *words) == 0
+    results = (output / "results.md").read_text(encoding="utf-8")
+    head, _, *rows = results.splitlines()[2:]
+    assert head == "| matthews | epoch 1 | epoch 2 | epoch 3 |"
+    assert [row.split(" | ")[0] for row in rows] == [f"| {model}" for model in models]
+    assert all(row.count("±") == 3 for row in rows)
+    assert "\n".join([head, *rows]) in capsys.readouterr().out.replace("|---|---|---|---|\n", "")
+    manifest = verify(output, "cola")
+    examples = Examples.read(Path(data[3]), "cola")
+    served = score(load_pipeline(output, "cola"), manifest, examples)
+    assert manifest.scores["matthews"] == pytest.approx(served, abs=1e-4)
+    assert manifest.training is not None
+    assert manifest.training.seed in (3, 5)
+    assert manifest.training.data == [data[1]]
+    assert manifest.training.command.startswith(f"python -m pipelines.cola.train {output} --models ")
+    assert manifest.base_model in {model.name for model in models}
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert f"# {manifest.base_model}, fine-tuned for CoLA" in card
+    assert "![Curves](curves.png)" in card
+    assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_row_is_trained_on_that_is_measured_on(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
+) -> None:
+    assert main(tmp_path / "to", "--models", checkpoint("classifier"), "--epochs", 1) == 0
+    sets = [{row.sentence for row in fitted[0][name]} for name in ("train", "dev")]
+    assert [len(rows) for rows in sets] == [14, 10]
+    assert not sets[0] & sets[1]
+
+
+def test_defaults_are_the_originals_settings_with_warm_up() -> None:
+    arguments = command._parser().parse_args(["to"])
+    settings = command.parse(command._parser(), arguments, command.TrainingSettings)
+    assert arguments.models == command.MODELS
+    assert len(command.MODELS) == 5
+    assert (settings.epochs, settings.batch_size, settings.learning_rate) == (4, 64, 5e-5)
+    assert (settings.schedule, settings.warmup_ratio) == ("constant", 0.1)
+
+
+def test_a_model_may_have_a_learning_rate_of_its_own(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
+) -> None:
+    models = [checkpoint("classifier"), checkpoint("classifier-distilbert")]
+    own = ["--model-learning-rate", f"{models[1]}=1e-6"]
+    assert main(tmp_path / "to", "--models", *models, "--epochs", 1, *own) == 0
+    assert [one["settings"].learning_rate for one in fitted] == [5e-5, 1e-6]
+    assert len({one["name"] for one in fitted}) == 2
+
+
+def test_a_collapse_is_pointed_out(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["--models", checkpoint("classifier"), "--epochs", 1, "--learning-rate", 1, "--warmup-ratio", 0]
+    assert main(tmp_path / "to", *words) == 0
+    assert any("it has collapsed" in message and "--warmup-ratio" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--text-column", "9"], "BadRow: {train}, line 1: has no column 9"),
+        (["--label-column", "4"], "BadRow: {train}, line 1: label "),
+        (["--text-column", "sentence"], "BadRow: {train}, line 2: has no column sentence"),
+        (["--models", "owner/nothing"], "CheckpointNotFound: owner/nothing: "),
+    ],
+)
+def test_what_can_not_be_used_is_refused_before_anything_starts(
+    main: Main,
+    tmp_path: Path,
+    fitted: list[dict[str, Any]],
+    words: list[str],
+    message: str,
+    data: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(tmp_path / "to", *words) == 1
+    errors = capsys.readouterr().err
+    assert any(message.format(train=path) in errors for path in (data[1], data[3]))
+    assert fitted == []
+    assert not (tmp_path / "to").exists()
+
+
+def test_an_output_that_exists_is_not_overwritten(
+    main: Main, tmp_path: Path, fitted: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(tmp_path) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert fitted == []
+
+
+@pytest.mark.parametrize("given", ["owner/other=1e-5", "1e-5", "{model}=fast"])
+def test_a_rate_for_no_model_is_refused(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, given: str) -> None:
+    model = str(checkpoint("classifier"))
+    with pytest.raises(SystemExit) as caught:
+        main(tmp_path / "to", "--models", model, "--model-learning-rate", given.format(model=model))
+    assert caught.value.code == 2
+
+
+@pytest.mark.train
+def test_models_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path, data: list[str]) -> None:
+    with _hub(tmp_path) as (environment, commit):
+        options = ["--models", "owner/bert@v1", "--epochs", "2", "--num-workers", "2", "--storage", "storage"]
+        process = subprocess.run(
+            [sys.executable, "-m", "pipelines.cola.train", "to", *options, *data],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    assert process.returncode == 0, process.stderr
+    manifest = read_manifest(tmp_path / "to")
+    assert (manifest.base_model, manifest.revision) == ("owner/bert", commit)
+    verify(tmp_path / "to", "cola")
+    said = process.stdout.splitlines()
+    assert [line for line in said if "epoch 1 of 2: matthews " in line]
+    assert said[-1] == "make serve COLA=to"
+    assert json.loads((tmp_path / "to" / "config.json").read_text())["id2label"]["1"] == "acceptable"
+
+
+@contextlib.contextmanager
+def _hub(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
+    """The environment for a command that finds `owner/bert` on a hub of its own, and the commit of its tag v1."""
+    model = make_checkpoint("bare-encoder", folder / "bert")
+    with serving() as hub:
+        hub.add("owner/bert", model, "v1")
+        ray = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        yield {**os.environ, **hub.environment(folder / "home"), **ray}, commit_of(model)

@@ -1,0 +1,60 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.training.base import Base
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import Planted, copy, cut, pickle_weights
+
+
+def test_a_folder_is_found_by_its_absolute_path(checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoint("bare-encoder")
+    monkeypatch.chdir(folder.parent)
+    assert Base.find(folder.name) == Base(str(folder.resolve()), folder.name, None)
+
+
+def test_a_zip_file_is_a_base_too(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "encoder"), "zip", checkpoint("bare-encoder"))
+    model, _ = Base.find(archive).load(AutoModelForSequenceClassification, num_labels=2)
+    assert model.config.num_labels == 2
+
+
+def test_the_encoder_is_the_bases_and_the_head_comes_from_the_seed(checkpoint: MakeCheckpoint) -> None:
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        models.append(Base.find(str(checkpoint("bare-encoder"))).load(AutoModelForSequenceClassification)[0])
+    assert all(torch.equal(models[0].classifier.weight, model.classifier.weight) for model in models[:2])
+    assert not torch.equal(models[0].classifier.weight, models[2].classifier.weight)
+    tables = [model.get_input_embeddings().weight for model in models]
+    assert torch.equal(tables[0], tables[2])
+
+
+def test_weights_kept_in_half_precision_are_trained_in_full(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = AutoModelForSequenceClassification.from_pretrained(checkpoint("classifier"))
+    folder = copy(checkpoint("classifier"), tmp_path / "half")
+    source.to(torch.bfloat16).save_pretrained(folder)
+    model, _ = Base.find(str(folder)).load(AutoModelForSequenceClassification)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_a_shipped_checkpoint_can_be_trained_on() -> None:
+    model, _ = Base.find(str(ROOT / "checkpoints" / "cola")).load(AutoModelForSequenceClassification)
+    assert model.config.model_type == "gated_conv"
+
+
+def test_bases_that_are_missing_damaged_or_unsafe_are_refused(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound):
+        Base.find(str(tmp_path / "nowhere"))
+    planted = pickle_weights(copy(checkpoint("classifier"), tmp_path / "a"), {"x": Planted(tmp_path / "ran")})
+    with pytest.raises(CheckpointUnsafe):
+        Base.find(str(planted))
+    assert not (tmp_path / "ran").exists()
+    cut(copy(checkpoint("classifier"), tmp_path / "b") / "model.safetensors", 99)
+    with pytest.raises(CheckpointDamaged, match=str(tmp_path / "b")):
+        Base.find(str(tmp_path / "b")).load(AutoModelForSequenceClassification)

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from pipelines.training.curves import TensorBoard, draw, smoothed
+from pipelines.training.history import History
+
+
+def events(folder: Path) -> list[Event]:
+    """Of all event files in the order they were written; a record is its length, a sum, the event, and a sum."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        while content:
+            length = int.from_bytes(content[:8], "little")
+            found.append(Event.FromString(content[12 : 12 + length]))
+            content = content[16 + length :]
+    return found
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """(name, step, value) of all that are not hidden by a later beginning."""
+    kept: list[tuple[str, int, float]] = []
+    for event in events(folder):
+        if event.session_log.status == event.session_log.START:
+            kept = [one for one in kept if one[1] < event.step]
+        kept += [(value.tag, event.step, round(value.simple_value, 4)) for value in event.summary.value]
+    return kept
+
+
+def test_losses_stand_at_their_steps_and_figures_where_they_were_taken(tmp_path: Path) -> None:
+    board, history = TensorBoard(str(tmp_path), History()), History()
+    for epoch in range(2):
+        history.losses += [0.5 - epoch, 0.25]
+        history.epochs.append({"f1": 0.1 + epoch})
+        board.add(history)
+    board.close()
+    losses = [("train/loss", step, value) for step, value in enumerate([0.5, 0.25, -0.5, 0.25])]
+    assert scalars(tmp_path) == [*losses[:2], ("dev/f1", 2, 0.1), *losses[2:], ("dev/f1", 4, 1.1)]
+
+
+def test_what_an_attempt_wrote_of_an_epoch_that_was_lost_is_hidden(tmp_path: Path) -> None:
+    lost = History([0.5, 0.9], [{"f1": 0.1}, {"f1": 0.9}])
+    board = TensorBoard(str(tmp_path), History())
+    board.add(lost)
+    board.close()
+    again = TensorBoard(str(tmp_path), History([0.5], [{"f1": 0.1}]))
+    again.add(History([0.5, 0.25], [{"f1": 0.1}, {"f1": 0.2}]))
+    again.close()
+    assert ("train/loss", 1, 0.25) in scalars(tmp_path)
+    assert ("train/loss", 1, 0.9) not in scalars(tmp_path)
+    assert ("train/loss", 0, 0.5) in scalars(tmp_path)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_curves_are_a_picture_with_a_panel_for_the_loss_and_each_figure(runs: int, tmp_path: Path) -> None:
+    history = History([0.7, 0.6, 0.5, 0.4], [{"f1": 0.1, "loss": 0.7}, {"f1": 0.3, "loss": float("nan")}])
+    draw(tmp_path / "curves.png", {f"run {number}": history for number in range(runs)})
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert (picture.format, picture.width / picture.height) == ("PNG", pytest.approx(3 * 4.5 / 3.6, rel=0.01))
+        assert len(picture.getcolors(1 << 24) or []) > 10
+
+
+@given(st.lists(st.floats(-10, 10)))
+def test_smoothing_keeps_length_and_bounds(losses: list[float]) -> None:
+    smooth = smoothed(losses)
+    assert len(smooth) == len(losses)
+    assert all(min(losses) - 1e-9 <= value <= max(losses) + 1e-9 for value in smooth)
+    assert smooth[:1] == losses[:1]

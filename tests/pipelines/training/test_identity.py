@@ -1,0 +1,46 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.training.base import Base
+from pipelines.training.identity import run_name
+from pipelines.training.settings import TrainingSettings
+
+BASE = Base("owner/name", "owner/name", "a" * 40)
+PARTS: dict[str, Any] = {
+    "label": "cola-owner/name 0",
+    "base": BASE,
+    "settings": TrainingSettings(),
+    "options": 128,
+    "train": ["a", "b"],
+    "dev": ["c"],
+}
+
+
+def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
+    assert run_name(**PARTS) == run_name(**PARTS)
+    assert run_name(**PARTS).startswith("cola-owner-name-0-")
+    assert "/" not in run_name(**PARTS)
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("base", Base("owner/name", "owner/name", "b" * 40)),
+        ("settings", TrainingSettings(seed=1)),
+        ("options", 64),
+        ("train", ["b", "a"]),
+        ("dev", ["d"]),
+    ],
+)
+def test_whatever_changes_the_outcome_changes_the_name(part: str, other: object) -> None:
+    assert run_name(**PARTS) != run_name(**(PARTS | {part: other}))
+
+
+def test_a_base_that_was_trained_anew_is_another(tmp_path: Path) -> None:
+    parts = PARTS | {"base": Base(str(tmp_path), "mine", None)}
+    (tmp_path / "weights").write_text("old")
+    before = run_name(**parts)
+    (tmp_path / "weights").write_text("newer")
+    assert run_name(**parts) != before

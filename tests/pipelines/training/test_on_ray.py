@@ -1,0 +1,79 @@
+"""Real runs on a Ray cluster of their own, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.training.history import History
+from tests.pipelines.training.numbers import SETTINGS, TRAIN
+from tests.pipelines.training.test_curves import scalars
+from tests.pipelines.training.test_run import finish, start
+
+pytestmark = pytest.mark.train
+
+LONGEST_S = 240
+
+
+@dataclass
+class Ended:
+    code: int
+    said: list[str]
+    errors: str
+
+    def result(self) -> dict[str, Any]:
+        assert self.code == 0, self.errors
+        result: dict[str, Any] = json.loads(self.said[-1])
+        return result
+
+
+def fit(storage: Path, workers: int, event: str) -> Ended:
+    storage.mkdir(exist_ok=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.pipelines.training.fit_numbers", str(storage), str(workers), event],
+        cwd=ROOT,
+        env={**os.environ, "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+    )
+    return Ended(process.returncode, process.stdout.splitlines(), process.stderr)
+
+
+def as_without_ray(result: dict[str, Any], tolerance: float) -> None:
+    """The result is that of one plain process, up to the order of additions."""
+    alone = finish(start())
+    history = History.of(result["history"])
+    assert len(history.epochs) == SETTINGS.epochs
+    assert len(history.losses) == SETTINGS.steps(len(TRAIN))
+    assert history.losses == pytest.approx(alone.history.losses, abs=tolerance)
+    for name, weights in alone.best.items():
+        torch.testing.assert_close(torch.tensor(result["weights"][name]), weights, atol=tolerance, rtol=0)
+
+
+def test_a_run_of_two_workers_of_which_one_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    ended = fit(tmp_path / "storage", 2, "die")
+    assert (tmp_path / "storage" / "die").exists()
+    as_without_ray(ended.result(), 1e-5)
+    assert "numbers: 1 of 4 epochs were done before" in ended.said
+    epochs = [line.partition(": epoch ")[2][:6] for line in ended.said if ": epoch " in line]
+    assert epochs == [f"{number} of 4" for number in range(1, 5)]
+    steps = [step for name, step, _ in scalars(tmp_path / "storage" / "numbers" / "tensorboard") if "train" in name]
+    assert steps == list(range(SETTINGS.steps(len(TRAIN))))
+
+
+def test_what_was_interrupted_goes_on_when_the_same_command_is_run_again(tmp_path: Path) -> None:
+    ended = fit(tmp_path / "storage", 1, "interrupt")
+    assert ended.code == 130, ended.errors
+    assert [line.partition(", loss")[0] for line in ended.said] == [ended.said[0].partition(", loss")[0]]
+    assert ended.said[0].startswith("numbers: epoch 1 of 4: accuracy ")
+    again = fit(tmp_path / "storage", 1, "interrupt")
+    assert again.said[0] == "numbers: 1 of 4 epochs were done before"
+    as_without_ray(again.result(), 0.0)
