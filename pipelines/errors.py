@@ -9,7 +9,8 @@
     │   ├── Overloaded              more is waiting than the settings allow
     │   ├── DeadlineExceeded        not done within the time a request may take
     │   ├── StageUnavailable        no replica of a stage could answer
-    │   └── CheckpointMismatch      tokens of one checkpoint reached the model of another
+    │   ├── CheckpointMismatch      tokens of one checkpoint reached the model of another
+    │   └── ServerFailed            a server that was asked over HTTP gave no answer
     ├── EngineError                 a forward pass failed on this item
     ├── ProviderError               the language-model provider gave no answer
     │   ├── ProviderKeyRefused      it does not take the caller's key
@@ -130,6 +131,17 @@ class CheckpointMismatch(UnavailableError):
 
     def __str__(self) -> str:
         return f"tokens of checkpoint {self.tokens_of} reached the model of {self.model_of}"
+
+
+class ServerFailed(UnavailableError):
+    """A server that was asked over HTTP gave no answer, or not the one it should."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url, self.why = url, why
+
+    def __str__(self) -> str:
+        return f"{self.url} gave no answer: {self.why}"
 
 
 class EngineError(MunjangError):

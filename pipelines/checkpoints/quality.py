@@ -67,10 +67,7 @@ class Examples:
 
 def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: Manifest, examples: Examples) -> float:
     """The metric of the checkpoint's task on the examples, -1 to 1. Raises the error of an input that has no result."""
-    results = asyncio.run(_results(pipeline, examples.inputs))
-    for error in results:
-        if isinstance(error, MunjangError):
-            raise error
+    results = run(pipeline, examples.inputs)
     match manifest.task:
         case "sts":
             return pearson([result.score for result in results], examples.expected)
@@ -79,6 +76,15 @@ def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: M
             return matthews([result.probability >= threshold for result in results], examples.expected)
         case "qa":
             return score_answers([result.text for result in results], examples.expected).f1
+
+
+def run(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], inputs: Sequence[Any]) -> list[Any]:
+    """The pipeline's results in order. Raises the error of the first input that has none."""
+    results = asyncio.run(_results(pipeline, inputs))
+    for error in results:
+        if isinstance(error, MunjangError):
+            raise error
+    return results
 
 
 async def _results(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], inputs: Sequence[Any]) -> list[Any]:

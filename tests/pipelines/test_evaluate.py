@@ -1,0 +1,186 @@
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from deployments.api.app import make_api
+from pipelines import evaluate
+from pipelines.checkpoints.quality import Examples
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import DataNotFound, ServerFailed
+from pipelines.evaluate import evaluate_checkpoint, evaluate_server, measure
+from pipelines.local import load_pipeline
+from pipelines.served import Served
+from tests.conftest import MakeCheckpoint
+from tests.deployments.api.conftest import ScriptedServices
+from tests.pipelines.cola.rows import good_sentences, row
+from tests.pipelines.qa.rows import article
+
+TASKS = ("sts", "cola", "qa")
+URL = "http://served"
+Run = Callable[..., int]
+
+
+class InProcess:
+    """A task's real pipeline, where the graph would be."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    async def submit(self, item: Any) -> Any:
+        return (await self.submit_all([item]))[0]
+
+    async def submit_all(self, items: Sequence[Any]) -> list[Any]:
+        results: list[Any] = await self._pipeline(items)
+        return results
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Path]:
+    """By task, a small file of its usual format."""
+    sentences = good_sentences()
+    pairs = [f"{a},{b},{number % 6}" for number, (a, b) in enumerate(zip(sentences, sentences[3:], strict=False))]
+    contents = {
+        "sts": ("dev.csv", "\n".join(["sentence1,sentence2,label", *pairs])),
+        "cola": ("dev.tsv", "".join(row(sentence, number % 3 > 0) for number, sentence in enumerate(sentences))),
+        "qa": ("dev.json", json.dumps({"data": [article(number) for number in range(4)]})),
+    }
+    for name, text in contents.values():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return {task: tmp_path / name for task, (name, _) in contents.items()}
+
+
+@pytest.fixture
+def shipped(served: MakeCheckpoint) -> dict[str, Path]:
+    return {task: served(f"shipped {task}") for task in TASKS}
+
+
+@pytest.fixture
+def serving(shipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> ScriptedServices:
+    """A server at URL, with the shipped checkpoints behind the real routes."""
+    stages: dict[str, Any] = {task: InProcess(load_pipeline(shipped[task], task)) for task in TASKS}  # type: ignore[arg-type]
+    services = replace(ScriptedServices(), **stages, sts_files=stages["sts"])
+
+    async def describe() -> dict[str, Any]:
+        return {task: {"threshold": None if task == "qa" else 0.5} for task in TASKS}
+
+    monkeypatch.setattr(services, "describe", describe)
+    transport = httpx2.ASGITransport(make_api(services))
+    monkeypatch.setattr(Served, "_client", lambda _: httpx2.AsyncClient(base_url=URL, transport=transport))
+    return services
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_server_has_the_figures_of_the_checkpoint_it_serves(
+    task: Any, data: dict[str, Path], shipped: dict[str, Path], serving: ScriptedServices
+) -> None:
+    alone = evaluate_checkpoint(shipped[task], data[task], EngineSettings())
+    assert evaluate_server(URL, data[task], task) == pytest.approx(alone, abs=1e-6)
+    assert any(value != 0 for value in alone.values())
+
+
+def test_a_file_of_many_pairs_is_sent_in_portions_and_keeps_its_order(
+    serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [("서울 날씨", "서울 날씨" + " 내일" * number) for number in range(7)]
+    whole = Served(URL).outputs("sts", pairs)
+    monkeypatch.setattr("pipelines.served.PAIRS_OF_A_FILE", 3)
+    assert Served(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
+
+
+def test_a_server_that_refuses_is_no_figure(serving: ScriptedServices) -> None:
+    with pytest.raises(ServerFailed, match=r"http://served/generate gave no answer: .*422"):
+        Served(URL).outputs("cola", ["fine", " "])
+
+
+def test_a_task_that_is_not_served_is_named(serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def describe() -> dict[str, Any]:
+        return {"sts": {"threshold": 0.6}}
+
+    monkeypatch.setattr(serving, "describe", describe)
+    with pytest.raises(DataNotFound, match="serves sts, not qa"):
+        Served(URL).threshold("qa")
+
+
+def test_figures_of_hand_made_outputs() -> None:
+    pairs = Examples("x", "sts", [("a", "b")] * 4, [0.0, 2.0, 3.0, 5.0])
+    figures = measure(pairs, [(0.1, False), (0.2, True), (0.3, True), (0.9, True)], 0.2)
+    assert figures == {"pearson": pytest.approx(0.9134, abs=1e-4), "spearman": 1.0, "f1": pytest.approx(0.8)}
+    judged = Examples("x", "cola", ["a"] * 4, [True, False, True, False])
+    assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.5) == {"matthews": pytest.approx(1.0), "accuracy": 1.0}
+    assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.6)["accuracy"] == 0.75
+    asked = Examples("x", "qa", [("q", "c")] * 2, ["빨강", "노랑"])
+    assert measure(asked, ["빨강", "파랑"], None) == {"exact_match": 0.5, "f1": 0.75}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, words)])
+        return evaluate.main()
+
+    return run
+
+
+def test_the_command_prints_the_figures_of_the_engine_it_is_told(
+    run: Run, data: dict[str, Path], shipped: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for engine in ({"dtype": "int8"}, {"dtype": "float32", "backend": "torch"}):
+        assert run(shipped["qa"], data["qa"], "--engine", json.dumps(engine)) == 0
+        expected = evaluate_checkpoint(shipped["qa"], data["qa"], EngineSettings.model_validate(engine))
+        assert json.loads(capsys.readouterr().out) == {name: round(value, 4) for name, value in expected.items()}
+
+
+def test_the_command_asks_a_server_by_its_url(
+    run: Run, data: dict[str, Path], serving: ScriptedServices, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data["cola"], "--task", "cola", "--url", URL) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"matthews", "accuracy"}
+
+
+def test_what_is_not_in_the_format_is_imported_when_its_task_is_known(
+    run: Run,
+    checkpoint: MakeCheckpoint,
+    data: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
+    assert run(checkpoint("classifier"), data["cola"], "--task", "cola") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"matthews", "accuracy"}
+
+
+def test_refusals_exit_with_1_and_say_why(
+    run: Run, data: dict[str, Path], shipped: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(shipped["qa"], tmp_path / "nowhere.json") == 1
+    assert "DataNotFound: " in capsys.readouterr().err
+    assert run(shipped["qa"], data["cola"]) == 1
+    assert "CheckpointDamaged: " in capsys.readouterr().err
+    assert run(data["cola"], "--task", "cola", "--url", "http://127.0.0.1:9") == 1
+    assert "ServerFailed: http://127.0.0.1:9/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{data}"],
+        ["{data}", "--url", URL],
+        ["{checkpoint}", "{data}", "--url", URL],
+        ["{checkpoint}", "{data}", "--engine", "int8"],
+        ["{data}", "--url", URL, "--task", "cola", "--engine", "{{}}"],
+        ["owner/name", "{data}"],
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(
+    run: Run, data: dict[str, Path], shipped: dict[str, Path], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*(word.format(data=data["cola"], checkpoint=shipped["cola"]) for word in words))
+    assert caught.value.code == 2
