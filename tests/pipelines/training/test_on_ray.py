@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,9 +63,9 @@ def test_a_run_of_two_workers_of_which_one_is_killed_ends_as_if_nothing_had_happ
     ended = fit(tmp_path / "storage", 2, "die")
     assert (tmp_path / "storage" / "die").exists()
     as_without_ray(ended.result(), 1e-5)
-    assert "numbers: 1 of 4 epochs were done before" in ended.said
-    epochs = [line.partition(": epoch ")[2][:6] for line in ended.said if ": epoch " in line]
-    assert epochs == [f"{number} of 4" for number in range(1, 5)]
+    output = "\n".join(ended.said)  # Ray says that a worker died, now and then in the middle of a line
+    assert re.findall(r"numbers: (\d) of 4 epochs were done before", output) == ["1"]
+    assert re.findall(r"numbers: epoch (\d) of 4: accuracy", output) == ["1", "2", "3", "4"]
     steps = [step for name, step, _ in scalars(tmp_path / "storage" / "numbers" / "tensorboard") if "train" in name]
     assert steps == list(range(SETTINGS.steps(len(TRAIN))))
 
