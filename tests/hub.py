@@ -14,7 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """Repositories by `owner/name`, each with folders by revision. `fetched` says which files were sent."""
+    """Repositories by `owner/name`, each with folders by revision, as models and data sets alike.
+
+    `fetched` says which files were sent.
+    """
 
     repositories: dict[str, dict[str, Path]] = field(default_factory=dict)
     fetched: list[tuple[str, str]] = field(default_factory=list)
@@ -84,13 +87,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        match parts:
-            case ["api", "models", owner, name]:
+        match parts[1:] if parts[0] == "datasets" else parts:
+            case ["api", "models" | "datasets", owner, name]:
                 self._info(f"{owner}/{name}", "main", with_body)
-            case ["api", "models", owner, name, "revision", revision]:
+            case ["api", "models" | "datasets", owner, name, "revision", revision]:
                 self._info(f"{owner}/{name}", revision, with_body)
-            case ["api", "models", owner, name, "tree", revision]:
+            case ["api", "models" | "datasets", owner, name, "tree", revision]:
                 self._tree(f"{owner}/{name}", revision, with_body)
+            case ["api", "datasets", _, _, "tree", _, *_]:
+                self._refuse("EntryNotFound", with_body)  # no repository here has folders
             case [owner, name, "resolve", revision, *path]:
                 self._file(f"{owner}/{name}", revision, "/".join(path), with_body)
             case _:

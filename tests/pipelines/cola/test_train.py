@@ -167,11 +167,13 @@ def test_a_rate_for_no_model_is_refused(main: Main, checkpoint: MakeCheckpoint, 
 
 
 @pytest.mark.train
-def test_models_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path, data: list[str]) -> None:
+def test_models_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path) -> None:
+    options = ["--models", "owner/bert@v1", "--epochs", "2", "--num-workers", "2", "--storage", "storage"]
+    options += ["--train", "owner/judged", "--dev", "owner/judged:default:validation"]
+    options += ["--text-column", "sentence", "--label-column", "label"]
     with _hub(tmp_path) as (environment, commit):
-        options = ["--models", "owner/bert@v1", "--epochs", "2", "--num-workers", "2", "--storage", "storage"]
         process = subprocess.run(
-            [sys.executable, "-m", "pipelines.cola.train", "to", *options, *data],
+            [sys.executable, "-m", "pipelines.cola.train", "to", *options],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -185,14 +187,22 @@ def test_models_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path, data:
     said = process.stdout.splitlines()
     assert [line for line in said if "epoch 1 of 2: matthews " in line]
     assert said[-1] == "make serve COLA=to"
+    assert manifest.training is not None
+    assert manifest.training.data == ["owner/judged"]
     assert json.loads((tmp_path / "to" / "config.json").read_text())["id2label"]["1"] == "acceptable"
 
 
 @contextlib.contextmanager
 def _hub(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """The environment for a command that finds `owner/bert` on a hub of its own, and the commit of its tag v1."""
+    """The environment for a command that finds a model and a data set on a hub of its own; the model's commit at v1."""
     model = make_checkpoint("bare-encoder", folder / "bert")
+    judged = folder / "judged"
+    judged.mkdir()
+    for split, rows in (("train", SENTENCES[:16]), ("validation", SENTENCES[16:])):
+        lines = [json.dumps({"sentence": sentence, "label": int(acceptable)}) for sentence, acceptable in rows]
+        (judged / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     with serving() as hub:
         hub.add("owner/bert", model, "v1")
+        hub.add("owner/judged", judged)
         ray = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
         yield {**os.environ, **hub.environment(folder / "home"), **ray}, commit_of(model)
