@@ -44,6 +44,7 @@ def draw(path: Path, runs: Mapping[str, History]) -> None:
         losses.plot([(step + 1) / per_epoch for step in range(len(smooth))], smooth, label=label)
     for panel, name in zip(panels, names, strict=True):
         panel.set(title=f"{name} on dev rows", xlabel="epoch")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         for label, history in runs.items():
             values = [figures[name] for figures in history.epochs]
             panel.plot(range(1, len(values) + 1), values, marker="o", label=label)

@@ -99,7 +99,7 @@ def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> C
             _lead(name, run, tell, logs)
         else:
             for figures in run.epochs():
-                ray.train.report(figures)
+                _report(figures)
 
     return work
 
@@ -113,9 +113,15 @@ def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
         board.add(run.history)  # before the epoch counts: what is written for one that is lost is hidden later
         with TemporaryDirectory() as folder:
             torch.save(run.state(), Path(folder) / STATE)
-            ray.train.report(figures, checkpoint=ray.train.Checkpoint.from_directory(folder))
+            _report(figures, ray.train.Checkpoint.from_directory(folder))
         tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.settings.epochs}: {_words(figures)}",))
     board.close()
+
+
+def _report(figures: Figures, checkpoint: Any = None) -> None:
+    """Ray's controller collects reports every two seconds; a worker that died sooner would take the epoch with it."""
+    ray.train.report(figures, checkpoint=checkpoint)
+    ray.train.get_all_reported_checkpoints(ray.train.CheckpointConsistencyMode.COMMITTED)
 
 
 def _words(figures: Figures) -> str:
