@@ -8,26 +8,18 @@ from tensorboardX import SummaryWriter
 from pipelines.training.history import History
 
 
-class TensorBoard:
-    """Event files in a folder or at a URL. Steps count from 0, epochs from 1."""
+def write_events(folder: str, history: History) -> None:
+    """An event file of the last epoch, in a folder or at a URL: whole, and hiding what stands there of it and later.
 
-    def __init__(self, folder: str, history: History) -> None:
-        """What earlier attempts wrote beyond `history` is hidden."""
-        self._steps = len(history.losses)
-        self._writer = SummaryWriter(folder, purge_step=self._steps, filename_suffix=f".{self._steps:09d}")
-
-    def add(self, history: History) -> None:
-        """Write the losses since the last call, and the last epoch's figures at the step they were taken."""
-        for step in range(self._steps, len(history.losses)):
-            self._writer.add_scalar("train/loss", history.losses[step], step)
-        self._steps = len(history.losses)
+    Losses stand at their steps, which count from 0; figures at the last before they were taken.
+    """
+    end = len(history.losses)
+    begin = end * (len(history.epochs) - 1) // len(history.epochs)  # all epochs have the same number of steps
+    with SummaryWriter(folder, purge_step=begin, filename_suffix=f".{begin:09d}") as writer:
+        for step in range(begin, end):
+            writer.add_scalar("train/loss", history.losses[step], step)
         for name, value in history.epochs[-1].items():
-            self._writer.add_scalar(f"dev/{name}", value, self._steps)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Nothing more will be written."""
-        self._writer.close()
+            writer.add_scalar(f"dev/{name}", value, end - 1)
 
 
 def draw(path: Path, runs: Mapping[str, History]) -> None:

@@ -20,7 +20,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 
 from pipelines.training.console import Console, DistantBar, Tell, silent
-from pipelines.training.curves import TensorBoard
+from pipelines.training.curves import write_events
 from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Row
 from pipelines.training.run import Place, Run, State
@@ -108,14 +108,12 @@ def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
     """The epochs of rank 0, which alone saves and tells."""
     if run.history.epochs:
         tell("say", (f"{name}: {len(run.history.epochs)} of {run.settings.epochs} epochs were done before",))
-    board = TensorBoard(logs, run.history)
     for figures in run.epochs():
-        board.add(run.history)  # before the epoch counts: what is written for one that is lost is hidden later
+        write_events(logs, run.history)  # before the epoch counts: what is written for one that is lost is hidden later
         with TemporaryDirectory() as folder:
             torch.save(run.state(), Path(folder) / STATE)
             _report(figures, ray.train.Checkpoint.from_directory(folder))
         tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.settings.epochs}: {_words(figures)}",))
-    board.close()
 
 
 def _report(figures: Figures, checkpoint: Any = None) -> None:
