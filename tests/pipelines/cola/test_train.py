@@ -22,6 +22,7 @@ from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import commit_of, serving
 from tests.pipelines.cola.rows import good_sentences, write_cola
+from tests.pipelines.training.test_on_ray import ENVIRONMENT
 from tests.pipelines.training.test_run import Quiet
 
 SENTENCES = [(sentence, number % 3 > 0) for number, sentence in enumerate(good_sentences())]
@@ -204,5 +205,7 @@ def _hub(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
     with serving() as hub:
         hub.add("owner/bert", model, "v1")
         hub.add("owner/judged", judged)
-        ray = {"RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
-        yield {**os.environ, **hub.environment(folder / "home"), **ray}, commit_of(model)
+        yield (
+            {**os.environ, **hub.environment(folder / "home"), **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+            commit_of(model),
+        )

@@ -21,6 +21,11 @@ from tests.pipelines.training.test_run import finish, start
 pytestmark = pytest.mark.train
 
 LONGEST_S = 240
+ENVIRONMENT = {
+    "RAY_ADDRESS": "local",  # never join a cluster that happens to run here
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # ten times as often as by default: epochs are short here
+}
 
 
 @dataclass
@@ -40,7 +45,7 @@ def fit(storage: Path, workers: int, event: str) -> Ended:
     process = subprocess.run(
         [sys.executable, "-m", "tests.pipelines.training.fit_numbers", str(storage), str(workers), event],
         cwd=ROOT,
-        env={**os.environ, "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, **ENVIRONMENT},
         capture_output=True,
         text=True,
         timeout=LONGEST_S,
