@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -23,7 +22,6 @@ from pipelines.checkpoints.manifest import read_manifest
 from pipelines.data_files import data_folder
 from pipelines.engines.settings import EngineSettings
 from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
 
 BUDGETS = (128, 256, 512, 1024, 4096)
 """Padded tokens of a batch: smaller ones fit the processor's caches, larger ones cost less each. The best counts."""
@@ -53,22 +51,13 @@ def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> I
     model = local.load_model(folder, manifest, settings)
     tokens = TextTokenizer.load(folder, manifest).sentence_pairs(pairs).tokens
     for budget in BUDGETS:
-        batches = list(by_length(tokens, budget))
+        batches = [tokens.select(batch) for batch in tokens.by_length(budget)]
         with ThreadPoolExecutor(model.engine.slots) as threads:
             list(threads.map(model.run, batches[:4]))
             yield (
                 budget,
                 rate(lambda batches=batches, threads=threads: list(threads.map(model.run, batches)), len(pairs)),
             )
-
-
-def by_length(tokens: TokenBatch, budget: int) -> Iterator[TokenBatch]:
-    """Batches of like length, longest first, each of at most `budget` tokens with its padding."""
-    order = np.argsort(-tokens.lengths, kind="stable").tolist()
-    while order:
-        count = max(1, budget // int(tokens.lengths[order[0]]))
-        yield TokenBatch.gather([(tokens, item) for item in order[:count]])
-        order = order[count:]
 
 
 def encode_rate(folder: Path, threads: int, pairs: list[Pair]) -> float:

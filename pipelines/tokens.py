@@ -1,6 +1,6 @@
 """Ragged token arrays: how token ids travel between deployments and wait in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,14 @@ class TokenBatch:
             truncated=self.truncated[items],
             regions=None if self.regions is None else self.regions[items],
         )
+
+    def by_length(self, budget: int) -> Iterator[NDArray[np.int64]]:
+        """All items' numbers by likeness of length, longest first: batches of at most `budget` tokens with padding."""
+        order = np.argsort(-self.lengths, kind="stable")
+        while len(order):
+            count = max(1, budget // max(1, int(self.lengths[order[0]])))
+            yield order[:count]
+            order = order[count:]
 
     @classmethod
     def concatenate(cls, batches: Sequence["TokenBatch"]) -> "TokenBatch":

@@ -1,6 +1,6 @@
 """Texts to vectors, by the same code that serves them: the STS checkpoint's tokenizer and engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,6 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.local import load_model
 from pipelines.stages import Model
 from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
 
 BATCH_TOKENS = 4096
 
@@ -40,15 +39,6 @@ class Embedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, dimension): of unit length, in the texts' order; at least one text."""
         tokens = self._tokenizer.passages(texts)
-        batches = list(_by_length(tokens))
+        batches = list(tokens.by_length(BATCH_TOKENS))
         vectors = np.concatenate([self._model.run(tokens.select(batch)) for batch in batches])
         return np.asarray(vectors, dtype=np.float32)[np.argsort(np.concatenate(batches))]
-
-
-def _by_length(tokens: TokenBatch) -> Iterator[NDArray[np.int64]]:
-    """Numbers of items of like length, longest first, each batch of at most `BATCH_TOKENS` with its padding."""
-    order = np.argsort(-tokens.lengths, kind="stable")
-    while len(order):
-        count = max(1, BATCH_TOKENS // max(1, int(tokens.lengths[order[0]])))
-        yield order[:count]
-        order = order[count:]

@@ -88,3 +88,13 @@ def test_tokens_of_a_batch_without_items_have_no_shape_to_trip_over() -> None:
     assert len(empty) == 0
     assert empty.starts.tolist() == [0]
     assert empty.mask.shape == (0, 0)
+
+
+@given(sequences, st.integers(1, 30))
+def test_batches_by_length_hold_every_item_once_and_keep_to_their_budget(items: list[list[int]], budget: int) -> None:
+    batch = make_batch(items)
+    batches = [numbers.tolist() for numbers in batch.by_length(budget)]
+    order = [number for numbers in batches for number in numbers]
+    assert sorted(order) == list(range(len(items)))
+    assert [len(items[number]) for number in order] == sorted(map(len, items), reverse=True)
+    assert all(len(numbers) == 1 or len(items[numbers[0]]) * len(numbers) <= budget for numbers in batches)
