@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -90,7 +90,6 @@ def test_where_padding_or_starting_costs_most_batches_beat_constant_ones(
     assert times * learnt.total_s < constant.total_s
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=300).map(np.array), st.sampled_from(ENGINES))
 def test_a_known_machine_keeps_to_the_target_and_pads_no_more_than_a_batch_costs(
     lengths: Lengths, engine: BatchCost
@@ -102,7 +101,6 @@ def test_a_known_machine_keeps_to_the_target_and_pads_no_more_than_a_batch_costs
     assert engine.s_per_token * (done.padded - done.tokens) <= 1.05 * engine.fixed_s * (len(done.seconds) + 2)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=300).map(np.array), st.sampled_from(ENGINES))
 def test_an_unknown_machine_is_tried_in_steps(lengths: Lengths, engine: BatchCost) -> None:
     model = LatencyModel()

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -57,7 +57,6 @@ item_of_a_call = st.lists(st.sampled_from([1, 2, 3, POISON]), min_size=1, max_si
 calls_in_lanes = st.lists(st.tuples(st.lists(item_of_a_call, min_size=1, max_size=8), st.sampled_from(Lane)))
 
 
-@settings(deadline=None)
 @given(calls_in_lanes, st.integers(0, 6000), st.booleans())
 def test_answers_are_those_of_the_model_whatever_is_cached(
     calls: list[tuple[list[list[int]], Lane]], max_bytes: int, scalar: bool

@@ -113,7 +113,7 @@ def bert() -> tuple[TorchEngine, TorchEngine]:
 
 
 @given(lengths=st.lists(st.integers(1, 80), min_size=1, max_size=6), seed=st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lengths_may_be_any(bert: tuple[TorchEngine, TorchEngine], lengths: list[int], seed: int) -> None:
     batch = random_batch(lengths, VOCAB, seed)
     expected, actual = (engine.outputs(batch, "end_logits")[0][batch.mask] for engine in bert)

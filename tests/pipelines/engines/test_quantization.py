@@ -65,7 +65,7 @@ def test_int8_is_close_to_float32_on_what_it_was_calibrated_on(folder: Path) -> 
     assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > 0.99
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(0, 999))
 def test_a_result_does_not_depend_on_the_rest_of_the_batch(folder: Path, lengths: list[int], seed: int) -> None:
     engine = OnnxEngine.load(folder, INT8)
