@@ -22,7 +22,9 @@ from deployments.tokenizer import Tokenizer
 
 NODE: dict[str, Any] = {
     # A replica reserves a whole CPU unless told otherwise, and eight of them would wait for ever on a small machine.
-    "ray_actor_options": {"num_cpus": 0.1},
+    "ray_actor_options": {"num_cpus": 0.05},
+    # An update starts new replicas before it stops old ones; unless told so, Serve would stop the only one first.
+    "max_surge_percent": 100,
     "max_ongoing_requests": 64,
     "max_queued_requests": 256,
     "health_check_period_s": 5,
@@ -48,23 +50,22 @@ MARGIN_S = 5.0  # beyond a request's deadline, to hand its answer on
 
 def build(settings: Settings) -> Application:
     """The application that `serve run` starts. Reads no file and loads no model: the replicas do."""
-    tokenizer = _node(Tokenizer, autoscaling_config=BY_REQUESTS)
-    sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(settings.sts.checkpoint, "sts")
-    cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(settings.cola.checkpoint, "cola")
-    qa_tokenizer = tokenizer.options(name="QaTokenizer").bind(settings.qa.checkpoint, "qa", settings.qa.windows)
     sts_encoder = _node(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts)
     cola_classifier = _node(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
     qa_extractor = _node(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
+    tokenizer = _node(Tokenizer, autoscaling_config=BY_REQUESTS)
+    sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(settings.sts.checkpoint, "sts", sts_encoder)
+    cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(settings.cola.checkpoint, "cola", cola_classifier)
+    qa_tokenizer = tokenizer.options(name="QaTokenizer").bind(
+        settings.qa.checkpoint, "qa", qa_extractor, settings.qa.windows
+    )
     # Streams that take longer than a JSON request may are cut when their replica goes.
-    to_the_end = {
-        "graceful_shutdown_timeout_s": max(NODE["graceful_shutdown_timeout_s"], settings.ingress.deadline_s + MARGIN_S)
-    }
-    persona_chat = _node(PersonaChat, **MOSTLY_WAITING, **to_the_end).bind(
+    persona_chat = _node(PersonaChat, **MOSTLY_WAITING, **_ends_after(settings.ingress.deadline_s)).bind(
         settings, sts=(sts_tokenizer, sts_encoder), qa=(qa_tokenizer, qa_extractor)
     )
     ingress = _node(
         Ingress,
-        **to_the_end,
+        **_ends_after(max(settings.ingress.deadline_s, settings.ingress.upload_deadline_s)),
         max_ongoing_requests=1024,
         max_queued_requests=1024,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
@@ -78,6 +79,11 @@ def build(settings: Settings) -> Application:
         chat=persona_chat,
     )
     return application
+
+
+def _ends_after(deadline_s: float) -> dict[str, float]:
+    """The time that a replica has, once it is to go, for the requests that it has taken."""
+    return {"graceful_shutdown_timeout_s": max(NODE["graceful_shutdown_timeout_s"], deadline_s + MARGIN_S)}
 
 
 def _node(deployment: Any, **options: Any) -> Any:

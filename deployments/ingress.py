@@ -18,6 +18,7 @@ from deployments.api.services import Submits
 from deployments.gather import Gather
 from deployments.gathers import Handle, gather_of, in_lane, qa_gather
 from deployments.length_queue import Lane
+from deployments.one_checkpoint import OneCheckpoint
 from deployments.settings import Settings
 from deployments.stages import RemoteStage, RemoteStream
 from pipelines.chat.request import ChatRequest, Reply
@@ -53,7 +54,8 @@ class Ingress:
         self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
         single_pairs = self._sts_gather(*sts, Lane.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
-        self.sts_files: Submits[Pair, Similarity] = self._sts_gather(*sts, Lane.BULK, gives_way_to=single_pairs)
+        files = self._sts_gather(*sts, Lane.BULK, gives_way_to=single_pairs)
+        self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
         self.cola: Submits[str, Acceptability] = self._cola_gather(*cola)
         self.qa: Submits[Request, Answer] = qa_gather(
             settings.qa.gather, *qa, null_threshold=settings.qa.null_threshold

@@ -43,6 +43,10 @@ class ModelReplica:
             return await self._batcher.submit(batch, lane)
         return await self._cache.complete(batch, lane, self._batcher.submit)
 
+    def checkpoint(self) -> str:
+        """The digest of what it serves."""
+        return self._digest
+
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
         shown = self._manifest.model_dump(

@@ -9,6 +9,7 @@ from typing import Any
 from ray import serve
 
 from deployments.gathers import Handle, embedding_gather, qa_gather
+from deployments.one_checkpoint import OneCheckpoint
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
@@ -79,7 +80,7 @@ def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> 
     if settings.provider is None:
         gather = qa_gather(settings.gather, tokenizer, extractor, null_threshold=ALWAYS_A_SPAN)
         return ExtractiveAnswers(
-            gather.submit_all,
+            OneCheckpoint(gather).submit_all,
             sentences=settings.sentences,
             margin_weight=settings.margin_weight,
             threshold=settings.threshold,

@@ -17,8 +17,8 @@ logger = logging.getLogger("ray.serve")
 Items = TypeVar("Items")
 Results = TypeVar("Results")
 
-# Together 16 s, the time that a model takes to load behind a tokenizer that is new already.
-UPDATE_PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+UPDATE_PAUSE_S = 0.25
+UPDATE_TRIES = 120  # 30 s at least, and a request's deadline ends them, too
 LOST = (RayActorError, ReplicaUnavailableError, AioRpcError, asyncio.CancelledError)
 RETRY_AFTER_S = 1.0
 
@@ -90,15 +90,16 @@ class RemoteStream:
 def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:
     """A pipeline that starts again, from the tokenizer on, while a rolling update has replaced only one of the two.
 
-    Raises CheckpointMismatch where that lasts longer than `UPDATE_PAUSES_S`.
+    Of several replicas each, another try may meet a tokenizer and a model that are both old, or both new. Raises
+    CheckpointMismatch after `UPDATE_TRIES`.
     """
 
     async def patient(items: Items) -> Results:
-        for pause_s in UPDATE_PAUSES_S:
+        for _ in range(UPDATE_TRIES):
             try:
                 return await pipeline(items)
             except CheckpointMismatch:
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(UPDATE_PAUSE_S)
         return await pipeline(items)
 
     return patient

@@ -1,9 +1,13 @@
 """The tokenizer deployment, bound once per checkpoint: StsTokenizer, ColaTokenizer, QaTokenizer."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
+from deployments.stages import RemoteStage
 from pipelines.checkpoints.manifest import Task
 from pipelines.checkpoints.resolve import resolve
 from pipelines.checkpoints.verify import verify
@@ -11,16 +15,24 @@ from pipelines.qa.windows import Windows, WindowSettings
 from pipelines.tokenization import SentencePairs, TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
 
+POLL_S = 0.25
+MODEL_WITHIN_S = 600.0
+
 
 @serve.deployment
 class Tokenizer:
     """One checkpoint's tokenizer; each call is on a whole batch."""
 
-    def __init__(self, checkpoint: str, task: Task, windows: WindowSettings | None = None) -> None:
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, checkpoint: str, task: Task, model: DeploymentHandle[Any], windows: WindowSettings | None = None
+    ) -> None:
+        """Ready when a replica of `model` serves the same checkpoint: in an update tokens are new from then on, and
+        old ones go on being made for a model that is slow to load, or fails to. Raises TimeoutError."""
         folder = resolve(checkpoint, task)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
         self._windows = WindowTokenizer.load(folder, manifest, windows) if windows else None
+        await serves(model, manifest.digest)
 
     async def passages(self, texts: Sequence[str]) -> TokenBatch:
         """One item per text."""
@@ -35,3 +47,14 @@ class Tokenizer:
         if self._windows is None:
             raise RuntimeError("bound without window settings")
         return self._windows.windows(requests)
+
+
+async def serves(model: DeploymentHandle[Any], digest: str) -> None:
+    """Wait until some replica of `model` serves this checkpoint. Raises TimeoutError: its place may be what the model
+    waits for, and Serve tries again."""
+    ask = RemoteStage(model, "checkpoint")
+    async with asyncio.timeout(MODEL_WITHIN_S):
+        while True:
+            if await ask() == digest:
+                return
+            await asyncio.sleep(POLL_S)

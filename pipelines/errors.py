@@ -10,6 +10,7 @@
     │   ├── DeadlineExceeded        not done within the time a request may take
     │   ├── StageUnavailable        no replica of a stage could answer
     │   ├── CheckpointMismatch      tokens of one checkpoint reached the model of another
+    │   ├── CheckpointsMixed        answers of two checkpoints came where one's were needed
     │   └── ServerFailed            a server that was asked over HTTP gave no answer
     ├── EngineError                 a forward pass failed on this item
     ├── ProviderError               the language-model provider gave no answer
@@ -131,6 +132,13 @@ class CheckpointMismatch(UnavailableError):
 
     def __str__(self) -> str:
         return f"tokens of checkpoint {self.tokens_of} reached the model of {self.model_of}"
+
+
+class CheckpointsMixed(UnavailableError):
+    """Answers to the items of one request came of two checkpoints for longer than a rolling update should take."""
+
+    def __str__(self) -> str:
+        return "the checkpoint is being replaced, and answers are of both versions; try again"
 
 
 class ServerFailed(UnavailableError):

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pipelines.errors import (
     CheckpointMismatch,
+    CheckpointsMixed,
     DeadlineExceeded,
     FieldFault,
     InvalidInput,
@@ -37,6 +38,7 @@ from pipelines.errors import (
 logger = logging.getLogger("ray.serve")
 
 MEDIA_TYPE = "application/problem+json"
+UPDATED_WITHIN_S = 5
 
 # From error to status; a class that is not named has its nearest ancestor's.
 STATUS: dict[type[Exception], HTTPStatus] = {
@@ -47,6 +49,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     CheckpointMismatch: HTTPStatus.SERVICE_UNAVAILABLE,
+    CheckpointsMixed: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreNotFound: HTTPStatus.NOT_FOUND,
     StoreCorrupt: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderKeyRefused: HTTPStatus.UNAUTHORIZED,
@@ -128,6 +131,8 @@ def _headers(error: Exception) -> dict[str, str] | None:
     match error:
         case Overloaded() | ProviderOverloaded() | ProviderSuspended():
             return {"Retry-After": str(math.ceil(error.retry_after_s))}
+        case CheckpointMismatch() | CheckpointsMixed():
+            return {"Retry-After": str(UPDATED_WITHIN_S)}
         case ProviderKeyRefused():  # with a 401 there must be a challenge (RFC 9110, section 11.6.1)
             return {"WWW-Authenticate": 'Bearer realm="language-model provider"'}
     return None

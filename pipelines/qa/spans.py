@@ -95,7 +95,8 @@ def _highest(scores: Logits, count: int) -> tuple[NDArray[np.intp], Logits]:
 class Answer:
     """`context[start:end] == text`, in characters; `score` and `null_score` are sums of raw logits.
 
-    `truncated` says that the question was longer than `max_query_length` and its end was not read.
+    `checkpoint` is the digest of the one that answered. `truncated` says that the question was longer than
+    `max_query_length` and its end was not read.
     """
 
     text: str
@@ -104,6 +105,7 @@ class Answer:
     score: float
     null_score: float
     windows: int
+    checkpoint: str
     truncated: bool = False
 
 
@@ -122,7 +124,7 @@ def rank(
     truncated[windows.request[windows.tokens.truncated]] = True
     counts = np.bincount(windows.request, minlength=requests)
     return [
-        _answer(context, found, null_threshold, *rest)
+        _answer(context, found, null_threshold, windows.tokens.checkpoint.digest, *rest)
         for context, found, *rest in zip(
             contexts,
             _character_spans(windows, spans, requests),
@@ -138,6 +140,7 @@ def _answer(
     context: str,
     found: Sequence[CharacterSpan],
     null_threshold: float | None,
+    checkpoint: str,
     null_score: float,
     windows: int,
     truncated: bool,
@@ -147,8 +150,8 @@ def _answer(
             break
         start, end = _strip(context, start, end)
         if start < end:
-            return Answer(context[start:end], start, end, score, null_score, windows, truncated)
-    return Answer("", 0, 0, null_score, null_score, windows, truncated)
+            return Answer(context[start:end], start, end, score, null_score, windows, checkpoint, truncated)
+    return Answer("", 0, 0, null_score, null_score, windows, checkpoint, truncated)
 
 
 def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:

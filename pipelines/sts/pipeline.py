@@ -18,11 +18,15 @@ NO_EMBEDDINGS = np.empty((0, 1), dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """`score` is a cosine in [-1, 1], or in [0, 5] from a cross-encoder; `similar` is score >= threshold."""
+    """`score` is a cosine in [-1, 1], or in [0, 5] from a cross-encoder; `similar` is score >= threshold.
+
+    `checkpoint` is the digest of the one that scored.
+    """
 
     score: float
     similar: bool
     truncated: bool
+    checkpoint: str
 
 
 class StsPipeline:
@@ -46,11 +50,12 @@ class StsPipeline:
         tokenized = await self._tokenize(pairs)
         outcome = await self._encode(tokenized.tokens)
         rows = outcome.full_rows(NO_EMBEDDINGS)
-        bi_encoder = tokenized.tokens.checkpoint.kind == "bi-encoder"
-        scores = cosines(rows, tokenized.rows) if bi_encoder else rows[tokenized.rows[:, 0]]
-        threshold = self._threshold if self._threshold is not None else tokenized.tokens.checkpoint.threshold
+        made_by = tokenized.tokens.checkpoint
+        scores = cosines(rows, tokenized.rows) if made_by.kind == "bi-encoder" else rows[tokenized.rows[:, 0]]
+        threshold = self._threshold if self._threshold is not None else made_by.threshold
         return [
-            outcome.error_of(items) or Similarity(score, threshold is not None and score >= threshold, truncated)
+            outcome.error_of(items)
+            or Similarity(score, threshold is not None and score >= threshold, truncated, made_by.digest)
             for items, score, truncated in zip(tokenized.rows, scores.tolist(), tokenized.truncated, strict=True)
         ]
 

@@ -31,8 +31,16 @@ def test_tokenizers_models_and_ingress_are_deployments_of_their_own() -> None:
 
 
 def test_all_of_them_together_fit_two_cores() -> None:
-    cpus = [deployment.ray_actor_options["num_cpus"] for deployment in deployments().values()]  # type: ignore[attr-defined]
-    assert sum(cpus) * 2 <= 2  # with room for every one to be replaced, new version beside old
+    cpus = [
+        deployment.ray_actor_options["num_cpus"] * deployment._deployment_config.autoscaling_config.max_replicas  # type: ignore[attr-defined]
+        for deployment in deployments().values()
+    ]
+    assert sum(cpus) * 2 <= 2  # with room for every replica to be replaced, new version beside old
+
+
+def test_an_update_stops_no_replica_before_its_successor_is_ready() -> None:
+    for deployment in deployments().values():
+        assert deployment._deployment_config.max_surge_percent == 100  # type: ignore[attr-defined]
 
 
 def test_every_node_has_bounds_limits_and_a_graceful_end() -> None:
@@ -52,11 +60,12 @@ def test_chats_that_hang_leave_the_ingress_room_for_other_tasks() -> None:
     assert at_once < 0.75 * ingress.max_ongoing_requests
 
 
-@pytest.mark.parametrize("deadline_s", [1.0, 50.0, 120.0])
-def test_a_replica_that_goes_waits_for_the_answers_it_owes(deadline_s: float) -> None:
-    nodes = deployments(Settings(ingress=IngressSettings(deadline_s=deadline_s)))
-    for name in ("PersonaChat", "Ingress"):
-        assert nodes[name]._deployment_config.graceful_shutdown_timeout_s > deadline_s  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("deadline_s", "upload_deadline_s"), [(1.0, 2.0), (50.0, 600.0), (120.0, 60.0)])
+def test_a_replica_that_goes_waits_for_the_answers_it_owes(deadline_s: float, upload_deadline_s: float) -> None:
+    nodes = deployments(Settings(ingress=IngressSettings(deadline_s=deadline_s, upload_deadline_s=upload_deadline_s)))
+    longest_s = {"PersonaChat": deadline_s, "Ingress": max(deadline_s, upload_deadline_s)}
+    for name, seconds in longest_s.items():
+        assert nodes[name]._deployment_config.graceful_shutdown_timeout_s > seconds  # type: ignore[attr-defined]
 
 
 def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:

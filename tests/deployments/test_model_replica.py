@@ -66,7 +66,7 @@ def test_tokens_of_another_checkpoint_are_refused() -> None:
 def test_what_is_served_is_told() -> None:
     info = replica(Ones()).info()
     assert (info["name"], info["kind"], info["threshold"], info["engine"]) == ("tiny", "classifier", 0.5, "none")
-    assert info["digest"] == MANIFEST.digest
+    assert info["digest"] == replica(Ones()).checkpoint() == MANIFEST.digest
     assert set(info["versions"]) >= {"ray", "torch", "transformers"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from deployments.stages import UPDATE_PAUSES_S, RemoteStage, RemoteStream, across_updates
+from deployments.stages import UPDATE_PAUSE_S, UPDATE_TRIES, RemoteStage, RemoteStream, across_updates
 from pipelines.errors import CheckpointMismatch, Overloaded, StageUnavailable
 
 
@@ -234,10 +234,10 @@ def updating(mismatches: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, lis
 
 def test_a_call_that_meets_two_versions_starts_again_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert updating(0, monkeypatch) == ([2, 4], [])
-    assert updating(3, monkeypatch) == ([2, 4], list(UPDATE_PAUSES_S[:3]))
-    assert updating(len(UPDATE_PAUSES_S), monkeypatch) == ([2, 4], list(UPDATE_PAUSES_S))
+    assert updating(3, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * 3)
+    assert updating(UPDATE_TRIES, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * UPDATE_TRIES)
 
 
 def test_two_versions_that_stay_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointMismatch):
-        updating(99, monkeypatch)
+        updating(UPDATE_TRIES + 1, monkeypatch)

@@ -7,6 +7,7 @@ from pipelines import errors
 from pipelines.errors import (
     CheckpointError,
     CheckpointMismatch,
+    CheckpointsMixed,
     DataError,
     DeadlineExceeded,
     DocumentUnreadable,
@@ -92,6 +93,7 @@ def test_the_drawn_tree_names_every_error() -> None:
         (DeadlineExceeded(0.5), "no answer within 0.5 s"),
         (StageUnavailable("StsEncoder"), "StsEncoder is not available"),
         (CheckpointMismatch("aa", "bb"), "tokens of checkpoint aa reached the model of bb"),
+        (CheckpointsMixed(), "the checkpoint is being replaced, and answers are of both versions; try again"),
         (EngineError("RuntimeError"), "the model failed on this item (RuntimeError)"),
         (ServerFailed("http://host/info", "status 503"), "http://host/info gave no answer: status 503"),
         (DataError("rows.csv, line 3", "not JSON"), "rows.csv, line 3: not JSON"),

@@ -44,12 +44,16 @@ class Scripted:
 @dataclass
 class ScriptedServices:
     settings: Settings = field(default_factory=Settings)
-    sts: Scripted = field(default_factory=lambda: Scripted(lambda pair: Similarity(0.61, True, False)))
+    sts: Scripted = field(default_factory=lambda: Scripted(lambda pair: Similarity(0.61, True, False, "digest")))
     sts_files: Scripted = field(
-        default_factory=lambda: Scripted(lambda pair: Similarity(len(pair[0]) / 100, len(pair[0]) > 60, False))
+        default_factory=lambda: Scripted(
+            lambda pair: Similarity(len(pair[0]) / 100, len(pair[0]) > 60, False, "digest")
+        )
     )
     cola: Scripted = field(default_factory=lambda: Scripted(lambda passage: Acceptability(0.25, False)))
-    qa: Scripted = field(default_factory=lambda: Scripted(lambda request: Answer(request[1][1:3], 1, 3, 9.0, 1.0, 1)))
+    qa: Scripted = field(
+        default_factory=lambda: Scripted(lambda request: Answer(request[1][1:3], 1, 3, 9.0, 1.0, 1, "digest"))
+    )
     chats: ChatPipeline | None = None
     deployments: dict[str, bool] = field(default_factory=lambda: {"StsEncoder": True, "Ingress": True})
 

@@ -95,7 +95,7 @@ def test_both_ways_fail_the_same(services: ScriptedServices, client: TestClient,
 
 
 def test_both_ways_tell_of_truncation(services: ScriptedServices, client: TestClient) -> None:
-    services.sts = Scripted(lambda pair: Similarity(0.5, False, True))
+    services.sts = Scripted(lambda pair: Similarity(0.5, False, True, "digest"))
     short, long = both_ways(client, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
     assert short == long
     assert short[3]["x-truncated"] == "true"

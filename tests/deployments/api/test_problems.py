@@ -9,6 +9,7 @@ from deployments.api.app import make_api
 from deployments.settings import IngressSettings, Settings, StsSettings
 from pipelines.errors import (
     CheckpointMismatch,
+    CheckpointsMixed,
     EngineError,
     MalformedInput,
     Overloaded,
@@ -38,23 +39,24 @@ def failing(error: Exception) -> Scripted:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "retry_after"),
     [
-        (MalformedInput("not JSON"), 400),
-        (Overloaded(2.4), 429),
-        (EngineError("ValueError"), 500),
-        (StageUnavailable("StsEncoder"), 503),
-        (CheckpointMismatch("a", "b"), 503),
-        (RuntimeError(SECRET), 500),
+        (MalformedInput("not JSON"), 400, None),
+        (Overloaded(2.4), 429, "3"),
+        (EngineError("ValueError"), 500, None),
+        (StageUnavailable("StsEncoder"), 503, None),
+        (CheckpointMismatch("a", "b"), 503, "5"),
+        (CheckpointsMixed(), 503, "5"),
+        (RuntimeError(SECRET), 500, None),
     ],
 )
 def test_an_error_of_the_graph_has_its_status(
-    client: TestClient, services: ScriptedServices, error: Exception, status: int
+    client: TestClient, services: ScriptedServices, error: Exception, status: int, retry_after: str | None
 ) -> None:
     services.cola = failing(error)
     response = client.post("/generate", json={"passage": SECRET})
     is_problem(response, status)
-    assert response.headers.get("Retry-After") == ("3" if status == 429 else None)
+    assert response.headers.get("Retry-After") == retry_after
 
 
 def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> None:

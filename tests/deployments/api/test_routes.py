@@ -81,10 +81,10 @@ def test_an_empty_question_or_context_has_an_empty_answer(
 
 
 def test_a_text_that_the_model_did_not_read_to_its_end_is_told(client: TestClient, services: ScriptedServices) -> None:
-    services.sts.answer = lambda pair: Similarity(0.5, False, True)
+    services.sts.answer = lambda pair: Similarity(0.5, False, True, "digest")
     services.sts_files.answer = services.sts.answer
     services.cola.answer = lambda passage: Acceptability(0.5, True)
-    services.qa.answer = lambda request: Answer("나", 1, 2, 9.0, 1.0, 1, truncated=True)
+    services.qa.answer = lambda request: Answer("나", 1, 2, 9.0, 1.0, 1, "digest", truncated=True)
     body = {"sentence_1": "가", "sentence_2": "나", "passage": "다", "question": "무엇?", "context": "가나"}
     assert client.post("/pred/sentences/", json=body).headers["X-Truncated"] == "true"
     assert client.post("/generate", json=body).headers["X-Truncated"] == "true"

@@ -30,7 +30,7 @@ def answers(margins: dict[str, float], **settings: float) -> ExtractiveAnswers:
 
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         assert all(question == ASKED.prompt for question, _ in requests)
-        return [Answer(text[:2], 0, 2, 3 + margins.get(text, -10), 3, 1) for _, text in requests]
+        return [Answer(text[:2], 0, 2, 3 + margins.get(text, -10), 3, 1, "digest") for _, text in requests]
 
     return ExtractiveAnswers(
         extract, **{"sentences": 9, "margin_weight": 0.1, "threshold": 0.0, **settings}, unknown=UNKNOWN
@@ -66,7 +66,7 @@ def test_below_the_threshold_the_answer_is_that_it_is_not_known() -> None:
 
 def test_a_sentence_without_a_span_is_no_answer() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
-        return [Answer("", 0, 0, 0.0, 0.0, 0) for _ in requests]
+        return [Answer("", 0, 0, 0.0, 0.0, 0, "digest") for _ in requests]
 
     silent = ExtractiveAnswers(extract, sentences=9, margin_weight=1, threshold=-1e9, unknown=UNKNOWN)
     assert asyncio.run(silent.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())

@@ -234,7 +234,7 @@ def test_the_empty_answer_wins_by_more_than_the_threshold(
     if answered:
         assert (answer.score, answer.text) == (3.0, context[answer.start : answer.end])
     else:
-        assert answer == Answer("", 0, 0, 5.0, 5.0, len(windows.tokens))
+        assert answer == Answer("", 0, 0, 5.0, 5.0, len(windows.tokens), windows.tokens.checkpoint.digest)
 
 
 def test_ties_go_to_what_is_read_first(imported: MakeCheckpoint) -> None:
