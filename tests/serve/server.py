@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 START_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
 STOP_S = 30.0
+DASHBOARD = re.compile(r"dashboard/dashboard\.py$")
 
 
 class Server:
@@ -26,6 +28,7 @@ class Server:
 
     def __init__(self, config: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self.url = f"http://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
+        self._environment = environment
         self._lines: list[str] = []
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -66,8 +69,27 @@ class Server:
 
     def replica(self, deployment: str) -> psutil.Process:
         """The process of a replica of `deployment`."""
-        title = f"ray::ServeReplica:munjang:{deployment}"
-        return next(process for process in self.processes() if _title(process) == title)
+        return self.replicas(deployment)[0]
+
+    def replicas(self, deployment: str = "") -> list[psutil.Process]:
+        """The processes of all replicas of `deployment`, or of all deployments."""
+        title = re.compile(f"ray::ServeReplica:munjang:{deployment or '.*'}")
+        return [process for process in self.processes() if title.fullmatch(_title(process))]
+
+    def deploy(self, config: Path) -> None:
+        """`serve deploy`, which returns as soon as the update has begun."""
+        command = ["serve", "deploy", str(config), "--address", f"http://127.0.0.1:{self._dashboard_port()}"]
+        environment = os.environ | {"PATH": self._environment["PATH"], "RAY_AUTH_MODE": "token"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _dashboard_port(self) -> int:
+        """The port of this server's dashboard: another cluster on the machine may have the usual one."""
+        dashboard = next(process for process in self.processes() if any(map(DASHBOARD.search, process.cmdline())))
+        listening = [on.laddr for on in dashboard.net_connections() if on.status == psutil.CONN_LISTEN]
+        return int(next(address.port for address in listening if address.ip == "127.0.0.1"))
 
     def kill(self) -> None:
         """End whatever is left, at once."""

@@ -1,0 +1,169 @@
+"""Another checkpoint on a running graph, under load: `serve_config.yaml` edited, then `serve deploy`."""
+
+import asyncio
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from pipelines.checkpoints.manifest import Task, read_manifest
+from pipelines.local import load_pipeline
+from tests.checkpoint_factory import SAMPLE, make_imported
+from tests.serve.server import Server, environment, running, write_config
+
+pytestmark = pytest.mark.serve
+
+KINDS: dict[Task, str] = {"sts": "static", "cola": "classifier", "qa": "extractor"}
+TWO = {"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
+CALL = 16  # pairs, at most, so that a file takes many
+CALLERS = 2  # of each request
+BEGUN_S = 120.0
+UPDATED_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
+APART, SAME = 1e-2, 1e-5
+
+WORDS = " ".join(SAMPLE).split()
+CONTEXT = " ".join(WORDS * 10)  # of several windows
+
+Folders = Mapping[str, Mapping[Task, Path]]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """By version and task, a tiny checkpoint."""
+    folder = tmp_path_factory.mktemp("versions")
+    return {
+        version: {task: make_imported(kind, folder / f"{version}-{task}", seed) for task, kind in KINDS.items()}
+        for seed, version in enumerate(("old", "new"))
+    }
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
+    """The old version's, with two replicas of the STS tokenizer and model each."""
+    args: dict[str, Any] = {task: {"checkpoint": str(folder)} for task, folder in folders["old"].items()}
+    args["sts"]["gather"] = {"max_items": CALL}
+    path = write_config(tmp_path_factory.mktemp("swap"), **args)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["applications"][0]["deployments"] = [{"name": name} | TWO for name in ("StsTokenizer", "StsEncoder")]
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(config: Path) -> Iterator[Server]:
+    with running(config, environment()) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request, which key of its answer to look at, and what stands there by the version that gave it."""
+
+    path: str
+    content: Mapping[str, Any]
+    key: str
+    expected: Mapping[str, Any]
+
+    def version(self, response: httpx2.Response) -> str:
+        """The version that answered; fails where that is none of them, or more than one."""
+        assert response.status_code == 200, response.text
+        answer = response.json()[self.key]
+        versions = [version for version, expected in self.expected.items() if np.all(same(answer, expected))]
+        assert len(versions) == 1, f"{self.path}: {self._shares(answer)}"
+        return versions[0]
+
+    def _shares(self, answer: Any) -> dict[str, str]:
+        return {v: f"{np.sum(same(answer, of))} of {np.size(answer)} are its own" for v, of in self.expected.items()}
+
+
+def same(answer: Any, expected: Any) -> Any:
+    return answer == expected if isinstance(answer, str) else np.abs(np.subtract(answer, expected)) <= SAME
+
+
+@pytest.fixture(scope="module")
+def requests(folders: Folders) -> list[Request]:
+    """A single pair, a file, a passage and a question, to which the two versions answer otherwise."""
+
+    def expected(task: Task, items: Sequence[Any], read: Callable[[Any], Any]) -> dict[str, list[Any]]:
+        """By version, what its checkpoint answers in this process."""
+        return {
+            version: [read(result) for result in asyncio.run(results_of(load_pipeline(by_task[task], task), items))]
+            for version, by_task in folders.items()
+        }
+
+    pairs = random_pairs(600)
+    scores = {version: np.array(of) for version, of in expected("sts", pairs, lambda result: result.score).items()}
+    apart = np.flatnonzero(np.abs(scores["old"] - scores["new"]) > APART)
+    assert len(apart) > 20 * CALL
+    rows = [{"idx": int(i), "sentence1": pairs[i][0], "sentence2": pairs[i][1]} for i in apart]
+    upload = {"files": {"file": ("pairs.json", json.dumps({"results": rows}).encode())}}
+    single = {"sentence_1": pairs[apart[0]][0], "sentence_2": pairs[apart[0]][1]}
+    probabilities = expected("cola", ["the museum"], lambda result: result.probability)
+    answers = expected("qa", [("오늘 회의?", CONTEXT)], lambda result: result.text)
+    return [
+        Request("/pred/file/", upload, "scores", {version: of[apart] for version, of in scores.items()}),
+        Request("/pred/sentences/", {"json": single}, "score", {v: of[apart[0]] for v, of in scores.items()}),
+        Request(
+            "/generate", {"json": {"passage": "the museum"}}, "prob", {v: of[0] for v, of in probabilities.items()}
+        ),
+        Request(
+            "/api",
+            {"json": {"question": "오늘 회의?", "context": CONTEXT}},
+            "answer",
+            {version: of[0] for version, of in answers.items()},
+        ),
+    ]
+
+
+def random_pairs(count: int) -> list[tuple[str, str]]:
+    generator = random.Random(count)
+    return [(" ".join(generator.choices(WORDS, k=4)), " ".join(generator.choices(WORDS, k=4))) for _ in range(count)]
+
+
+async def results_of(pipeline: Any, items: Sequence[Any]) -> list[Any]:
+    return list(await pipeline(items))
+
+
+def versions_until(updated: threading.Event, begun: threading.Barrier, url: str, request: Request) -> list[str]:
+    """One request after the other, the last one begun after the update: the version that answered each."""
+    with httpx2.Client(base_url=url, timeout=120) as client:
+        versions = [request.version(client.post(request.path, **request.content))]
+        begun.wait(BEGUN_S)
+        last = False
+        while not last:
+            last = updated.is_set()
+            versions.append(request.version(client.post(request.path, **request.content)))
+        return versions
+
+
+def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
+    server: Server, config: Path, folders: Folders, requests: list[Request]
+) -> None:
+    replaced = server.replicas()
+    callers = [request for request in requests for _ in range(CALLERS)]
+    updated, begun = threading.Event(), threading.Barrier(len(callers) + 1)
+    with ThreadPoolExecutor(len(callers)) as threads:
+        answers = [threads.submit(versions_until, updated, begun, server.url, request) for request in callers]
+        try:
+            begun.wait(BEGUN_S)
+            config.write_text(config.read_text(encoding="utf-8").replace("/old-", "/new-"), encoding="utf-8")
+            server.deploy(config)
+            left = psutil.wait_procs(replaced, timeout=UPDATED_S)[1]
+        finally:
+            updated.set()
+        for request, caller in zip(callers, answers, strict=True):
+            versions = caller.result()
+            assert (versions[0], versions[-1]) == ("old", "new"), request.path
+    assert not left
+    tasks = httpx2.get(f"{server.url}/info", timeout=60).json()["tasks"]
+    assert [tasks[task]["digest"] for task in KINDS] == [read_manifest(folders["new"][task]).digest for task in KINDS]
