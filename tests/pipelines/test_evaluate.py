@@ -18,8 +18,7 @@ from pipelines.local import load_pipeline
 from pipelines.served import Served
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
-from tests.pipelines.cola.rows import good_sentences, row
-from tests.pipelines.qa.rows import article
+from tests.pipelines.small_data import write_small_data
 
 TASKS = ("sts", "cola", "qa")
 URL = "http://served"
@@ -42,17 +41,7 @@ class InProcess:
 
 @pytest.fixture
 def data(tmp_path: Path) -> dict[str, Path]:
-    """By task, a small file of its usual format."""
-    sentences = good_sentences()
-    pairs = [f"{a},{b},{number % 6}" for number, (a, b) in enumerate(zip(sentences, sentences[3:], strict=False))]
-    contents = {
-        "sts": ("dev.csv", "\n".join(["sentence1,sentence2,label", *pairs])),
-        "cola": ("dev.tsv", "".join(row(sentence, number % 3 > 0) for number, sentence in enumerate(sentences))),
-        "qa": ("dev.json", json.dumps({"data": [article(number) for number in range(4)]})),
-    }
-    for name, text in contents.values():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    return {task: tmp_path / name for task, (name, _) in contents.items()}
+    return write_small_data(tmp_path)
 
 
 @pytest.fixture
