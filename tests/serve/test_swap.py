@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ import yaml
 from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.local import load_pipeline
 from tests.checkpoint_factory import SAMPLE, make_imported
+from tests.conftest import MakeCheckpoint
 from tests.serve.server import Server, environment, running, write_config
 
 pytestmark = pytest.mark.serve
 
-KINDS: dict[Task, str] = {"sts": "static", "cola": "classifier", "qa": "extractor"}
+KINDS: dict[Task, str] = {"sts": "static", "qa": "extractor"}
 TWO = {"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
 CALL = 16  # pairs, at most, so that a file takes many
 CALLERS = 2  # of each request
@@ -33,30 +35,43 @@ APART, SAME = 1e-2, 1e-5
 
 WORDS = " ".join(SAMPLE).split()
 CONTEXT = " ".join(WORDS * 10)  # of several windows
+QUESTION = "오늘 회의?"
 
 Folders = Mapping[str, Mapping[Task, Path]]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+def folders(tmp_path_factory: pytest.TempPathFactory, imported: MakeCheckpoint) -> Folders:
     """By version and task, a tiny checkpoint."""
-    folder = tmp_path_factory.mktemp("versions")
+    folder = tmp_path_factory.mktemp("new")
     return {
-        version: {task: make_imported(kind, folder / f"{version}-{task}", seed) for task, kind in KINDS.items()}
-        for seed, version in enumerate(("old", "new"))
+        "old": {task: imported(kind) for task, kind in KINDS.items()},
+        "new": {task: make_imported(kind, folder / task, seed=1) for task, kind in KINDS.items()},
     }
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
     """The old version's, with two replicas of the STS tokenizer and model each."""
-    args: dict[str, Any] = {task: {"checkpoint": str(folder)} for task, folder in folders["old"].items()}
-    args["sts"]["gather"] = {"max_items": CALL}
-    path = write_config(tmp_path_factory.mktemp("swap"), **args)
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content["applications"][0]["deployments"] = [{"name": name} | TWO for name in ("StsTokenizer", "StsEncoder")]
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path = write_config(tmp_path_factory.mktemp("swap"), sts={"gather": {"max_items": CALL}}, qa={})
+    with edited(path) as application:
+        application["deployments"] = [{"name": name} | TWO for name in ("StsTokenizer", "StsEncoder")]
+    name_checkpoints(path, folders["old"])
     return path
+
+
+def name_checkpoints(config: Path, folders: Mapping[Task, Path]) -> None:
+    with edited(config) as application:
+        for task, folder in folders.items():
+            application["args"][task]["checkpoint"] = str(folder)
+
+
+@contextmanager
+def edited(config: Path) -> Iterator[dict[str, Any]]:
+    """The application of a config file, which is written again as it is left."""
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    yield content["applications"][0]
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +107,7 @@ def same(answer: Any, expected: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def requests(folders: Folders) -> list[Request]:
-    """A single pair, a file, a passage and a question, to which the two versions answer otherwise."""
+    """A file, a single pair and a question, to which the two versions answer otherwise."""
 
     def expected(task: Task, items: Sequence[Any], read: Callable[[Any], Any]) -> dict[str, list[Any]]:
         """By version, what its checkpoint answers in this process."""
@@ -108,20 +123,12 @@ def requests(folders: Folders) -> list[Request]:
     rows = [{"idx": int(i), "sentence1": pairs[i][0], "sentence2": pairs[i][1]} for i in apart]
     upload = {"files": {"file": ("pairs.json", json.dumps({"results": rows}).encode())}}
     single = {"sentence_1": pairs[apart[0]][0], "sentence_2": pairs[apart[0]][1]}
-    probabilities = expected("cola", ["the museum"], lambda result: result.probability)
-    answers = expected("qa", [("오늘 회의?", CONTEXT)], lambda result: result.text)
+    answers = expected("qa", [(QUESTION, CONTEXT)], lambda result: result.text)
+    question = {"json": {"question": QUESTION, "context": CONTEXT}}
     return [
         Request("/pred/file/", upload, "scores", {version: of[apart] for version, of in scores.items()}),
         Request("/pred/sentences/", {"json": single}, "score", {v: of[apart[0]] for v, of in scores.items()}),
-        Request(
-            "/generate", {"json": {"passage": "the museum"}}, "prob", {v: of[0] for v, of in probabilities.items()}
-        ),
-        Request(
-            "/api",
-            {"json": {"question": "오늘 회의?", "context": CONTEXT}},
-            "answer",
-            {version: of[0] for version, of in answers.items()},
-        ),
+        Request("/api", question, "answer", {version: of[0] for version, of in answers.items()}),
     ]
 
 
@@ -156,7 +163,7 @@ def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
         answers = [threads.submit(versions_until, updated, begun, server.url, request) for request in callers]
         try:
             begun.wait(BEGUN_S)
-            config.write_text(config.read_text(encoding="utf-8").replace("/old-", "/new-"), encoding="utf-8")
+            name_checkpoints(config, folders["new"])
             server.deploy(config)
             left = psutil.wait_procs(replaced, timeout=UPDATED_S)[1]
         finally:
