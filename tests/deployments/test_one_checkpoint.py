@@ -3,7 +3,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments import one_checkpoint
@@ -45,6 +45,7 @@ def _at_once() -> Iterator[None]:
         yield
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["old", "new"]), max_size=30), st.integers(0, 95))
 def test_whatever_replicas_answer_in_an_update_all_results_are_of_one_checkpoint(script: list[str], count: int) -> None:
     results = submit(Replicas([*script, "new"]), count)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from pipelines.checkpoints.manifest import Task, read_manifest
+from pipelines.checkpoints.manifest import Task, read_manifest, write_manifest
 from pipelines.local import load_pipeline
 from tests.checkpoint_factory import SAMPLE, make_imported
 from tests.conftest import MakeCheckpoint
@@ -30,6 +31,7 @@ TWO = {"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
 CALL = 16  # pairs, at most, so that a file takes many
 CALLERS = 2  # of each request
 BEGUN_S = 120.0
+STARTS = 3  # of a replica, before Serve leaves it
 UPDATED_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
 APART, SAME = 1e-2, 1e-5
 
@@ -174,3 +176,21 @@ def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
     assert not left
     tasks = httpx2.get(f"{server.url}/info", timeout=60).json()["tasks"]
     assert [tasks[task]["digest"] for task in KINDS] == [read_manifest(folders["new"][task]).digest for task in KINDS]
+
+
+def test_a_model_that_answers_otherwise_than_when_it_was_written_leaves_the_old_one_at_work(
+    server: Server, config: Path, requests: list[Request], tmp_path: Path
+) -> None:
+    bad = make_imported(KINDS["qa"], tmp_path / "bad", seed=2)
+    manifest = read_manifest(bad)
+    wrong = [golden.model_copy(update={"output": "of another model"}) for golden in manifest.golden]
+    write_manifest(bad, manifest.model_copy(update={"golden": wrong}))
+    question, until_s = requests[-1], time.monotonic() + UPDATED_S
+    with httpx2.Client(base_url=server.url, timeout=120) as client:
+        versions = {question.version(client.post(question.path, **question.content))}
+        name_checkpoints(config, {"qa": bad})
+        server.deploy(config)
+        while server.output.count("golden input") < STARTS:
+            assert time.monotonic() < until_s, server.output
+            versions.add(question.version(client.post(question.path, **question.content)))
+    assert len(versions) == 1
