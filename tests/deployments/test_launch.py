@@ -1,4 +1,6 @@
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,14 @@ def test_a_named_checkpoint_takes_the_place_of_the_configured_one(config: Path, 
     assert checkpoints(configure(config, {"sts": other})) == before | {"sts": other}
 
 
+@pytest.mark.parametrize("zipped", [False, True])
 def test_what_is_not_in_the_format_is_imported_on_the_way(
-    config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
     monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
     source = checkpoint("classifier")
+    if zipped:
+        source = Path(shutil.make_archive(str(tmp_path / "classifier"), "zip", source))
     assert checkpoints(configure(config, {"cola": str(source)}))["cola"] == str(source)
     assert len(list((tmp_path / "cache").glob("cola-*/manifest.json"))) == 1
 
@@ -49,6 +54,14 @@ def test_a_relative_path_is_made_absolute_for_the_replicas(
     other = imported("cross-encoder")
     monkeypatch.chdir(other.parent)
     assert checkpoints(configure(config, {"sts": other.name}))["sts"] == str(other)
+
+
+def test_make_serve_hands_on_what_it_is_given() -> None:
+    command = ["make", "--dry-run", "serve", "STS=../my model", "QA=owner/name@v1"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert '--sts "../my model"' in shown
+    assert '--qa "owner/name@v1"' in shown
+    assert "--cola" not in shown
 
 
 def test_a_model_for_another_task_is_refused(config: Path, imported: MakeCheckpoint) -> None:
