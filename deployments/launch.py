@@ -246,7 +246,7 @@ def _answers(url: str) -> bool:
 
 def _failure(session: int) -> str | None:
     """Why an application of the server in this session failed to deploy, from `serve status`; None where none did."""
-    address = _dashboard(session)
+    address = dashboard_address(session)
     if address is None:
         return None
     environment = {"RAY_AUTH_MODE": "token"} | os.environ  # as a local cluster is, which keeps its token in ~/.ray
@@ -266,7 +266,7 @@ def _failure(session: int) -> str | None:
     return "\n".join(failed) or None
 
 
-def _dashboard(session: int) -> str | None:
+def dashboard_address(session: int) -> str | None:
     """The address of Ray's dashboard, which takes the first free port from 8265 on: that of this session, or, where
     RAY_ADDRESS leads to a cluster that runs already, that of the cluster. None while there is none.
     """

@@ -17,10 +17,11 @@ from typing import Any, Self
 import psutil
 import yaml
 
+from deployments.launch import dashboard_address
+
 ROOT = Path(__file__).parents[2]
 START_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
 STOP_S = 30.0
-DASHBOARD = re.compile(r"dashboard/dashboard\.py$")
 
 
 class Server:
@@ -78,18 +79,15 @@ class Server:
 
     def deploy(self, config: Path) -> None:
         """`serve deploy`, which returns as soon as the update has begun."""
-        command = ["serve", "deploy", str(config), "--address", f"http://127.0.0.1:{self._dashboard_port()}"]
+        (session,) = [process.pid for process in psutil.Process(self.process.pid).children()]
+        address = dashboard_address(session)
+        assert address is not None
+        command = ["serve", "deploy", str(config), "--address", address]
         environment = os.environ | {"PATH": self._environment["PATH"], "RAY_AUTH_MODE": "token"}
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-
-    def _dashboard_port(self) -> int:
-        """The port of this server's dashboard: another cluster on the machine may have the usual one."""
-        dashboard = next(process for process in self.processes() if any(map(DASHBOARD.search, process.cmdline())))
-        listening = [on.laddr for on in dashboard.net_connections() if on.status == psutil.CONN_LISTEN]
-        return int(next(address.port for address in listening if address.ip == "127.0.0.1"))
 
     def kill(self) -> None:
         """End whatever is left, at once."""
