@@ -1,5 +1,8 @@
 """Checkpoints to run, tiny ones and those that come with the project."""
 
+import contextlib
+from typing import Any
+
 import pytest
 
 from pipelines.checkpoints.resolve import ROOT
@@ -12,3 +15,28 @@ SHIPPED = ("shipped sts", "shipped cola", "shipped qa")
 def served(imported: MakeCheckpoint) -> MakeCheckpoint:
     """By kind, the folder of a checkpoint in the project's format; one of `SHIPPED` for the project's own."""
     return lambda kind: ROOT / "checkpoints" / kind.split()[1] if kind in SHIPPED else imported(kind)
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was asked to be trained; runs take place in this process, one after the other, instead of on Ray."""
+    import torch
+
+    from pipelines.training import experiment
+    from pipelines.training.on_ray import Trained
+    from pipelines.training.run import Run
+    from tests.pipelines.training.test_run import Quiet
+
+    asked: list[dict[str, Any]] = []
+
+    def fit(name: str, load: Any, train: Any, dev: Any, settings: Any, where: Any) -> Trained:
+        asked.append({"name": name, "train": train, "dev": dev, "settings": settings, "where": where})
+        run = Run(load, train, dev, settings, bar=Quiet)
+        for _ in run.epochs():
+            pass
+        return Trained(run.history, run.best)
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(experiment, "fit", fit)
+    monkeypatch.setattr(experiment, "cluster", contextlib.nullcontext)
+    return asked

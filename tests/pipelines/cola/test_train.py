@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.verify import verify
 from pipelines.cola import train as command
+from pipelines.cola.recipe import RECIPE
 from pipelines.local import load_pipeline
-from pipelines.training.on_ray import Trained
-from pipelines.training.run import Run
+from pipelines.training.experiment import parser_of
+from pipelines.training.options import parse
+from pipelines.training.settings import TrainingSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import commit_of, serving
 from tests.pipelines.cola.rows import good_sentences, write_cola
 from tests.pipelines.training.test_on_ray import ENVIRONMENT
-from tests.pipelines.training.test_run import Quiet
 
 SENTENCES = [(sentence, number % 3 > 0) for number, sentence in enumerate(good_sentences())]
 Main = Callable[..., int]
@@ -37,28 +37,13 @@ def data(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def fitted() -> list[dict[str, Any]]:
-    return []
-
-
-@pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]], data: list[str]) -> Main:
-    """The command on the data, with its runs in this process, one after the other, instead of on Ray."""
-
-    def fit(name: str, load: Any, train: Any, dev: Any, settings: Any, where: Any) -> Trained:
-        fitted.append({"name": name, "train": train, "dev": dev, "settings": settings, "where": where})
-        run = Run(load, train, dev, settings, bar=Quiet)
-        for _ in run.epochs():
-            pass
-        return Trained(run.history, run.best)
+    """The command on the data, without Ray."""
 
     def main(*words: object) -> int:
         monkeypatch.setattr(sys, "argv", ["train", *map(str, words), *data])
         return command.main()
 
-    torch.set_num_threads(1)
-    monkeypatch.setattr(command, "fit", fit)
-    monkeypatch.setattr(command, "cluster", contextlib.nullcontext)
     return main
 
 
@@ -100,10 +85,11 @@ def test_no_row_is_trained_on_that_is_measured_on(
 
 
 def test_defaults_are_the_originals_settings_with_warm_up() -> None:
-    arguments = command._parser().parse_args(["to"])
-    settings = command.parse(command._parser(), arguments, command.TrainingSettings)
-    assert arguments.models == command.MODELS
-    assert len(command.MODELS) == 5
+    parser = parser_of(RECIPE, "pipelines.cola.train", None)
+    arguments = parser.parse_args(["to"])
+    settings = parse(parser, arguments, TrainingSettings)
+    assert arguments.models == RECIPE.models
+    assert len(RECIPE.models) == 5
     assert (settings.epochs, settings.batch_size, settings.learning_rate) == (4, 64, 5e-5)
     assert (settings.schedule, settings.warmup_ratio) == ("constant", 0.1)
 

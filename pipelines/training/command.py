@@ -1,0 +1,97 @@
+"""The command line of every task: what its options mean, what it refuses, and how it ends."""
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.errors import CheckpointUnsupported, MunjangError
+from pipelines.training.base import Base
+from pipelines.training.options import add_options
+from pipelines.training.recipe import Data, Recipe
+from pipelines.training.rows import SOURCE, Row
+from pipelines.training.settings import RaySettings
+
+logger = logging.getLogger(__name__)
+
+
+def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.ArgumentParser:
+    """What all commands of a task take: the folder to write, models, heads, data, and the task's own settings."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path, help="folder of the checkpoint to write; must not exist")
+    parser.add_argument("--models", nargs="+", default=recipe.models, help="Hub ids (owner/name@revision) or folders")
+    if len(recipe.heads) > 1:
+        heads = list(recipe.heads)
+        parser.add_argument("--heads", nargs="+", choices=heads, default=heads, help="of each model (default: all)")
+    parser.add_argument("--train", default=recipe.default_train, help=f"rows to train on: {SOURCE}")
+    parser.add_argument("--dev", default=recipe.default_dev, help="rows to measure on, likewise")
+    for name, column in recipe.columns.items():
+        text = f"{column.meaning} (default: %(default)s)"
+        parser.add_argument(f"--{name}-column", default=column.default, help=text)
+    add_options(parser, recipe.options)
+    add_options(parser, RaySettings)
+    return parser
+
+
+def read_data(recipe: Recipe[Row], arguments: argparse.Namespace) -> Data[Row]:
+    """The rows that the command line names. Raises DataError."""
+    columns = [getattr(arguments, f"{name}_column") for name in recipe.columns]
+    dev = recipe.read(arguments.dev, columns, "validation")
+    train = recipe.read(arguments.train, columns, "train")
+    kept = recipe.apart(train, dev)
+    left_out = len(train) - len(kept)
+    logger.info("%d rows to train on, %d left out for the %d to measure on", len(kept), left_out, len(dev))
+    return Data(kept, dev, arguments.train, arguments.dev)
+
+
+def bases_of(arguments: argparse.Namespace) -> dict[str, Base]:
+    """The models, by what the user calls them. Raises as `Base.find`."""
+    return {model: Base.find(model) for model in arguments.models}
+
+
+def heads_of(recipe: Recipe[Any], arguments: argparse.Namespace) -> list[str]:
+    """Those that the user wants, in their order."""
+    return list(getattr(arguments, "heads", recipe.heads))
+
+
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raises CheckpointUnsupported where there is something in the place of what will be written."""
+    if folder.exists():
+        raise CheckpointUnsupported(str(folder), "exists already")
+
+
+def command_of(parser: argparse.ArgumentParser) -> str:
+    """The command as the user typed it."""
+    return f"{parser.prog} {shlex.join(sys.argv[1:])}"
+
+
+def run(work: Callable[[], None], stopped: str) -> int:
+    """Do the command's work; 1 where models or data are refused, 130, with a word, where the user stopped it."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("pipelines").setLevel(logging.INFO)
+    logging.getLogger("pipelines.checkpoints").setLevel(logging.WARNING)
+    transformers.utils.logging.set_verbosity_error()  # a new head is what is wanted
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        work()
+    except MunjangError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"Stopped. {stopped}\n")
+        return 130
+    return 0
+
+
+def tell_written(manifest: Manifest, folder: Path) -> None:
+    """The last lines of a command: what was made, and how to serve it."""
+    sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it with\n")
+    sys.stdout.write(f"make serve {manifest.task.upper()}={folder}\n")

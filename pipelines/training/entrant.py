@@ -1,0 +1,64 @@
+"""One run among those that are compared or searched through."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic
+
+from pipelines.checkpoints.manifest import Training
+from pipelines.training.base import Base
+from pipelines.training.export import Story
+from pipelines.training.history import History
+from pipelines.training.identity import run_name
+from pipelines.training.learner import Load
+from pipelines.training.recipe import Data, Recipe
+from pipelines.training.rows import Row
+from pipelines.training.settings import Frozen, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Entrant(Generic[Row]):
+    """A model, as the user named it, with one of its task's heads, and all settings of its run, the seed among them."""
+
+    recipe: Recipe[Row]
+    model: str
+    base: Base
+    head: str
+    options: Frozen
+    settings: TrainingSettings
+
+    @property
+    def label(self) -> str:
+        """The same for all seeds."""
+        return ", ".join([self.model, *self._own_head.values()])
+
+    @property
+    def load(self) -> Load[Row]:
+        """Makes the learner."""
+        return partial(self.recipe.heads[self.head], self.base, self.options)
+
+    def run_name(self, data: Data[Row]) -> str:
+        """Of its run on the data."""
+        label = "-".join([self.recipe.task, *self._own_head.values(), self.base.name, str(self.settings.seed)])
+        return run_name(label, self.base, self.settings, (self.head, self.options), data.train, data.dev)
+
+    def story(self, data: Data[Row], history: History, command: str, minutes: float) -> Story:
+        """How its checkpoint came to be: by a command that took so long."""
+        return Story(
+            task=self.recipe.task,
+            base=self.base,
+            training=Training(
+                data=[data.train_name],
+                seed=self.settings.seed,
+                command=command,
+                minutes=round(minutes, 1),
+            ),
+            settings=self.settings.model_dump() | self._own_head | self.options.model_dump(),
+            dev=data.dev_name,
+            history=history,
+            best=history.best(self.recipe.key),
+        )
+
+    @property
+    def _own_head(self) -> dict[str, str]:
+        """Where there is more than one."""
+        return {"head": self.head} if len(self.recipe.heads) > 1 else {}

@@ -1,0 +1,144 @@
+"""Compares pretrained models and heads on a task, keeps the best after its best epoch, and writes it as a checkpoint.
+
+What was interrupted goes on from its last whole epoch when the same command is run again.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.training import command
+from pipelines.training.comparison import Entry, better, compare
+from pipelines.training.entrant import Entrant
+from pipelines.training.export import export
+from pipelines.training.on_ray import Trained, cluster, fit
+from pipelines.training.options import add_options, parse
+from pipelines.training.recipe import Data, Recipe
+from pipelines.training.rows import Row
+from pipelines.training.settings import RaySettings, TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+RESULTS = "results.md"
+STOPPED = "The same command goes on from the last whole epoch."
+
+
+@dataclass(frozen=True)
+class Result(Generic[Row]):
+    """What came of one of the runs."""
+
+    entrant: Entrant[Row]
+    trained: Trained
+
+    @property
+    def entry(self) -> Entry:
+        """For comparison."""
+        return Entry(self.entrant.label, self.entrant.settings.seed, self.trained.history)
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[Row]):
+    """What is compared on what."""
+
+    recipe: Recipe[Row]
+    entrants: Sequence[Entrant[Row]]
+    data: Data[Row]
+    where: RaySettings
+
+    def results(self) -> Iterator[Result[Row]]:
+        """All runs, one after the other, on Ray."""
+        with cluster():
+            for entrant in self.entrants:
+                trained = self._fit(entrant)
+                remark = self.recipe.remark(entrant.model, trained.history.epochs[-1])
+                if remark is not None:
+                    logger.warning("%s", remark)
+                yield Result(entrant, trained)
+
+    def tables(self, entries: Sequence[Entry]) -> str:
+        """Markdown, with a table for each of the figures that matter."""
+        titles = self.recipe.figures.items()
+        return "\n".join(f"# {title} on {self.data.dev_name}\n\n{compare(entries, name)}\n" for name, title in titles)
+
+    def _fit(self, entrant: Entrant[Row]) -> Trained:
+        name = entrant.run_name(self.data)
+        return fit(name, entrant.load, self.data.train, self.data.dev, entrant.settings, self.where)
+
+
+def main(recipe: Recipe[Any], module: str, about: str | None) -> int:
+    """Train, compare, export; 1 where models or data are refused, 130 where the user stopped it."""
+    parser = parser_of(recipe, module, about)
+    return command.run(partial(_run, recipe, parser, parser.parse_args()), STOPPED)
+
+
+def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.ArgumentParser:
+    """The options of a comparison."""
+    parser = command.parser_of(recipe, module, about)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="each model is trained once with each")
+    parser.add_argument(
+        "--model-learning-rate", action="append", default=[], metavar="MODEL=RATE", help="for one of the models"
+    )
+    add_options(parser, TrainingSettings, without={"seed"})
+    return parser
+
+
+def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    experiment = _experiment(recipe, parser, arguments)
+    entries: list[Entry] = []
+    winner: Result[Any] | None = None
+    for result in experiment.results():
+        entries.append(result.entry)
+        if better(result.entry, winner.entry if winner else None, recipe.key):
+            winner = result
+    sys.stdout.write(f"\n{compare(entries, next(iter(recipe.figures)))}\n\n")
+    if winner is not None:
+        manifest = _export(experiment, entries, winner, parser, arguments)
+        command.tell_written(manifest, arguments.output)
+
+
+def _export(
+    experiment: Experiment[Any],
+    entries: Sequence[Entry],
+    winner: Result[Any],
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+) -> Manifest:
+    learner = winner.entrant.load()
+    learner.model.load_state_dict(winner.trained.weights)
+    minutes = sum(sum(entry.history.seconds) for entry in entries) / 60
+    story = winner.entrant.story(experiment.data, winner.trained.history, command.command_of(parser), minutes)
+    return export(learner, story, arguments.output, {RESULTS: experiment.tables(entries)})
+
+
+def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:
+    """Everything that can be refused is, before the first step. Raises MunjangError."""
+    settings, options = parse(parser, arguments, TrainingSettings), parse(parser, arguments, recipe.options)
+    where, rates = parse(parser, arguments, RaySettings), _rates(parser, arguments)
+    command.refuse_to_overwrite(arguments.output)
+    data, bases = command.read_data(recipe, arguments), command.bases_of(arguments)
+    entrants = [
+        Entrant(recipe, model, base, head, options, _settings(settings, rates, model, seed))
+        for model, base in bases.items()
+        for head in command.heads_of(recipe, arguments)
+        for seed in arguments.seeds
+    ]
+    return Experiment(recipe, entrants, data, where)
+
+
+def _settings(common: TrainingSettings, rates: Mapping[str, float], model: str, seed: int) -> TrainingSettings:
+    return common.model_copy(update={"seed": seed, "learning_rate": rates.get(model, common.learning_rate)})
+
+
+def _rates(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, float]:
+    rates = {}
+    for given in arguments.model_learning_rate:
+        model, _, rate = given.rpartition("=")
+        if model not in arguments.models:
+            parser.error(f"--model-learning-rate: {given!r} names none of the models")
+        rates[model] = parse(parser, argparse.Namespace(learning_rate=rate), TrainingSettings).learning_rate
+    return rates

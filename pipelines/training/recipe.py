@@ -1,0 +1,77 @@
+"""What a task brings to the commands that train for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from pipelines.checkpoints.manifest import Task
+from pipelines.data_files import data_folder
+from pipelines.training.base import Base
+from pipelines.training.learner import Figures, Learner
+from pipelines.training.rows import Row
+from pipelines.training.settings import Frozen
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the rows are made of, for the command line."""
+
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Data(Generic[Row]):
+    """Rows to train on and rows to measure on, and what the user named them by."""
+
+    train: list[Row]
+    dev: list[Row]
+    train_name: str
+    dev_name: str
+
+
+def unremarkable(_model: str, _figures: Figures) -> str | None:
+    """Nothing to say."""
+    return None
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[Row]):
+    """How a task trains, for any base.
+
+    task     whose checkpoints come out
+    models   to compare where the user names none: Hub ids
+    heads    by name, what makes a learner of a base and `options`; one of several is named on the command line
+    options  the task's own settings: one option each
+    figures  to compare in tables: their titles by the learner's names for them
+    key      as every of the learners has it
+    train    file to train on where the user names none, within the folder of data
+    dev      likewise to measure on
+    columns  by what they are called here; there is an option for each
+    read     the rows of a source, given the columns' names there and the split, if it is a data set
+    apart    the rows to train on, without those that are among the rows to measure on
+    remark   what to say, if anything, of a run of a model that ends with these figures
+    """
+
+    task: Task
+    models: Sequence[str]
+    heads: Mapping[str, Callable[[Base, Any], Learner[Row]]]
+    options: type[Frozen]
+    figures: Mapping[str, str]
+    key: Callable[[Figures], tuple[float, ...]]
+    train: str
+    dev: str
+    columns: Mapping[str, Column]
+    read: Callable[[str, Sequence[str], str], list[Row]]
+    apart: Callable[[list[Row], list[Row]], list[Row]]
+    remark: Callable[[str, Figures], str | None] = unremarkable
+
+    @property
+    def default_train(self) -> str:
+        """The whole path of `train`."""
+        return str(data_folder() / self.train)
+
+    @property
+    def default_dev(self) -> str:
+        """The whole path of `dev`."""
+        return str(data_folder() / self.dev)
