@@ -12,7 +12,8 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.gated_conv  # noqa: F401  registers the architecture
+import pipelines.gated_conv
+import pipelines.two_layers  # noqa: F401  both register their architectures
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.loading import load_transformers, refusing_damage
@@ -169,9 +170,10 @@ def _keep_activation(config: Any, source: Path) -> None:
 
 def _longest_input(config: Any, model_max_length: int) -> int | None:
     """In tokens: the fewer of what the tokenizer says and what the position table holds."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= config.pad_token_id + 1  # their positions start behind the padding's
+    encoder = getattr(config, "encoder", config)
+    positions = getattr(encoder, "max_position_embeddings", None)
+    if positions is not None and encoder.model_type in {"roberta", "xlm-roberta", "camembert"}:
+        positions -= encoder.pad_token_id + 1  # their positions start behind the padding's
     known = [length for length in (positions, model_max_length) if length is not None and length < 10**9]
     return min(known, default=None)
 

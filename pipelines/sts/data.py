@@ -55,6 +55,20 @@ class StsData:
     korsts_dev: list[ScoredPair]
 
 
+def scored_pair(first: object, second: object, score: object) -> ScoredPair:
+    """A row from the cells of any file. Raises ValueError where the score is none, or there is no text."""
+    for text in (first, second):
+        if not str(text).strip():
+            raise ValueError("a sentence is blank")
+    try:
+        value = float(str(score))
+    except ValueError as error:
+        raise ValueError(f"score {score!r} is no number") from error
+    if not 0 <= value <= 5:
+        raise ValueError(f"score {score!r} is not from 0 to 5")
+    return ScoredPair(str(first), str(second), value)
+
+
 def read_scored_pairs(path: Path) -> list[ScoredPair]:
     """A file of scored pairs, by its ending: `.json` as KLUE-STS, `.tsv` as KorSTS, `.csv` with the columns sentence1,
     sentence2, label."""

@@ -1,5 +1,7 @@
 """The pretrained model that a run starts from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -7,7 +9,8 @@ from typing import Any, Self
 import torch
 from transformers import AutoTokenizer
 
-import pipelines.gated_conv  # noqa: F401  registers the architecture
+import pipelines.gated_conv
+import pipelines.two_layers  # noqa: F401  both register their architectures
 from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import fetch
@@ -34,9 +37,15 @@ class Base:
 
         Raises as `find`.
         """
+        with self.folder() as folder:
+            return self._load(folder, model_class, config)
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Its files, for as long as the context lasts. Raises as `find`."""
         with fetch(self.source, self.revision) as fetched:
             refuse_unsafe_pickles(fetched.folder)
-            return self._load(fetched.folder, model_class, config)
+            yield fetched.folder
 
     def _load(self, folder: Path, model_class: Any, config: dict[str, Any]) -> tuple[Any, Any]:
         with refusing_damage(folder):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import lzma
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from pipelines.data_files import read_text
 from pipelines.errors import BadRow, DataNotFound
 
 Row = TypeVar("Row")
-FORMATS = (".csv", ".tsv", ".jsonl")
-SOURCE = "a .csv, .tsv or .jsonl file, .xz too, or a data set as NAME[:CONFIGURATION[:SPLIT]]"
+FORMATS = (".csv", ".tsv", ".jsonl", ".json")
+SOURCE = "a .csv, .tsv, .jsonl or .json file, .xz too, or a data set as NAME[:CONFIGURATION[:SPLIT]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,11 @@ class Record:
 def read_rows(source: str, columns: Sequence[str], make: Callable[..., Row], split: str = "train") -> list[Row]:
     """`make(*cells)` of every row, given the cells of `columns`.
 
-    `source` is a file, `.csv`, `.tsv` (no quoting) or `.jsonl`, `.xz` is unpacked; or a data set that the `datasets`
-    library finds, `name[:configuration[:split]]`. Columns are names of the header or keys; if all are numbers, a file
-    has no header, and they count from 1. Raises DataNotFound, and BadRow naming the line where a cell is missing or
-    `make` raises ValueError.
+    `source` is a file, `.csv`, `.tsv` (no quoting), `.jsonl` or `.json` (a list of objects), `.xz` is unpacked; or a
+    data set that the `datasets` library finds, `name[:configuration[:split]]`. Columns are names of the header or keys,
+    `outer.inner` within a nested one; if all are numbers, a file has no header, and they count from 1. Of several,
+    `one|other`, the first counts that a row has. Raises DataNotFound, and BadRow naming the line where a cell is
+    missing or `make` raises ValueError.
     """
     headless = all(column.isdecimal() for column in columns)
     records = read_file(Path(source), headless=headless) if is_file(source) else read_data_set(source, split)
@@ -61,6 +63,8 @@ def read_file(path: Path, *, headless: bool) -> Iterator[Record]:
             yield from _by_header(path, ((number, line.split("\t")) for number, line in _lines(text)), headless)
         case ".jsonl":
             yield from (Record(_at(path, number), _json(path, number, line)) for number, line in _lines(text))
+        case ".json":
+            yield from (Record(_at(path, number), row) for number, row in _json_list(path, text))
         case ending:
             raise DataNotFound(str(path), f"ends in {ending or 'nothing'}, not in one of {', '.join(FORMATS)}")
 
@@ -79,14 +83,22 @@ def read_data_set(name: str, split: str) -> Iterator[Record]:
 
 
 def _make(record: Record, columns: Sequence[str], make: Callable[..., Row]) -> Row:
-    missing = [column for column in columns if record.cells.get(column) is None]
-    if missing:
-        known = ", ".join(str(column) for column in record.cells)
-        raise BadRow(record.where, f"has no column {missing[0]}; it has {known or 'none'}")
+    cells = [_cell(record, column) for column in columns]
     try:
-        return make(*(record.cells[column] for column in columns))
+        return make(*cells)
     except ValueError as error:
         raise BadRow(record.where, str(error)) from error
+
+
+def _cell(record: Record, column: str) -> Any:
+    for name in column.split("|"):
+        outer, _, inner = name.partition(".")
+        nested = record.cells.get(outer)
+        cell = nested.get(inner) if isinstance(nested, Mapping) and inner else record.cells.get(name)
+        if cell is not None:
+            return cell
+    known = ", ".join(str(name) for name in record.cells)
+    raise BadRow(record.where, f"has no column {column}; it has {known or 'none'}")
 
 
 def _by_header(path: Path, lines: Iterator[tuple[int, list[str]]], headless: bool) -> Iterator[Record]:
@@ -125,6 +137,27 @@ def _json(path: Path, number: int, line: str) -> Mapping[str, Any]:
         value = json.loads(line)
     except ValueError as error:
         raise BadRow(_at(path, number), f"not JSON: {error}") from error
+    return _object(path, number, value)
+
+
+def _json_list(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The objects of a list, each with the number of the line that it begins in."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadRow(_at(path, error.lineno), f"not JSON: {error.msg}") from error
+    if not isinstance(values, list):
+        raise BadRow(str(path), "not a JSON list")
+    number, end = 1, 0
+    for value in values:
+        begin = _BEFORE.match(text, end).end()  # type: ignore[union-attr]  # it matches anywhere
+        number += text.count("\n", end, begin)
+        yield number, _object(path, number, value)
+        _, after = _DECODER.raw_decode(text, begin)
+        number, end = number + text.count("\n", begin, after), after
+
+
+def _object(path: Path, number: int, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise BadRow(_at(path, number), "not a JSON object")
     return value
@@ -132,3 +165,7 @@ def _json(path: Path, number: int, line: str) -> Mapping[str, Any]:
 
 def _at(path: Path, number: int) -> str:
     return f"{path}, line {number}"
+
+
+_BEFORE = re.compile(r"[\s\[,]*")  # what stands before a value of a list
+_DECODER = json.JSONDecoder()

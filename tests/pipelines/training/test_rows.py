@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from pipelines.cola.data import Judgement, judgement
 from pipelines.errors import BadRow, DataNotFound
-from pipelines.training.rows import read_rows
+from pipelines.training.rows import read_file, read_rows
 
 COLUMNS = ("text", "label")
 EXPECTED = [Judgement("A boy walks.", True), Judgement("Boy a, walk.", False)]
 CONTENTS = {
     "rows.csv": 'label,text\n1,A boy walks.\n\n0,"Boy a, walk."\n',
     "rows.tsv": "text\tlabel\nA boy walks.\t1\nBoy a, walk.\t0\n",
+    "rows.json": '[\n  {"text": "A boy walks.",\n   "label": 1},{"label": "0", "text": "Boy a, walk."}\n]\n',
     "rows.jsonl": '{"text": "A boy walks.", "label": 1}\n{"label": "0", "text": "Boy a, walk."}\n',
 }
 
@@ -72,6 +73,9 @@ def test_what_the_csv_module_writes_is_read_back(
         ("rows.jsonl", '{"text": "bad", "label": null}\n', 1, "has no column label"),
         ("rows.jsonl", '{"text": "fine", "label": 1}\n\n{"text"', 3, "not JSON"),
         ("rows.jsonl", "[1]\n", 1, "not a JSON object"),
+        ("rows.json", '[{"text": "]\\n,[",\n"label": 1}\n, {"text": "bad"}]', 3, "has no column label; it has text"),
+        ("rows.json", '[{"text": "fine", "label": 1},\n\n2]', 3, "not a JSON object"),
+        ("rows.json", '[{"text": "fine", "label": 1}\n{', 2, "not JSON"),
     ],
 )
 def test_a_bad_row_is_reported_with_its_file_and_line(
@@ -93,6 +97,37 @@ def test_files_that_can_not_be_rows_are_refused(name: str, why: str, tmp_path: P
     write(tmp_path, "rows.parquet", "")
     with pytest.raises(DataNotFound, match=why):
         read_rows(str(tmp_path / name), COLUMNS, judgement)
+
+
+def test_a_json_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRow, match="not a JSON list"):
+        read_rows(write(tmp_path, "rows.json", "{}"), COLUMNS, judgement)
+
+
+def test_columns_may_be_nested_and_have_other_names_elsewhere(tmp_path: Path) -> None:
+    lines = [{"text": "a", "labels": {"binary": 1, "real": 4.5}}, {"text": "b", "label": 0}]
+    source = write(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, lines)))
+    rows = read_rows(source, ("text", "labels.binary|label"), judgement)
+    assert rows == [Judgement("a", True), Judgement("b", False)]
+
+
+def test_a_name_with_a_dot_is_a_name(tmp_path: Path) -> None:
+    source = write(tmp_path, "rows.csv", "text.ko,label\na,1\n")
+    assert read_rows(source, ("text.ko", "label"), judgement) == [Judgement("a", True)]
+
+
+@given(rows=st.lists(st.builds(Judgement, TEXTS, st.booleans()), min_size=1), indent=st.sampled_from([None, 0, 3]))
+def test_each_row_of_a_json_list_has_the_line_that_it_begins_in(
+    rows: list[Judgement], indent: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    values = [{"text": row.sentence, "label": int(row.acceptable)} for row in rows]
+    text = json.dumps(values, indent=indent, ensure_ascii=False)
+    path = Path(write(tmp_path_factory.mktemp("json"), "rows.json", text))
+    assert read_rows(str(path), COLUMNS, judgement) == rows
+    lines = text.split("\n")
+    for record in read_file(path, headless=False):
+        number = int(record.where.rpartition(" ")[2])
+        assert "{" in lines[number - 1]
 
 
 @pytest.mark.parametrize("name", ["rows.csv.xz", "rows.csv"])

@@ -1,0 +1,104 @@
+"""Fine-tuning for STS with a SentenceTransformer, which embeds each sentence by itself (a bi-encoder)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+from torch import Tensor, nn
+
+from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+from pipelines.errors import CheckpointUnsupported
+from pipelines.sts.data import ScoredPair
+from pipelines.sts.learner import Encoder, StsSettings, correlate, key, prepared, shares
+from pipelines.sts.metrics import f1_at
+from pipelines.training.base import Base
+from pipelines.training.learner import Figures
+
+NONE = {"pearson_cosine": 0.0, "spearman_cosine": 0.0}
+
+
+class EmbeddingLearner:
+    """Learns the cosine of two sentences' embeddings. Its predictions are both embeddings, (2, dimensions)."""
+
+    def __init__(self, model: SentenceTransformer, settings: StsSettings) -> None:
+        self.model: Any = model
+        model[0].processor = prepared(model.tokenizer, settings)
+        self._encode = Encoder(model[0].auto_model, model.tokenizer, settings)
+
+    @classmethod
+    def load(cls, base: Base, settings: StsSettings) -> Self:
+        """The base as sentence-transformers loads it: a bare encoder with the mean of its token vectors.
+
+        Raises as `Base.find`, CheckpointUnsupported where there is no encoder in it, CheckpointDamaged.
+        """
+        with base.folder() as folder:
+            model = load_sentence_transformer(folder).float()
+        encoder = getattr(model[0], "auto_model", None)
+        if encoder is None:
+            raise CheckpointUnsupported(base.source, "holds no encoder to train")
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler.requires_grad_(False)  # nothing goes through it, for which workers would wait
+        return cls(model, settings)
+
+    def loss(self, model: nn.Module, rows: Sequence[ScoredPair]) -> Tensor:
+        """Mean squared error of the cosine, as a share of the scale."""
+        first, second = self._embed(model, rows)
+        cosines = nn.functional.cosine_similarity(first, second)  # (rows,)
+        return nn.functional.mse_loss(cosines, shares(rows).to(cosines.device))
+
+    def predict(self, rows: Sequence[ScoredPair]) -> list[Any]:
+        """Both embeddings of each row, of unit length."""
+        pairs = torch.stack(self._embed(self.model, rows), dim=1)  # (rows, 2, dimensions)
+        return list(nn.functional.normalize(pairs, dim=2).cpu().numpy())
+
+    def measure(self, rows: Sequence[ScoredPair], predictions: Sequence[Any]) -> Figures:
+        """F1 at the cosine that is served for a score of 3, the library's correlations, and the mean squared error."""
+        pairs = np.stack(predictions)  # (rows, 2, dimensions)
+        cosines = np.clip(np.einsum("pd,pd->p", pairs[:, 0], pairs[:, 1]), -1.0, 1.0)
+        measured = (
+            GatheredEvaluator(pairs, rows)(self.model) if correlate(cosines, [row.score for row in rows]) else NONE
+        )
+        return {
+            "f1": f1_at(cosines, [row.same for row in rows], DEFAULT_THRESHOLDS["bi-encoder"] or 0.0),
+            "pearson": float(measured["pearson_cosine"]),
+            "spearman": float(measured["spearman_cosine"]),
+            "loss": float(np.mean((cosines - shares(rows).numpy()) ** 2)),
+        }
+
+    @staticmethod
+    def key(figures: Figures) -> tuple[float, ...]:
+        """As of all heads."""
+        return key(figures)
+
+    def save(self, folder: Path) -> None:
+        """As sentence-transformers saves it."""
+        self.model.save(str(folder), create_model_card=False)
+
+    def _embed(self, model: nn.Module, rows: Sequence[ScoredPair]) -> tuple[Tensor, Tensor]:
+        """Twice (rows, dimensions), from one pass: of a model that several workers train, each pass waits for all."""
+        texts = [row.sentence1 for row in rows] + [row.sentence2 for row in rows]
+        embeddings = model(dict(self._encode(texts)))["sentence_embedding"].float()
+        return embeddings[: len(rows)], embeddings[len(rows) :]
+
+
+class GatheredEvaluator(EmbeddingSimilarityEvaluator):  # type: ignore[misc]
+    """The library's evaluator, on embeddings (rows, 2, dimensions) that all workers have made together already."""
+
+    def __init__(self, pairs: NDArray[Any], rows: Sequence[ScoredPair]) -> None:
+        super().__init__(
+            [row.sentence1 for row in rows],
+            [row.sentence2 for row in rows],
+            [row.score for row in rows],
+            main_similarity="cosine",
+        )
+        self._gathered = iter((pairs[:, 0], pairs[:, 1]))
+
+    def embed_inputs(self, _model: SentenceTransformer, _sentences: Sequence[str], **_: object) -> NDArray[Any]:
+        """Of the first sentences, then of the second."""
+        return next(self._gathered)

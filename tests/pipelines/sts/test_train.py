@@ -1,0 +1,107 @@
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.verify import verify
+from pipelines.errors import BadRow
+from pipelines.local import load_pipeline
+from pipelines.sts import data
+from pipelines.sts import train as command
+from pipelines.sts.recipe import RECIPE
+from pipelines.training.experiment import parser_of
+from pipelines.training.options import parse
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.sts.rows import write_all
+
+Main = Callable[..., int]
+HEADS = list(RECIPE.heads)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """The options that name the data."""
+    folder = write_all(tmp_path / "data")
+    return ["--train", str(folder / data.KLUE_TRAIN), "--dev", str(folder / data.KORSTS_TRAIN)]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]], files: list[str]) -> Main:
+    """The command on the data, without Ray."""
+
+    def main(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["train", *files, *map(str, words)])
+        return command.main()
+
+    return main
+
+
+def test_the_best_of_all_heads_is_exported_and_serves_as_it_was_measured(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]], files: list[str]
+) -> None:
+    output, model = tmp_path / "to", checkpoint("bare-encoder")
+    words = ["--models", model, "--epochs", 2, "--batch-size", 8, "--text", "hangul", "--learning-rate", 1e-3]
+    assert main(output, *words, "--score-column", "label|score") == 0
+    assert [one["name"].rpartition("-")[0] for one in fitted] == [f"sts-{head}-bare-encoder-0" for head in HEADS]
+    results = (output / "results.md").read_text(encoding="utf-8")
+    assert [line for line in results.splitlines() if line.startswith("#")] == [
+        f"# {title} on {files[3]}" for title in RECIPE.figures.values()
+    ]
+    assert all(results.count(f"| {model}, {head} |") == 3 for head in HEADS)
+    manifest = verify(output, "sts")
+    examples = Examples.read(Path(files[3]), "sts")
+    assert manifest.scores["pearson"] == pytest.approx(
+        score(load_pipeline(output, "sts"), manifest, examples), abs=1e-3
+    )
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "text hangul" in card
+    assert any(f"head {head}," in card for head in HEADS)
+
+
+def test_heads_may_be_chosen(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
+) -> None:
+    words = ["--models", checkpoint("bare-encoder"), "--epochs", 1, "--score-column", "label|score"]
+    assert main(tmp_path / "to", *words, "--heads", "sentence-transformer") == 0
+    assert len(fitted) == 1
+    assert verify(tmp_path / "to", "sts").kind == "bi-encoder"
+
+
+def test_klues_own_files_are_read_without_a_word_on_columns(tmp_path: Path) -> None:
+    folder, columns = write_all(tmp_path), [column.default for column in RECIPE.columns.values()]
+    for path, read in ((data.KLUE_TRAIN, data.read_scored_pairs), (data.KLUE_DEV, data.read_klue)):
+        assert RECIPE.read(str(folder / path), columns, "train") == read(folder / path)
+
+
+def test_no_pair_is_trained_on_that_is_measured_on() -> None:
+    pair = data.ScoredPair("가 나", "다", 1.0)
+    turned, other = data.ScoredPair("다.", "가나", 2.0), data.ScoredPair("가 나", "라", 2.0)
+    assert RECIPE.apart([pair, turned, other], [pair]) == [other]
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ("가,나,6", "score '6' is not from 0 to 5"),
+        ("가,나,nan", "score 'nan' is not from 0 to 5"),
+        ("가,나,viel", "score 'viel' is no number"),
+        ("가, ,1", "a sentence is blank"),
+        ("가,나", r"has no column labels.real-label\|label; it has sentence1, sentence2"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(cells: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"sentence1,sentence2,label\n가,나,1.5\n{cells}\n", encoding="utf-8")
+    with pytest.raises(BadRow, match=f"rows.csv, line 3: {why}"):
+        RECIPE.read(str(path), [column.default for column in RECIPE.columns.values()], "train")
+
+
+def test_defaults_are_the_originals() -> None:
+    parser = parser_of(RECIPE, "pipelines.sts.train", None)
+    arguments = parser.parse_args(["to"])
+    assert len(arguments.models) == 3
+    assert arguments.heads == HEADS
+    assert parse(parser, arguments, RECIPE.options) == RECIPE.options(max_tokens=128, text="raw")
