@@ -16,7 +16,6 @@ from pipelines.training.base import Base
 from pipelines.training.options import add_options
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.rows import SOURCE, Row
-from pipelines.training.settings import RaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +29,15 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
     parser.add_argument("--models", nargs="+", default=recipe.models, help="Hub ids (owner/name@revision) or folders")
     if len(recipe.heads) > 1:
         heads = list(recipe.heads)
-        parser.add_argument("--heads", nargs="+", choices=heads, default=heads, help="of each model (default: all)")
+        parser.add_argument(
+            "--heads", nargs="+", choices=heads, default=heads, help="of each model (default: %(default)s)"
+        )
     parser.add_argument("--train", default=recipe.default_train, help=f"rows to train on: {SOURCE}")
     parser.add_argument("--dev", default=recipe.default_dev, help="rows to measure on, likewise")
     for name, column in recipe.columns.items():
         text = f"{column.meaning} (default: %(default)s)"
         parser.add_argument(f"--{name}-column", default=column.default, help=text)
     add_options(parser, recipe.options)
-    add_options(parser, RaySettings)
     return parser
 
 

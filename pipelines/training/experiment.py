@@ -84,6 +84,7 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
         "--model-learning-rate", action="append", default=[], metavar="MODEL=RATE", help="for one of the models"
     )
     add_options(parser, TrainingSettings, without={"seed"})
+    add_options(parser, RaySettings)
     return parser
 
 

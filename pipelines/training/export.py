@@ -1,6 +1,6 @@
 """From the weights of a run's best epoch to a checkpoint that is served by naming its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,8 +37,15 @@ class Story:
         return {name: round(value, 4) for name, value in self.history.epochs[self.best].items()}
 
 
-def export(learner: Learner[Any], story: Story, folder: Path, texts: Mapping[str, str]) -> Manifest:
-    """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` by name.
+def export(
+    learner: Learner[Any],
+    story: Story,
+    folder: Path,
+    texts: Mapping[str, str],
+    pictures: Mapping[str, Callable[[Path], None]] | None = None,
+) -> Manifest:
+    """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` and
+    `pictures` by name.
 
     It appears whole or not at all. Raises as `import_checkpoint`.
     """
@@ -50,6 +57,8 @@ def export(learner: Learner[Any], story: Story, folder: Path, texts: Mapping[str
         draw(made / CURVES, {story.base.name: story.history})
         for name, text in texts.items():
             (made / name).write_text(text, encoding="utf-8")
+        for name, paint in (pictures or {}).items():
+            paint(made / name)
         described = manifest.model_copy(
             update={
                 "name": f"{story.base.name}, fine-tuned for {TASKS[story.task]}",

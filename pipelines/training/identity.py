@@ -15,6 +15,25 @@ def run_name(
 
     That is the base's files or commit, settings, the task's own options, and rows, by their `repr`; not where it runs.
     """
+    return _name(label, (_of(base), settings, options, train, dev))
+
+
+def search_name(
+    label: str,
+    bases: Sequence[Base],
+    settings: TrainingSettings,
+    options: object,
+    train: Sequence[object],
+    dev: Sequence[object],
+) -> str:
+    """As `run_name`, for a search among several bases; `options` hold the space, too."""
+    return _name(label, ([_of(base) for base in bases], settings, options, train, dev))
+
+
+def _of(base: Base) -> tuple[str, str | None]:
+    return identity(base.source), base.revision
+
+
+def _name(label: str, decides: tuple[object, ...]) -> str:
     plain = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in label)
-    decides = repr((identity(base.source), base.revision, settings, options, train, dev))
-    return f"{plain}-{hashlib.sha256(decides.encode()).hexdigest()[:12]}"
+    return f"{plain}-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}"

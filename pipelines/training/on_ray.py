@@ -59,7 +59,7 @@ def fit(
 
     Raises KeyboardInterrupt where the user stops it, and what Ray raises where workers die more often than allowed.
     """
-    storage = where.storage if "://" in where.storage else str(Path(where.storage).resolve())
+    storage = place_of(where.storage)
     with _console() as tell, _interruptible():
         trainer = TorchTrainer(
             _work(name, partial(Run, load, train, dev, settings), tell, f"{storage}/{name}/tensorboard"),
@@ -72,7 +72,7 @@ def fit(
                 logging_config=ray.train.LoggingConfig(log_level="ERROR"),
             ),
         )
-        state = _read(trainer.fit().checkpoint)
+        state = read_state(trainer.fit().checkpoint)
     return Trained(History.of(state["history"]), state["best"])
 
 
@@ -94,7 +94,7 @@ def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> C
         run = start(place=place, bar=partial(DistantBar, silent if place.rank else tell))
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
-            run.restore(_read(checkpoint))
+            run.restore(read_state(checkpoint))
         if place.rank == 0:
             _lead(name, run, tell, logs)
         else:
@@ -111,7 +111,7 @@ def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
     for figures in run.epochs():
         write_events(logs, run.history)  # before the epoch counts: what is written for one that is lost is hidden later
         with TemporaryDirectory() as folder:
-            torch.save(run.state(), Path(folder) / STATE)
+            write_state(folder, run)
             _report(figures, ray.train.Checkpoint.from_directory(folder))
         tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.settings.epochs}: {_words(figures)}",))
 
@@ -126,10 +126,21 @@ def _words(figures: Figures) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def _read(checkpoint: Any) -> State:
+def write_state(folder: str, run: Run[Any]) -> None:
+    """What `read_state` reads of a checkpoint of that folder."""
+    torch.save(run.state(), Path(folder) / STATE)
+
+
+def read_state(checkpoint: Any) -> State:
+    """The state of a run, on the CPU."""
     with checkpoint.as_directory() as folder:
         state: State = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
         return state
+
+
+def place_of(storage: str) -> str:
+    """A storage as all machines name it: a URL, or an absolute path."""
+    return storage if "://" in storage else str(Path(storage).resolve())
 
 
 @contextlib.contextmanager

@@ -41,3 +41,29 @@ class RaySettings(Frozen):
         "runs", description="Folder or URL for checkpoints and TensorBoard; with several machines, one that all share."
     )
     max_failures: int = Field(3, ge=0, description="How often to go on from the last epoch after a worker died.")
+
+
+class SearchSettings(Frozen):
+    """What is searched, and where. Rates and decays are drawn evenly on a log scale."""
+
+    trials: int = Field(20, ge=1, description="Runs, of which the best is kept.")
+    most_epochs: int = Field(4, ge=1, description="A run has from 1 to so many.")
+    lowest_rate: float = Field(1e-6, gt=0, description="Of learning rates.")
+    highest_rate: float = Field(1e-2, gt=0, description="Of learning rates.")
+    lowest_decay: float = Field(4e-5, gt=0, description="Of weight decays.")
+    highest_decay: float = Field(1e-3, gt=0, description="Of weight decays.")
+    reduction: int = Field(
+        2, ge=2, description="After 1, 2, 4, ... epochs, powers of it, the best one of so many goes on."
+    )
+
+
+class TuneSettings(Frozen):
+    """Where a search takes place: on the Ray cluster that RAY_ADDRESS names, or on one started for it."""
+
+    concurrent: int = Field(1, ge=1, description="Trials at a time.")
+    cpus_per_trial: int = Field(1, ge=1, description="CPUs, and threads, of each trial.")
+    gpus_per_trial: float = Field(0.0, ge=0, description="GPUs of each; 0.5 puts two trials on one.")
+    storage: str = Field(
+        "runs", description="Folder or URL for checkpoints and TensorBoard; with several machines, one that all share."
+    )
+    max_failures: int = Field(3, ge=0, description="How often a trial goes on from its last epoch after it died.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipelines.checkpoints.resolve import ROOT
 
-MAY_IMPORT_RAY = {"training/on_ray.py"}
+MAY_IMPORT_RAY = {"training/on_ray.py", "training/on_tune.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,132 @@
+"""Searches a task's settings, and writes the best trial as a checkpoint, with a table and a picture of them all."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic
+
+import torch
+
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.training import command
+from pipelines.training.base import Base
+from pipelines.training.console import DistantBar, silent
+from pipelines.training.entrant import Entrant
+from pipelines.training.export import export
+from pipelines.training.identity import search_name
+from pipelines.training.on_ray import cluster
+from pipelines.training.on_tune import Found, search
+from pipelines.training.options import add_options, parse
+from pipelines.training.recipe import Data, Recipe
+from pipelines.training.rows import Row
+from pipelines.training.run import Place, Run
+from pipelines.training.settings import Frozen, SearchSettings, TrainingSettings, TuneSettings
+from pipelines.training.trials import Config, draw_trials, tabulate, winner
+
+BATCH_SIZES = (16, 32, 64)
+SEARCHED = {"epochs", "batch_size", "learning_rate", "weight_decay"}
+TABLE, PICTURE = "trials.md", "trials.png"
+STOPPED = "The same command goes on: trials that are over stay so, others from their last whole epoch."
+
+
+@dataclass(frozen=True)
+class Search(Generic[Row]):
+    """What is searched on what. `settings` are those of all trials, save what is chosen for each."""
+
+    recipe: Recipe[Row]
+    bases: Mapping[str, Base]
+    choices: Mapping[str, list[Any]]
+    options: Frozen
+    settings: TrainingSettings
+    space: SearchSettings
+    data: Data[Row]
+    where: TuneSettings
+
+    @property
+    def figure(self) -> str:
+        """What is to be high."""
+        return next(iter(self.recipe.figures))
+
+    def entrant(self, config: Config) -> Entrant[Row]:
+        """The run that was chosen."""
+        settings = self.settings.model_copy(update={name: config[name] for name in SEARCHED})
+        base = self.bases[config["model"]]
+        return Entrant(self.recipe, config["model"], base, config["head"], self.options, settings)
+
+    def start(self, config: Config) -> Run[Row]:
+        """That run, in the process of its trial."""
+        entrant, gpu = self.entrant(config), self.where.gpus_per_trial > 0
+        torch.set_num_threads(self.where.cpus_per_trial)
+        place = Place(device=torch.device("cuda" if gpu else "cpu"))
+        return Run(entrant.load, self.data.train, self.data.dev, entrant.settings, place, partial(DistantBar, silent))
+
+    def run(self) -> Found:
+        """All trials, on Ray."""
+        decides = (self.options, self.choices, self.space)
+        bases = list(self.bases.values())
+        label = f"{self.recipe.task}-tune"
+        name = search_name(label, bases, self.settings, decides, self.data.train, self.data.dev)
+        with cluster():
+            return search(name, self.start, self.figure, self.choices, self.space, self.settings.seed, self.where)
+
+
+def main(recipe: Recipe[Any], module: str, about: str | None, heads: list[str]) -> int:
+    """Search, export; 1 where models or data are refused, 130 where the user stopped it. `heads` by default."""
+    parser = parser_of(recipe, module, about, heads)
+    return command.run(partial(_run, recipe, parser, parser.parse_args()), STOPPED)
+
+
+def parser_of(recipe: Recipe[Any], module: str, about: str | None, heads: list[str]) -> argparse.ArgumentParser:
+    """The options of a search."""
+    parser = command.parser_of(recipe, module, about)
+    parser.set_defaults(heads=heads)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES, help="(default: %(default)s)")
+    add_options(parser, SearchSettings)
+    add_options(parser, TrainingSettings, without=SEARCHED)
+    add_options(parser, TuneSettings)
+    return parser
+
+
+def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    search = _search(recipe, parser, arguments)
+    found = search.run()
+    sys.stdout.write(f"\n{tabulate(found.trials, recipe.key)}\n\n")
+    manifest = _export(search, found, parser, arguments.output)
+    command.tell_written(manifest, arguments.output)
+
+
+def _export(search: Search[Any], found: Found, parser: argparse.ArgumentParser, folder: Path) -> Manifest:
+    best = winner(found.trials, search.recipe.key)
+    entrant, trained = search.entrant(best.config), found.trained(best)
+    learner = entrant.load()
+    learner.model.load_state_dict(trained.weights)
+    minutes = sum(sum(trial.history.seconds) for trial in found.trials) / 60
+    story = entrant.story(search.data, trained.history, command.command_of(parser), minutes)
+    table = (
+        f"# Trials on {search.data.dev_name}\n\n{tabulate(found.trials, search.recipe.key)}\n\n![Trials]({PICTURE})\n"
+    )
+    picture = partial(draw_trials, trials=found.trials, figure=search.figure, key=search.recipe.key)
+    return export(learner, story, folder, {TABLE: table}, {PICTURE: picture})
+
+
+def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Search[Any]:
+    """Everything that can be refused is, before the first trial. Raises MunjangError."""
+    space = parse(parser, arguments, SearchSettings)
+    if space.lowest_rate >= space.highest_rate or space.lowest_decay >= space.highest_decay:
+        parser.error("--lowest-rate and --lowest-decay must be below the highest")
+    settings = [parse(parser, arguments, TrainingSettings, batch_size=size) for size in arguments.batch_sizes]
+    command.refuse_to_overwrite(arguments.output)
+    bases = command.bases_of(arguments)
+    return Search(
+        recipe,
+        bases,
+        {"model": list(bases), "head": command.heads_of(recipe, arguments), "batch_size": list(arguments.batch_sizes)},
+        parse(parser, arguments, recipe.options),
+        settings[0],
+        space,
+        command.read_data(recipe, arguments),
+        parse(parser, arguments, TuneSettings),
+    )
