@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import optuna
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter
@@ -28,6 +29,7 @@ EXPERIMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",  # how often Tune saves what it has: a kill costs no more
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is a KeyboardInterrupt as ever
+    "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silent
 }
 
 Start = Callable[[Config], Run[Any]]
@@ -58,11 +60,14 @@ def search(
     it, RuntimeError where all trials failed.
     """
     os.environ.update(EXPERIMENT)
-    results = list(_tuner(name, start, figure, choices, space, seed, where).fit())
-    trials = [_trial(number, result) for number, result in enumerate(results, start=1) if "epochs" in result.metrics]
-    if not trials:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    results = {
+        _number(result.path): result for result in _tuner(name, start, figure, choices, space, seed, where).fit()
+    }
+    ended = {number: result for number, result in sorted(results.items()) if "epochs" in result.metrics}
+    if not ended:
         raise RuntimeError("every trial failed")
-    return Found(trials, lambda trial: _trained(results[trial.number - 1]))
+    return Found([_trial(*one) for one in ended.items()], lambda trial: _trained(ended[trial.number]))
 
 
 def _tuner(
@@ -87,6 +92,7 @@ def _tuner(
             search_alg=ConcurrencyLimiter(searcher, max_concurrent=where.concurrent),
             scheduler=Halving(figure, space.most_epochs, space.reduction),
             num_samples=space.trials,
+            trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
             name=name,
@@ -97,6 +103,16 @@ def _tuner(
             verbose=0,
         ),
     )
+
+
+def _folder(trial: Any) -> str:
+    """Of a trial: its number, which Tune keeps in front of the tag, while a search that goes on reorders its trials."""
+    return f"trial-{trial.experiment_tag.partition('_')[0]}-{trial.trial_id}"
+
+
+def _number(path: str) -> int:
+    """Of the trial in that folder, from 1."""
+    return int(path.rstrip("/").rpartition("/")[2].split("-")[1])
 
 
 def _domains(choices: Mapping[str, Sequence[Any]], space: SearchSettings) -> dict[str, Any]:
@@ -169,20 +185,20 @@ class Narrator(tune.Callback):  # type: ignore[misc]
         """The search begins."""
         self._console.begin("search", self._trials)
 
-    def on_trial_result(self, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A trial has done an epoch."""
         epochs: list[Figures] = result["epochs"]
         figures = ", ".join(f"{name} {value:.4f}" for name, value in epochs[-1].items())
-        self._say(trials, trial, f"epoch {len(epochs)} of {trial.config['epochs']}: {figures}")
+        self._say(trial, f"epoch {len(epochs)} of {trial.config['epochs']}: {figures}")
 
     def on_trial_complete(self, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial is over, or stopped."""
-        self._say(trials, trial, f"over, {words(trial.config)}")
+        self._say(trial, f"over, {words(trial.config)}")
         self._console.at(sum(one.is_finished() for one in trials))
 
     def on_experiment_end(self, **_: Any) -> None:
         """The search is over."""
         self._console.end()
 
-    def _say(self, trials: list[Any], trial: Any, text: str) -> None:
-        self._console.say(f"trial {trials.index(trial) + 1} of {self._trials}: {text}")
+    def _say(self, trial: Any, text: str) -> None:
+        self._console.say(f"trial {_number(_folder(trial))} of {self._trials}: {text}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,7 @@ def draw_trials(path: Path, trials: Sequence[Trial], figure: str, key: Key) -> N
     first.xaxis.get_major_locator().set_params(integer=True)
     first.legend(fontsize="small")
     for panel, name in zip(panels, names, strict=True):
-        _scatter(panel, [_place(trial.config[name]) for trial in trials], heights, trials)
-        panel.set(xlabel=name)
-        if isinstance(trials[0].config[name], float):
-            panel.set_xscale("log")
+        _scatter(panel, _axis(panel, name, [trial.config[name] for trial in trials]), heights, trials)
     picture.savefig(path, dpi=120)
 
 
@@ -89,13 +87,26 @@ def _scatter(panel: Any, places: Sequence[Any], heights: Sequence[float], trials
     panel.scatter(places, heights, facecolors=["none" if trial.stopped else "C0" for trial in trials], edgecolors="C0")
 
 
+def _axis(panel: Any, name: str, values: Sequence[Any]) -> list[float]:
+    """Makes the axis below the panel; returns where values stand on it: numbers by their logarithm, others in order.
+
+    Three ticks are enough, and matplotlib's own would run into each other.
+    """
+    panel.set(xlabel=name)
+    if isinstance(values[0], float):
+        low, high = log10(min(values)), log10(max(values))
+        ticks = [low, (low + high) / 2, high]
+        panel.set_xticks(ticks, [f"{10**tick:.1e}" for tick in ticks])
+        return [log10(value) for value in values]
+    known = sorted(set(values))
+    panel.set_xticks(
+        range(len(known)), [str(value) for value in known], rotation="vertical" if name == "model" else None
+    )
+    return [float(known.index(value)) for value in values]
+
+
 def _so_far(heights: Sequence[float]) -> list[float]:
     return [max(heights[: number + 1]) for number in range(len(heights))]
-
-
-def _place(value: Any) -> Any:
-    """On an axis; an integer or a name is a category of its own."""
-    return value if isinstance(value, float) else str(value)
 
 
 def _cell(value: Any) -> str:
