@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
@@ -25,7 +26,7 @@ from pipelines.sts.metrics import f1_at
 from pipelines.sts.recipe import RECIPE
 from pipelines.training.base import Base
 from pipelines.training.learner import comparable
-from pipelines.training.run import Run
+from pipelines.training.run import Place, Run
 from pipelines.training.settings import TrainingSettings
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KLUE_TRAIN
@@ -230,3 +231,24 @@ def test_the_order_has_no_circles_and_only_near_ones_are_swapped(pairs: list[tup
     ordered = sorted(({"f1": f1, "loss": loss} for f1, loss in pairs), key=key)
     assert all(one["f1"] <= other["f1"] + NEAR * (1 + 1e-9) for one, other in pairwise(ordered))
     assert all(one["f1"] <= ordered[-1]["f1"] + NEAR * (1 + 1e-9) for one in ordered)
+
+
+def test_two_workers_in_step_stay_the_same(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    base = Base.find(str(checkpoint("bare-encoder")))
+    torch.multiprocessing.spawn(_in_step, args=(2, base, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    for head in HEADS:
+        first, second = (torch.load(tmp_path / f"{head}-{rank}.pt", weights_only=True) for rank in range(2))
+        assert first["figures"] == second["figures"]
+        torch.testing.assert_close(first["weights"], second["weights"], atol=0, rtol=0)
+
+
+def _in_step(rank: int, world: int, base: Base, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
+    settings = TrainingSettings(epochs=2, batch_size=7)
+    for head, load in RECIPE.heads.items():
+        run: Run[ScoredPair] = Run(partial(load, base, StsSettings()), ROWS, ROWS, settings, Place(rank, world), Quiet)
+        figures = list(run.epochs())
+        weights = run.learner.model.state_dict()
+        torch.save({"figures": figures, "weights": weights}, folder / f"{head}-{rank}.pt")
+    dist.destroy_process_group()
