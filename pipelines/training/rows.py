@@ -6,6 +6,7 @@ import json
 import lzma
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,12 +51,8 @@ def is_file(source: str) -> bool:
 
 def read_file(path: Path, *, headless: bool) -> Iterator[Record]:
     """The records of a file; of one without header the columns are "1", "2", ..."""
-    try:
+    with refusing_no_text(path):
         text = read_text(path)
-    except FileNotFoundError as error:
-        raise DataNotFound(str(path), "there is no such file") from error
-    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
-        raise BadRow(str(path), f"can't be read as UTF-8 text ({type(error).__name__})") from error
     match Path(str(path).removesuffix(".xz")).suffix:
         case ".csv":
             yield from _by_header(path, _csv_lines(path, text), headless)
@@ -67,6 +64,17 @@ def read_file(path: Path, *, headless: bool) -> Iterator[Record]:
             yield from (Record(_at(path, number), row) for number, row in _json_list(path, text))
         case ending:
             raise DataNotFound(str(path), f"ends in {ending or 'nothing'}, not in one of {', '.join(FORMATS)}")
+
+
+@contextmanager
+def refusing_no_text(path: Path) -> Iterator[None]:
+    """Turn what `read_text` raises into DataNotFound or BadRow."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataNotFound(str(path), "there is no such file") from error
+    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
+        raise BadRow(str(path), f"can't be read as UTF-8 text ({type(error).__name__})") from error
 
 
 def read_data_set(name: str, split: str) -> Iterator[Record]:

@@ -5,9 +5,10 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-from pipelines.qa.data import KORQUAD
+from pipelines.qa.data import KORQUAD, Example
 
 COLOURS = ("빨강", "노랑", "파랑", "보라", "하양", "검정")
+CITIES = ("Busan", "Paris", "Oslo", "Delhi", "Quito", "Lima")
 
 
 def article(number: int) -> dict[str, Any]:
@@ -20,9 +21,57 @@ def article(number: int) -> dict[str, Any]:
     return {"title": f"마을 {number}", "paragraphs": [{"context": context, "qas": [question]}]}
 
 
+def town(number: int, *, long: bool = False) -> dict[str, Any]:
+    """One article as in SQuAD 2.0: the context says where the museum is, and of odd numbers not where the school is.
+
+    A long one has several windows.
+    """
+    museum, school = CITIES[number % len(CITIES)], CITIES[number * 5 % len(CITIES)]
+    start = " ".join(["It is cold here."] * (number % 4 * 6)) if long else "See."
+    context = f"{start} The museum is in {museum}."
+    context += "" if number % 2 else f" The school is in {school}."
+    context += " It was warm." * 12 if long else ""
+    return {
+        "title": f"town {number}",
+        "paragraphs": [
+            {
+                "context": context,
+                "qas": [
+                    _asked(number, "museum", museum, context),
+                    _asked(number, "school", "" if number % 2 else school, context),
+                ],
+            }
+        ],
+    }
+
+
+def _asked(number: int, what: str, where: str, context: str) -> dict[str, Any]:
+    answers = [{"text": where, "answer_start": context.index(f"{what} is in {where}") + len(what) + 7}] if where else []
+    entry = {"id": f"{what} {number}", "question": f"Where is the {what}?", "answers": answers}
+    return entry | {"is_impossible": not where}
+
+
+def write_squad(path: Path, articles: list[dict[str, Any]]) -> Path:
+    """The articles as a file, packed where its name ends in .xz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"data": articles}).encode()
+    path.write_bytes(lzma.compress(content) if path.suffix == ".xz" else content)
+    return path
+
+
 def write_korquad(folder: Path, articles: list[dict[str, Any]]) -> Path:
     """The data folder, with these articles in KorQuAD's place."""
-    path = folder / KORQUAD
-    path.parent.mkdir(parents=True)
-    path.write_bytes(lzma.compress(json.dumps({"data": articles}).encode()))
+    write_squad(folder / KORQUAD, articles)
     return folder
+
+
+def as_row(example: Example) -> dict[str, Any]:
+    """As data sets hold it."""
+    texts, starts = ([example.answer], [example.start]) if example.answerable else ([], [])
+    return {
+        "id": example.id,
+        "title": f"town {example.id.split()[-1]}",
+        "context": example.context,
+        "question": example.question,
+        "answers": {"text": texts, "answer_start": starts},
+    }
