@@ -32,9 +32,14 @@ def exact_match(predicted: str, expected: str) -> bool:
 
 
 def character_f1(predicted: str, expected: str) -> float:
-    """F1 of the two answers' characters as multisets, spaces left out; 0 where nothing is shared."""
+    """F1 of the two answers' characters as multisets, spaces left out; 0 where nothing is shared.
+
+    1 where both have none, as in SQuAD 2.0's evaluation: both say that there is no answer.
+    """
     ours = Counter(normalize(predicted).replace(" ", ""))
     theirs = Counter(normalize(expected).replace(" ", ""))
+    if not ours and not theirs:
+        return 1.0
     shared = (ours & theirs).total()
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
