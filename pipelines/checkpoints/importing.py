@@ -126,7 +126,7 @@ def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
     inside = source / "0_Transformer"  # where versions before 2 kept it
     load_transformers(type(encoder), inside if inside.is_dir() else source, pickled=True, may_lack="pooler.")
     longest = model.max_seq_length
-    return _longest_input(encoder.config, 10**9 if longest is None else longest)
+    return longest_input(encoder.config, 10**9 if longest is None else longest)
 
 
 def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
@@ -146,7 +146,7 @@ def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
     _refuse_tokens_beyond(model.config.vocab_size, fetched.folder, folder)
-    return {"max_tokens": _longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
+    return {"max_tokens": longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
 
 
 def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
@@ -168,8 +168,8 @@ def _keep_activation(config: Any, source: Path) -> None:
             config.sentence_transformers = {"activation_fn": said}
 
 
-def _longest_input(config: Any, model_max_length: int) -> int | None:
-    """In tokens: the fewer of what the tokenizer says and what the position table holds."""
+def longest_input(config: Any, model_max_length: int) -> int | None:
+    """What a model can read, in tokens: the fewer of what the tokenizer says and what the position table holds."""
     encoder = getattr(config, "encoder", config)
     positions = getattr(encoder, "max_position_embeddings", None)
     if positions is not None and encoder.model_type in {"roberta", "xlm-roberta", "camembert"}:

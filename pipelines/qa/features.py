@@ -24,6 +24,11 @@ class LabelledWindows:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
+    @property
+    def features(self) -> list["Feature"]:
+        """Each window for itself, in order."""
+        return [Feature(self, number) for number in range(len(self.windows.tokens))]
+
     def draw(self, batch: int, random_share: float, draw: np.random.Generator) -> NDArray[np.int64]:
         """(batch,) windows of random examples: ones with the answer, or in a `random_share` of draws any."""
         bounds = np.searchsorted(self.windows.request, np.arange(self.windows.request.max() + 2))
@@ -35,6 +40,24 @@ class LabelledWindows:
         answering = own[self.starts[own] > 0]
         anywhere = draw.random() < random_share or not len(answering)
         return int(draw.choice(own if anywhere else answering))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feature:
+    """One of the windows."""
+
+    labelled: LabelledWindows
+    number: int
+
+    @property
+    def start(self) -> int:
+        """As among the windows' `starts`."""
+        return int(self.labelled.starts[self.number])
+
+    @property
+    def end(self) -> int:
+        """As among the windows' `ends`."""
+        return int(self.labelled.ends[self.number])
 
 
 def label(examples: Sequence[Example], make: WindowMaker) -> LabelledWindows:

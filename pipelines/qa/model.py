@@ -14,6 +14,8 @@ from pipelines.qa.spans import best_spans
 from pipelines.qa.windows import WindowSettings
 from pipelines.tokens import TokenBatch
 
+SPANS_PER_WINDOW = 5
+
 
 class Extractor:
     """A question-answering model over windows."""
@@ -35,7 +37,9 @@ class Extractor:
         return type(self)(self.engine, max_answer_length=max_answer_length, spans_per_window=self._count)
 
 
-def load(folder: Path, manifest: Manifest, settings: EngineSettings, *, spans_per_window: int = 5) -> Extractor:
+def load(
+    folder: Path, manifest: Manifest, settings: EngineSettings, *, spans_per_window: int = SPANS_PER_WINDOW
+) -> Extractor:
     """The model of a verified checkpoint, with the default limits of its task. Raises as `load_engine`."""
     longest = WindowSettings().max_answer_length
     engine = load_engine(folder, manifest, settings)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -33,6 +33,19 @@ class Learner(Protocol[Row]):
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to `folder`, in a form that `import_checkpoint` takes."""
+
+
+@runtime_checkable
+class Unfolds(Protocol[Row]):
+    """A learner of which one row to train on is several things to learn, each to count as one in batches."""
+
+    def unfold(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """What `loss` takes in the rows' place; the same in every process and every attempt."""
+
+
+def unfold(learner: Learner[Row], rows: Sequence[Row]) -> Sequence[Any]:
+    """What there is to learn of the rows: the rows themselves, if the learner has nothing else to say."""
+    return learner.unfold(rows) if isinstance(learner, Unfolds) else rows
 
 
 Load = Callable[[], Learner[Row]]

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from pipelines.training.history import History
-from pipelines.training.learner import Figures, Load, Row
+from pipelines.training.learner import Figures, Load, Row, unfold
 from pipelines.training.settings import TrainingSettings
 
 PREDICTED_AT_ONCE = 64
@@ -60,13 +60,14 @@ class Run(Generic[Row]):
         self.settings = settings
         self.history = History()
         self.best: dict[str, Tensor] = {}
-        self._train, self._dev, self._bar = train, dev, bar
+        self._dev, self._bar = dev, bar
         torch.manual_seed(settings.seed)  # for the head, which no base model has
         self.learner = load()
+        self._train = unfold(self.learner, train)
         self.learner.model.to(self.place.device)
         self._model = self._synchronised(self.learner.model)
         self._optimizer = torch.optim.AdamW(_groups(self.learner.model, settings), lr=settings.learning_rate)
-        steps = settings.steps(len(train))
+        steps = settings.steps(len(self._train))
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, settings))
 
     @property
@@ -129,13 +130,13 @@ class Run(Generic[Row]):
         bar.close()
         return self._mean(torch.stack(losses))
 
-    def _batches(self, epoch: int) -> list[list[Row]]:
+    def _batches(self, epoch: int) -> list[list[Any]]:
         """All rows in the epoch's order, in batches of which only the last may be smaller."""
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._train)).tolist()
         size = self.settings.batch_size
         return [[self._train[row] for row in order[at : at + size]] for at in range(0, len(order), size)]
 
-    def _step(self, batch: Sequence[Row]) -> Tensor:
+    def _step(self, batch: Sequence[Any]) -> Tensor:
         """One step on this process's share of the batch. Returns a scalar whose mean over the processes is the loss."""
         share = batch[self.place.rank :: self.place.world]
         weight = len(share) * self.place.world / len(batch)  # the processes' gradients are averaged
