@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,6 @@ class LabelledWindows:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
 
-    @property
-    def features(self) -> list["Feature"]:
-        """Each window for itself, in order."""
-        return [Feature(self, number) for number in range(len(self.windows.tokens))]
-
     def draw(self, batch: int, random_share: float, draw: np.random.Generator) -> NDArray[np.int64]:
         """(batch,) windows of random examples: ones with the answer, or in a `random_share` of draws any."""
         bounds = np.searchsorted(self.windows.request, np.arange(self.windows.request.max() + 2))
@@ -40,6 +36,11 @@ class LabelledWindows:
         answering = own[self.starts[own] > 0]
         anywhere = draw.random() < random_share or not len(answering)
         return int(draw.choice(own if anywhere else answering))
+
+    @property
+    def features(self) -> list["Feature"]:
+        """Each window for itself, in order."""
+        return [Feature(self, number) for number in range(len(self.windows.tokens))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,18 +64,23 @@ class Feature:
 def label(examples: Sequence[Example], make: WindowMaker) -> LabelledWindows:
     """The windows of the examples, labelled."""
     windows = make([(example.question, example.context) for example in examples], UNTRAINED)
-    spans = [_positions(windows, number, examples[request]) for number, request in enumerate(windows.request)]
-    starts, ends = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+    bounds = np.searchsorted(windows.request, np.arange(len(examples) + 1)).tolist()
+    spans = [_positions(windows, slice(*own), one) for one, own in zip(examples, pairwise(bounds), strict=True)]
+    starts, ends = np.concatenate([np.empty((0, 2), dtype=np.int64), *spans]).T
     return LabelledWindows(windows, starts, ends)
 
 
-def _positions(windows: Windows, number: int, example: Example) -> tuple[int, int]:
-    """Token positions of the answer in one window, both inside the answer; (0, 0) where the window cuts it off."""
+def _positions(windows: Windows, own: slice, example: Example) -> NDArray[np.int64]:
+    """(own, 2): the answer's first and last token in each of the example's own windows; 0 where it is cut off."""
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
-    low, high = windows.tokens.regions[number]
-    first = windows.first[number]
-    offsets = windows.offsets[first : first + high - low]
-    inside = np.flatnonzero((offsets[:, 1] > example.start) & (offsets[:, 0] < example.end))
-    whole = len(inside) > 0 and offsets[0, 0] <= example.start and offsets[-1, 1] >= example.end
-    return (int(low + inside[0]), int(low + inside[-1])) if whole else (0, 0)
+    low, high = windows.tokens.regions[own].T.astype(np.int64)
+    first = windows.first[own].astype(np.int64)
+    behind = first + high - low
+    begin, end = first.min(initial=len(windows.offsets)), behind.max(initial=0)
+    offsets = windows.offsets[begin:end]  # of the whole context
+    inside = begin + np.flatnonzero((offsets[:, 1] > example.start) & (offsets[:, 0] < example.end))
+    if not len(inside):
+        return np.zeros((len(first), 2), dtype=np.int64)
+    whole = (first <= inside[0]) & (inside[-1] < behind)
+    return np.where(whole[:, None], (low - first)[:, None] + inside[[0, -1]], 0)

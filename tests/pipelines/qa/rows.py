@@ -27,7 +27,7 @@ def town(number: int, *, long: bool = False) -> dict[str, Any]:
     A long one has several windows.
     """
     museum, school = CITIES[number % len(CITIES)], CITIES[number * 5 % len(CITIES)]
-    start = " ".join(["It is cold here."] * (number % 4 * 6)) if long else "See."
+    start = " ".join(["It is cold here."] * (number % 4 * 6)) if long else f"No {number}."
     context = f"{start} The museum is in {museum}."
     context += "" if number % 2 else f" The school is in {school}."
     context += " It was warm." * 12 if long else ""
