@@ -11,11 +11,11 @@ from typing import Any
 import transformers
 
 from pipelines.checkpoints.manifest import Manifest
-from pipelines.errors import CheckpointUnsupported, MunjangError
+from pipelines.errors import CheckpointUnsupported, DataNotFound, MunjangError
 from pipelines.training.base import Base
 from pipelines.training.options import add_options
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.rows import SOURCE, Row
+from pipelines.training.rows import Row
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
         parser.add_argument(
             "--heads", nargs="+", choices=heads, default=heads, help="of each model (default: %(default)s)"
         )
-    parser.add_argument("--train", default=recipe.default_train, help=f"rows to train on: {SOURCE}")
+    parser.add_argument("--train", default=recipe.default_train, help=f"rows to train on: {recipe.source}")
     parser.add_argument("--dev", default=recipe.default_dev, help="rows to measure on, likewise")
     for name, column in recipe.columns.items():
         text = f"{column.meaning} (default: %(default)s)"
@@ -47,6 +47,8 @@ def read_data(recipe: Recipe[Row], arguments: argparse.Namespace) -> Data[Row]:
     dev = recipe.read(arguments.dev, columns, "validation")
     train = recipe.read(arguments.train, columns, "train")
     kept = recipe.apart(train, dev)
+    if not kept:
+        raise DataNotFound(arguments.train, "all of it is among what is measured on")
     left_out = len(train) - len(kept)
     logger.info("%d rows to train on, %d left out for the %d to measure on", len(kept), left_out, len(dev))
     return Data(kept, dev, arguments.train, arguments.dev)
@@ -91,7 +93,7 @@ def run(work: Callable[[], None], stopped: str) -> int:
     return 0
 
 
-def tell_written(manifest: Manifest, folder: Path) -> None:
+def tell_written(manifest: Manifest, folder: Path, hint: str) -> None:
     """The last lines of a command: what was made, and how to serve it."""
-    sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it with\n")
+    sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it{hint} with\n")
     sys.stdout.write(f"make serve {manifest.task.upper()}={folder}\n")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
+from pydantic import BaseModel
+
 from pipelines.checkpoints.manifest import Training
 from pipelines.training.base import Base
 from pipelines.training.export import Story
@@ -12,7 +14,7 @@ from pipelines.training.identity import run_name
 from pipelines.training.learner import Load
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.rows import Row
-from pipelines.training.settings import Frozen, TrainingSettings
+from pipelines.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Entrant(Generic[Row]):
     model: str
     base: Base
     head: str
-    options: Frozen
+    options: BaseModel
     settings: TrainingSettings
 
     @property

@@ -83,7 +83,7 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
     parser.add_argument(
         "--model-learning-rate", action="append", default=[], metavar="MODEL=RATE", help="for one of the models"
     )
-    add_options(parser, TrainingSettings, without={"seed"})
+    add_options(parser, recipe.training, without={"seed"})
     add_options(parser, RaySettings)
     return parser
 
@@ -99,7 +99,7 @@ def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argpar
     sys.stdout.write(f"\n{compare(entries, next(iter(recipe.figures)))}\n\n")
     if winner is not None:
         manifest = _export(experiment, entries, winner, parser, arguments)
-        command.tell_written(manifest, arguments.output)
+        command.tell_written(manifest, arguments.output, recipe.hint(winner.entrant.options))
 
 
 def _export(
@@ -118,7 +118,7 @@ def _export(
 
 def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:
     """Everything that can be refused is, before the first step. Raises MunjangError."""
-    settings, options = parse(parser, arguments, TrainingSettings), parse(parser, arguments, recipe.options)
+    settings, options = parse(parser, arguments, recipe.training), parse(parser, arguments, recipe.options)
     where, rates = parse(parser, arguments, RaySettings), _rates(parser, arguments)
     command.refuse_to_overwrite(arguments.output)
     data, bases = command.read_data(recipe, arguments), command.bases_of(arguments)

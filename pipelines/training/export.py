@@ -6,8 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipelines import golden
+from pipelines.checkpoints.finish import REFERENCE
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
+from pipelines.local import load_model
 from pipelines.training.base import Base
 from pipelines.training.curves import draw
 from pipelines.training.history import History
@@ -16,6 +19,7 @@ from pipelines.training.markdown import table
 
 CURVES = "curves.png"
 CARD = "README.md"
+THRESHOLD = "threshold"  # the figure, where a task fits one
 TASKS: dict[Task, str] = {"sts": "STS", "cola": "CoLA", "qa": "QA"}
 
 
@@ -30,6 +34,11 @@ class Story:
     dev: str
     history: History
     best: int
+
+    @property
+    def threshold(self) -> float | None:
+        """The decision threshold that was fitted after the epoch that was kept; None: the kind's own will do."""
+        return self.history.epochs[self.best].get(THRESHOLD)
 
     @property
     def figures(self) -> Figures:
@@ -55,6 +64,8 @@ def export(
         made = Path(scratch) / "made"
         manifest = import_checkpoint(str(Path(scratch) / "saved"), made, task=story.task)
         draw(made / CURVES, {story.base.name: story.history})
+        if story.threshold is not None:
+            manifest = _decide(made, manifest, story.threshold)
         for name, text in texts.items():
             (made / name).write_text(text, encoding="utf-8")
         for name, paint in (pictures or {}).items():
@@ -65,13 +76,20 @@ def export(
                 "base_model": story.base.name,
                 "revision": story.base.revision,
                 "training": story.training,
-                "scores": story.figures,
+                "scores": {name: value for name, value in story.figures.items() if name != THRESHOLD},
             }
         )
         (made / CARD).write_text(card(described, story), encoding="utf-8")
         complete = write_manifest(made, described)
         made.rename(folder)
     return complete
+
+
+def _decide(folder: Path, manifest: Manifest, threshold: float) -> Manifest:
+    """The manifest with another decision threshold, and what the golden inputs give with it."""
+    decided = manifest.model_copy(update={"threshold": threshold})
+    model = load_model(folder, decided, REFERENCE)
+    return decided.model_copy(update={"golden": golden.record(folder, decided, model)})
 
 
 def card(manifest: Manifest, story: Story) -> str:

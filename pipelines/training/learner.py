@@ -16,10 +16,11 @@ class Learner(Protocol[Row]):
 
     model: nn.Module
 
-    def loss(self, model: nn.Module, rows: Sequence[Row]) -> Tensor:
-        """The mean loss over the rows, at least one, as a scalar that can be differentiated.
+    def loss(self, model: nn.Module, rows: Sequence[Any]) -> Tensor:
+        """The mean loss over the rows, or over what the learner `Unfolds` them to, as a differentiable scalar.
 
-        `model` is `self.model`, or what wraps it where several workers train: only calls to it are synchronised.
+        There is at least one. `model` is `self.model`, or what wraps it where several workers train: only calls to it
+        are synchronised.
         """
 
     def predict(self, rows: Sequence[Row]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Command-line options made of the settings' fields."""
 
 import argparse
+import re
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -11,7 +12,8 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 def add_options(parser: argparse.ArgumentParser, settings: type[BaseModel], *, without: Collection[str] = ()) -> None:
     """One option for each field of `settings`, with its description and default; `parse` reads them."""
-    group = parser.add_argument_group(f"{settings.__name__.removesuffix('Settings')} settings".capitalize())
+    words = re.findall("[A-Z][a-z]*", settings.__name__)
+    group = parser.add_argument_group(" ".join(words).capitalize())
     for name, field in settings.model_fields.items():
         if name not in without:
             text = (field.description or "").replace("%", "%%") + " (default: %(default)s)"
@@ -26,7 +28,7 @@ def parse(
     try:
         return settings.model_validate(given | others)
     except ValidationError as error:
-        faults = (f"{_option(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        faults = (": ".join([*map(_option, map(str, fault["loc"][:1])), fault["msg"]]) for fault in error.errors())
         parser.error("; ".join(faults))
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from pydantic import BaseModel
+
 from pipelines.checkpoints.manifest import Task
 from pipelines.data_files import data_folder
 from pipelines.training.base import Base
 from pipelines.training.learner import Figures, Learner
-from pipelines.training.rows import Row
-from pipelines.training.settings import Frozen
+from pipelines.training.rows import SOURCE, Row
+from pipelines.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ def unremarkable(_model: str, _figures: Figures) -> str | None:
     return None
 
 
+def plainly(_options: Any) -> str:
+    """Nothing more is needed."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Recipe(Generic[Row]):
     """How a task trains, for any base.
@@ -51,12 +58,15 @@ class Recipe(Generic[Row]):
     read     the rows of a source, given the columns' names there and the split, if it is a data set
     apart    the rows to train on, without those that are among the rows to measure on
     remark   what to say, if anything, of a run of a model that ends with these figures
+    training the settings of every run, with the task's defaults
+    source   what `read` reads, for the command line
+    hint     what else it takes, if anything, to serve what was trained with these `options`
     """
 
     task: Task
     models: Sequence[str]
     heads: Mapping[str, Callable[[Base, Any], Learner[Row]]]
-    options: type[Frozen]
+    options: type[BaseModel]
     figures: Mapping[str, str]
     key: Callable[[Figures], tuple[float, ...]]
     train: str
@@ -65,6 +75,9 @@ class Recipe(Generic[Row]):
     read: Callable[[str, Sequence[str], str], list[Row]]
     apart: Callable[[list[Row], list[Row]], list[Row]]
     remark: Callable[[str, Figures], str | None] = unremarkable
+    training: type[TrainingSettings] = TrainingSettings
+    source: str = SOURCE
+    hint: Callable[[Any], str] = plainly
 
     @property
     def default_train(self) -> str:

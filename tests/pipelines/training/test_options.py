@@ -1,7 +1,8 @@
 import argparse
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from pydantic import BaseModel, model_validator
 
 from pipelines.training.options import add_options, parse
 from pipelines.training.settings import RaySettings, TrainingSettings
@@ -48,6 +49,26 @@ def test_bad_values_end_the_program_and_name_the_option(
         read(parser, *words)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+class TextRangeSettings(BaseModel):
+    fewest: int = 1
+    most: int = 2
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.fewest > self.most:
+            raise ValueError("the fewest are more than the most")
+        return self
+
+
+def test_values_that_do_not_go_together_end_the_program_too(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, TextRangeSettings)
+    assert "Text range settings:" in parser.format_help()
+    with pytest.raises(SystemExit):
+        parse(parser, parser.parse_args(["--fewest", "3"]), TextRangeSettings)
+    assert "error: Value error, the fewest are more than the most" in capsys.readouterr().err
 
 
 def test_every_option_is_explained_with_its_default(parser: argparse.ArgumentParser) -> None:

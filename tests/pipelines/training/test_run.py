@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,18 @@ def test_rows_come_in_another_order_in_every_epoch_and_each_once() -> None:
     orders = [[row for batch in run._batches(epoch) for row in batch] for epoch in range(3)]
     assert all(sorted(order) == TRAIN for order in orders)
     assert len({tuple(order) for order in orders}) == 3
+
+
+def test_what_a_learner_makes_of_its_rows_is_what_counts_in_batches_and_steps() -> None:
+    class Halves(NumbersLearner):
+        def unfold(self, rows: Sequence[float]) -> list[float]:
+            return [half for row in rows for half in (row / 2, row / 2 + 0.5)]
+
+    run = start(Halves)
+    epoch = run._batches(0)
+    assert sorted(half for batch in epoch for half in batch) == sorted(Halves().unfold(TRAIN))
+    assert {len(batch) for batch in epoch[:-1]} == {SETTINGS.batch_size}
+    assert len(finish(run).history.losses) == SETTINGS.epochs * len(epoch) == SETTINGS.steps(2 * len(TRAIN))
 
 
 def test_two_processes_in_step_compute_what_one_computes(tmp_path: Path) -> None:
