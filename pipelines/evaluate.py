@@ -23,7 +23,7 @@ from pipelines.cola.metrics import matthews
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import DataNotFound, MunjangError
 from pipelines.local import load_model, pipeline_of
-from pipelines.qa.metrics import score as score_answers
+from pipelines.qa.metrics import score_any
 from pipelines.served import Served
 from pipelines.sts.data import SAME_FROM
 from pipelines.sts.metrics import f1_at, pearson, spearman
@@ -35,7 +35,7 @@ def measure(examples: Examples, outputs: Sequence[Any], threshold: float | None)
     """The task's figures, -1 to 1, from one output per example.
 
     STS: (score, whether it passes the threshold). CoLA: the probability of "acceptable", which passes from `threshold`
-    on. QA: the answer's text.
+    on. QA: the answer's text, "" for none.
     """
     match examples.task:
         case "sts":
@@ -52,7 +52,7 @@ def measure(examples: Examples, outputs: Sequence[Any], threshold: float | None)
             truth = np.asarray(examples.expected)
             return {"matthews": matthews(called, truth), "accuracy": float((called == truth).mean())}
         case "qa":
-            result = score_answers(outputs, examples.expected)
+            result = score_any(outputs, examples.expected)
             return {"exact_match": result.exact_match, "f1": result.f1}
 
 

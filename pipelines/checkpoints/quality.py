@@ -12,7 +12,7 @@ from pipelines.cola.data import Judgement, read_cola
 from pipelines.cola.metrics import matthews
 from pipelines.errors import MunjangError
 from pipelines.qa.data import Example, read_squad
-from pipelines.qa.metrics import score as score_answers
+from pipelines.qa.metrics import score_any
 from pipelines.sts.data import ScoredPair, read_scored_pairs
 from pipelines.sts.metrics import pearson
 
@@ -22,7 +22,7 @@ PORTION = 32
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Inputs of a task in order, and what is expected of each: a score, whether acceptable, or an answer's text."""
+    """Inputs of a task in order, and what is expected of each: a score, whether acceptable, or the answers' texts."""
 
     name: str
     task: Task
@@ -62,7 +62,7 @@ class Examples:
     @classmethod
     def of_questions(cls, name: str, asked: Sequence[Example]) -> Self:
         """For QA."""
-        return cls(name, "qa", [(one.question, one.context) for one in asked], [one.answer for one in asked])
+        return cls(name, "qa", [(one.question, one.context) for one in asked], [one.accepted for one in asked])
 
 
 def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: Manifest, examples: Examples) -> float:
@@ -75,7 +75,7 @@ def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: M
             threshold = 0.5 if manifest.threshold is None else manifest.threshold
             return matthews([result.probability >= threshold for result in results], examples.expected)
         case "qa":
-            return score_answers([result.text for result in results], examples.expected).f1
+            return score_any([result.text for result in results], examples.expected).f1
 
 
 def run(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], inputs: Sequence[Any]) -> list[Any]:

@@ -38,6 +38,11 @@ class Example:
         return self.context[self.start : self.end]
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """All texts that count as right, at least one."""
+        return (self.answer, *self.others)
+
+    @property
     def answerable(self) -> bool:
         """Whether the context holds the answer."""
         return self.start < self.end

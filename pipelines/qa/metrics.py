@@ -46,8 +46,23 @@ def character_f1(predicted: str, expected: str) -> float:
 
 def score(predicted: Sequence[str], expected: Sequence[str]) -> Score:
     """Both figures over answers in the same order. Raises ValueError if their numbers differ or are 0."""
-    pairs = list(zip(predicted, expected, strict=True))
-    if not pairs:
+    return score_any(predicted, [(one,) for one in expected])
+
+
+def score_any(predicted: Sequence[str], accepted: Sequence[tuple[str, ...]]) -> Score:
+    """As `score`, where each question accepts several answers."""
+    each = score_each(predicted, accepted)
+    if not each:
         raise ValueError("no answers to score")
-    matches = sum(exact_match(ours, theirs) for ours, theirs in pairs)
-    return Score(matches / len(pairs), sum(character_f1(ours, theirs) for ours, theirs in pairs) / len(pairs))
+    return Score(*(sum(values) / len(each) for values in zip(*each, strict=True)))
+
+
+def score_each(predicted: Sequence[str], accepted: Sequence[tuple[str, ...]]) -> list[tuple[bool, float]]:
+    """(exact match, F1) of each answer, each with the accepted one that it is nearest to, as SQuAD's evaluation does.
+
+    Raises ValueError if their numbers differ.
+    """
+    return [
+        (max(exact_match(ours, one) for one in right), max(character_f1(ours, one) for one in right))
+        for ours, right in zip(predicted, accepted, strict=True)
+    ]

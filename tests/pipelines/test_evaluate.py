@@ -103,7 +103,7 @@ def test_figures_of_hand_made_outputs() -> None:
     judged = Examples("x", "cola", ["a"] * 4, [True, False, True, False])
     assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.5) == {"matthews": pytest.approx(1.0), "accuracy": 1.0}
     assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.6)["accuracy"] == 0.75
-    asked = Examples("x", "qa", [("q", "c")] * 2, ["빨강", "노랑"])
+    asked = Examples("x", "qa", [("q", "c")] * 2, [("빨강",), ("노랑", "노란색")])
     assert measure(asked, ["빨강", "파랑"], None) == {"exact_match": 0.5, "f1": 0.75}
 
 

@@ -56,7 +56,7 @@ def test_judgements_are_read(tmp_path: Path) -> None:
 def test_questions_are_read(tmp_path: Path) -> None:
     (tmp_path / "dev.json").write_text(json.dumps({"data": [article(0), article(1)]}))
     examples = Examples.read(tmp_path / "dev.json", "qa")
-    assert examples.expected == ["빨강", "노랑"]
+    assert examples.expected == [("빨강",), ("노랑",)]
     assert examples.inputs[1][0].startswith("1번지")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.qa.metrics import Score, character_f1, exact_match, normalize, score
+from pipelines.qa.metrics import Score, character_f1, exact_match, normalize, score, score_any, score_each
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,12 @@ def test_f1_is_symmetric() -> None:
 
 def test_score_averages_over_questions() -> None:
     assert score(["서울", "서울시"], ["서울", "서울"]) == Score(exact_match=0.5, f1=0.9)
+
+
+def test_of_several_accepted_answers_the_nearest_counts() -> None:
+    accepted = [("서울", "서울시"), ("부산",), ("대구", "")]
+    assert score_each(["서울시", "부산시", ""], accepted) == [(True, 1.0), (False, pytest.approx(0.8)), (True, 1.0)]
+    assert score_any(["서울시", "부산시", ""], accepted).exact_match == pytest.approx(2 / 3)
 
 
 def test_answers_and_expectations_must_be_equally_many_and_some() -> None:
