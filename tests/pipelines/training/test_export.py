@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.checkpoints.manifest import Training
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.settings import EngineSettings
+from pipelines.golden import check
+from pipelines.local import load_model
+from pipelines.qa.learner import QaLearner
+from pipelines.qa.windows import WindowSettings
+from pipelines.training.base import Base
+from pipelines.training.export import Story, export
+from pipelines.training.history import History
+from tests.conftest import MakeCheckpoint
+
+NEVER = -1e9  # of null score - best score: no answer is good enough
+
+
+@pytest.fixture
+def base(checkpoint: MakeCheckpoint) -> Base:
+    return Base.find(str(checkpoint("extractor")))
+
+
+def story(base: Base, *epochs: dict[str, float], best: int) -> Story:
+    training = Training(data=["rows"], seed=0, command="none", minutes=0)
+    return Story("qa", base, training, {}, "rows", History([0.5], list(epochs)), best)
+
+
+def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers(base: Base, tmp_path: Path) -> None:
+    kept = story(base, {"f1": 0.1, "threshold": 5.0}, {"f1": 0.5, "threshold": NEVER}, best=1)
+    export(QaLearner.load(base, WindowSettings()), kept, tmp_path / "to", {"results.md": "all"})
+    manifest = verify(tmp_path / "to", "qa")
+    assert (manifest.threshold, manifest.scores) == (NEVER, {"f1": 0.5})
+    assert [golden.output for golden in manifest.golden] == ["", ""]
+    check(tmp_path / "to", manifest, load_model(tmp_path / "to", manifest, EngineSettings(device="cpu")))
+    assert (tmp_path / "to" / "results.md").read_text() == "all"
+    assert "| 2 | 0.5000 | -1000000000.0000 |" in (tmp_path / "to" / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_export_that_fails_leaves_nothing(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = QaLearner.load(base, WindowSettings())
+
+    def fail(folder: Path) -> None:
+        folder.mkdir()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(learner, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {})
+    assert list(tmp_path.iterdir()) == []
