@@ -93,7 +93,7 @@ def run(work: Callable[[], None], stopped: str) -> int:
     return 0
 
 
-def tell_written(manifest: Manifest, folder: Path, hint: str) -> None:
+def tell_written(manifest: Manifest, folder: Path, hint: str = "") -> None:
     """The last lines of a command: what was made, and how to serve it."""
     sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it{hint} with\n")
     sys.stdout.write(f"make serve {manifest.task.upper()}={folder}\n")
