@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
+from pydantic import BaseModel
 
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.training import command
@@ -23,7 +24,7 @@ from pipelines.training.options import add_options, parse
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.rows import Row
 from pipelines.training.run import Place, Run
-from pipelines.training.settings import Frozen, SearchSettings, TrainingSettings, TuneSettings
+from pipelines.training.settings import SearchSettings, TrainingSettings, TuneSettings
 from pipelines.training.trials import Config, draw_trials, tabulate, winner
 
 BATCH_SIZES = (16, 32, 64)
@@ -39,7 +40,7 @@ class Search(Generic[Row]):
     recipe: Recipe[Row]
     bases: Mapping[str, Base]
     choices: Mapping[str, list[Any]]
-    options: Frozen
+    options: BaseModel
     settings: TrainingSettings
     space: SearchSettings
     data: Data[Row]
@@ -85,7 +86,7 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None, heads: list[s
     parser.set_defaults(heads=heads)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES, help="(default: %(default)s)")
     add_options(parser, SearchSettings)
-    add_options(parser, TrainingSettings, without=SEARCHED)
+    add_options(parser, recipe.training, without=SEARCHED)
     add_options(parser, TuneSettings)
     return parser
 
@@ -117,7 +118,7 @@ def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: arg
     space = parse(parser, arguments, SearchSettings)
     if space.lowest_rate >= space.highest_rate or space.lowest_decay >= space.highest_decay:
         parser.error("--lowest-rate and --lowest-decay must be below the highest")
-    settings = [parse(parser, arguments, TrainingSettings, batch_size=size) for size in arguments.batch_sizes]
+    settings = [parse(parser, arguments, recipe.training, batch_size=size) for size in arguments.batch_sizes]
     command.refuse_to_overwrite(arguments.output)
     bases = command.bases_of(arguments)
     return Search(
