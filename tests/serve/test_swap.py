@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,12 +180,13 @@ def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
 
 
 def test_a_model_that_answers_otherwise_than_when_it_was_written_leaves_the_old_one_at_work(
-    server: Server, config: Path, requests: list[Request], tmp_path: Path
+    server: Server, config: Path, folders: Folders, requests: list[Request], tmp_path: Path
 ) -> None:
-    bad = make_imported(KINDS["qa"], tmp_path / "bad", seed=2)
+    bad = Path(shutil.copytree(folders["old"]["qa"], tmp_path / "bad"))
     manifest = read_manifest(bad)
     wrong = [golden.model_copy(update={"output": "of another model"}) for golden in manifest.golden]
-    write_manifest(bad, manifest.model_copy(update={"golden": wrong}))
+    write_manifest(bad, manifest.model_copy(update={"golden": wrong, "max_tokens": manifest.max_tokens - 1}))
+    assert read_manifest(bad).digest != manifest.digest
     question, until_s = requests[-1], time.monotonic() + UPDATED_S
     with httpx2.Client(base_url=server.url, timeout=120) as client:
         versions = {question.version(client.post(question.path, **question.content))}
