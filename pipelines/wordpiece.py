@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from pipelines.korean import PARTICLE_PATTERN
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CONTINUATION = "##"
@@ -13,14 +15,19 @@ CHARACTER_SHARE = 0.75
 a word with a syllable left out is unknown as a whole."""
 
 
-def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int | None) -> PreTrainedTokenizerFast:
+def train_wordpiece(
+    texts: Iterable[str], vocab_size: int, max_tokens: int | None, *, split_particles: bool = False
+) -> PreTrainedTokenizerFast:
     """A lower-casing tokenizer of at most `vocab_size` pieces, special tokens included.
 
     `x` becomes [CLS] x [SEP], a pair [CLS] a [SEP] b [SEP] with types 0 and 1. `max_tokens` is what
     `truncation=True` cuts to, special tokens included; None: nothing. NFC and NFD spellings of a text give the same
     ids, and the same texts always give the same vocabulary.
+
+    With `split_particles` a Korean particle is a word of its own, so that a noun ends where a token does.
     """
-    tokenizer = _blank_tokenizer(train_vocabulary(texts, vocab_size))
+    vocabulary = train_vocabulary(texts, vocab_size, split_particles=split_particles)
+    tokenizer = _blank_tokenizer(vocabulary, split_particles=split_particles)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -38,12 +45,12 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int | Non
     )
 
 
-def train_vocabulary(texts: Iterable[str], vocab_size: int) -> dict[str, int]:
+def train_vocabulary(texts: Iterable[str], vocab_size: int, *, split_particles: bool = False) -> dict[str, int]:
     """Ids by piece: special tokens first, then single characters, then longer pieces by frequency.
 
     At most CHARACTER_SHARE of them are single characters, the most frequent ones.
     """
-    tokenizer = _blank_tokenizer({"[UNK]": 0})
+    tokenizer = _blank_tokenizer({"[UNK]": 0}, split_particles=split_particles)
     words = count_words(tokenizer, texts)
     # The trainer numbers characters in the order of a randomly seeded hash table and breaks ties by number. Handing
     # it all of them as special tokens fixes the numbers, and so the vocabulary.
@@ -87,12 +94,14 @@ def frequent_characters(words: Counter[str], count: int) -> list[str]:
     return sorted(pieces)
 
 
-def _blank_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+def _blank_tokenizer(vocabulary: dict[str, int], *, split_particles: bool) -> Tokenizer:
     model = models.WordPiece(vocabulary, unk_token="[UNK]", continuing_subword_prefix=CONTINUATION)
     tokenizer = Tokenizer(model)
     # NFC comes first: macOS and some web forms send Hangul as separate letters (NFD), which are other ids.
     # Accents stay, since stripping them decomposes Hangul.
     bert = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), bert])
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words = pre_tokenizers.BertPreTokenizer()
+    particles = pre_tokenizers.Split(Regex(PARTICLE_PATTERN), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, particles]) if split_particles else words
     return tokenizer

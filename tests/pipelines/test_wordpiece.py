@@ -58,3 +58,12 @@ def test_a_saved_tokenizer_loads_by_its_auto_class(tokenizer: PreTrainedTokenize
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
     assert loaded.model_max_length == 12
+
+
+def test_a_particle_split_off_leaves_the_noun_to_end_with_a_token() -> None:
+    whole, split = (train_wordpiece(TEXTS, 200, None, split_particles=on) for on in (False, True))
+    text = "서울은 카페는 은 날씨의"
+    ends = [{end for _, end in made(text, return_offsets_mapping=True)["offset_mapping"]} for made in (whole, split)]
+    nouns = {text.index(noun) + len(noun) for noun in ("서울", "카페", "날씨")}
+    assert nouns <= ends[1]
+    assert split.tokenize("서울의") == ["서울", "의"]  # the particle is a word, no continuation of one
