@@ -15,7 +15,7 @@ from tokenizers.normalizers import Sequence as Steps
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
-from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
+from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows, WindowSettings
 from pipelines.tokens import Int32, TokenBatch
 
 TOKENIZER = "tokenizer.json"
@@ -134,7 +134,11 @@ class WindowTokenizer:
             raise CheckpointUnsupported(str(folder), why)
         text = TextTokenizer.load(folder, manifest)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        overlap_types = bool(config.get("overlap_types", False))
+        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints say true for 1
+        if overlap_types not in OVERLAP_TYPES:
+            raise CheckpointUnsupported(
+                str(folder), f"expects {overlap_types} overlap types, not one of {OVERLAP_TYPES}"
+            )
         return cls(text, manifest, WindowMaker(text.tokenizer, settings, overlap_types=overlap_types))
 
     def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:

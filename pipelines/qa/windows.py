@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import Encoding, Tokenizer
 
 from pipelines.normalization import Normalized, nfc
-from pipelines.qa.overlap import Bigrams, bigrams, overlapping_tokens
+from pipelines.qa.overlap import GRADES, Bigrams, bigrams, frequencies, overlap_grades, overlapping_tokens
 from pipelines.tokens import CheckpointRef, Int32, TokenBatch
 
 OVERLAP_TYPE = 2
+"""The first of the token types that mark what a context token shares with the question."""
+OVERLAP_TYPES = (0, 1, GRADES)
+"""How many of them there can be."""
 MOST_SPECIAL_TOKENS = 4
 
 
@@ -96,11 +99,13 @@ class PairTemplate:
 class WindowMaker:
     """Cuts contexts into windows with one tokenizer.
 
-    With `overlap_types` a context token that shares a character bigram with the question has type 2: a feature that
-    lets small models without attention find the passage.
+    With `overlap_types` 1 a context token that shares a character bigram with the question has type 2: a feature that
+    lets small models find the passage. With GRADES of them it has type 2 to GRADES + 1, by `overlap_grades`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, settings: WindowSettings, *, overlap_types: bool = False) -> None:
+    def __init__(self, tokenizer: Tokenizer, settings: WindowSettings, *, overlap_types: int = 0) -> None:
+        if overlap_types not in OVERLAP_TYPES:
+            raise ValueError(f"overlap_types {overlap_types} is not one of {OVERLAP_TYPES}")
         self._tokenizer = tokenizer
         self._settings = settings
         self._overlap_types = overlap_types
@@ -137,12 +142,14 @@ class WindowMaker:
 
     def _passage(self, context: Normalized, read: Encoding, row: int) -> "_Passage":
         flat = np.fromiter(chain.from_iterable(read.offsets), dtype=np.int32, count=2 * len(read))
+        pairs = bigrams(context.text) if self._overlap_types else None
         return _Passage(
             ids=np.array(read.ids, dtype=np.int32),
             row=row,
             offsets=flat.reshape(-1, 2),
             original_offsets=context.to_original(flat.reshape(-1, 2)),
-            bigrams=bigrams(context.text) if self._overlap_types else None,
+            bigrams=pairs,
+            frequencies=frequencies(pairs) if pairs is not None and self._overlap_types == GRADES else None,
         )
 
     def _cut(self, query: "_Query", passage: "_Passage") -> "_Cut":
@@ -150,9 +157,8 @@ class WindowMaker:
         before, tokens = len(query.before), len(passage.ids)
         types = np.full(before + tokens + len(tail), self._template.context_type, dtype=np.uint8)
         types[:before] = self._template.question_type
-        if query.bigrams is not None and passage.bigrams is not None:
-            overlapping = overlapping_tokens(query.bigrams, passage.bigrams, passage.offsets)
-            types[before : before + tokens][overlapping] = OVERLAP_TYPE
+        grades = self._grades(query, passage)
+        types[before : before + tokens][grades > 0] = grades[grades > 0] + (OVERLAP_TYPE - 1)
         room = self._settings.max_seq_length - before - len(tail)
         return _Cut(
             ids=np.concatenate((query.before, passage.ids, tail)),
@@ -163,6 +169,14 @@ class WindowMaker:
             row=passage.row,
             question_cut=query.cut,
         )
+
+    def _grades(self, query: "_Query", passage: "_Passage") -> NDArray[np.uint8]:
+        """(tokens of the context,) 0 where a token has nothing from the question."""
+        if query.bigrams is None or passage.bigrams is None:
+            return np.zeros(len(passage.ids), dtype=np.uint8)
+        if passage.frequencies is None:
+            return overlapping_tokens(query.bigrams, passage.bigrams, passage.offsets).astype(np.uint8)
+        return overlap_grades(query.bigrams, passage.bigrams, passage.frequencies, passage.offsets)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,6 +202,7 @@ class _Passage:
     offsets           (tokens, 2) in characters of the normalised text
     original_offsets  (tokens, 2) in characters of the text as it came
     bigrams           of the normalised text; None where nobody asks for them
+    frequencies       of the bigrams; likewise
     """
 
     ids: Int32
@@ -195,6 +210,7 @@ class _Passage:
     offsets: Int32
     original_offsets: Int32
     bigrams: Bigrams | None
+    frequencies: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

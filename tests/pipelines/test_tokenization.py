@@ -182,5 +182,13 @@ def test_the_config_says_whether_context_tokens_carry_the_overlap(imported: Make
     assert set(marked.tokens.types.tolist()) == {0, 1, 2}
 
 
+def test_overlap_types_of_another_number_are_refused(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = copy(imported("extractor"), tmp_path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": 7}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointUnsupported, match="expects 7 overlap types"):
+        WindowTokenizer.load(folder, read_manifest(folder), WindowSettings())
+
+
 def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))

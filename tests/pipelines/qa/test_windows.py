@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipelines.normalization import nfc
-from pipelines.qa.overlap import bigrams, overlapping_tokens
+from pipelines.qa.overlap import GRADES, bigrams, frequencies, overlap_grades, overlapping_tokens
 from pipelines.qa.windows import PairTemplate, WindowMaker, Windows, WindowSettings, window_starts
 from pipelines.tokens import CheckpointRef
 from tests.conftest import MakeCheckpoint
@@ -56,7 +56,7 @@ def theirs(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def maker(folder: Path, settings: WindowSettings = SMALL, *, overlap_types: bool = False) -> WindowMaker:
+def maker(folder: Path, settings: WindowSettings = SMALL, *, overlap_types: int = 0) -> WindowMaker:
     return WindowMaker(tokenizer(folder), settings, overlap_types=overlap_types)
 
 
@@ -131,10 +131,10 @@ few_texts = st.sampled_from(
 @given(
     requests=st.lists(st.tuples(few_texts, few_texts | texts), max_size=6),
     settings=settings_of_any_kind,
-    overlap_types=st.booleans(),
+    overlap_types=st.sampled_from([0, 1, GRADES]),
 )
 def test_requests_that_share_texts_get_the_windows_that_each_gets_alone(
-    imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings, overlap_types: bool
+    imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings, overlap_types: int
 ) -> None:
     for kind in KINDS:
         make = maker(imported(kind), settings, overlap_types=overlap_types)
@@ -216,7 +216,7 @@ def test_an_empty_question_leaves_its_room_to_the_context(folder: Path) -> None:
 def test_overlapping_context_tokens_have_type_2_whatever_window_they_are_in(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     question, context = "the museum", "it is the museum of Busan and the old museum " * 3
-    plain, marked = (maker(folder, overlap_types=on)([(question, context)], REF) for on in (False, True))
+    plain, marked = (maker(folder, overlap_types=on)([(question, context)], REF) for on in (0, 1))
     expected = overlapping_tokens(bigrams(question), bigrams(context), plain.offsets)
     assert expected.any()
     assert not expected.all()
@@ -228,6 +228,23 @@ def test_overlapping_context_tokens_have_type_2_whatever_window_they_are_in(impo
         assert types[low:high] == np.where(expected[held.start : held.stop], 2, 1).tolist()
         assert types[:low] + types[high:] == before[:low] + before[high:]
         assert len(ids) == len(types)
+
+
+def test_graded_context_tokens_have_types_from_2_up(imported: MakeCheckpoint) -> None:
+    folder = imported("extractor")
+    question, context = "the museum", "it is the museum of Busan and the old museum " * 3
+    plain, graded = (maker(folder, overlap_types=kinds)([(question, context)], REF) for kinds in (0, GRADES))
+    pairs = bigrams(context)
+    grades = overlap_grades(bigrams(question), pairs, frequencies(pairs), plain.offsets)
+    assert len(set(grades.tolist())) > 2
+    assert graded.tokens.regions is not None
+    for (_, types), held, (low, high) in zip(rows(graded), spans(graded), graded.tokens.regions, strict=True):
+        assert types[low:high] == (grades[held.start : held.stop] + 1).tolist()
+
+
+def test_another_number_of_overlap_types_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="overlap_types 2"):
+        maker(folder, overlap_types=2)
 
 
 def test_templates_are_read_off_the_tokenizer(imported: MakeCheckpoint) -> None:
