@@ -2,8 +2,8 @@
 
 Importing this module registers it, after which `AutoModelForSequenceClassification.from_pretrained(folder)` and
 `AutoModelForQuestionAnswering.from_pretrained(folder)` load its checkpoints. Gating after Dauphin et al. 2017
-(https://arxiv.org/abs/1612.08083). It has no positions and no attention over the text, so any length is read at a
-cost linear in it.
+(https://arxiv.org/abs/1612.08083). It has no positions and no attention but to a question, so any text is read at a
+cost linear in its length.
 """
 
 import torch
@@ -17,15 +17,20 @@ from transformers import (
 )
 from transformers.modeling_outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 
+from pipelines.question_layers import QuestionAttention, QuestionVector, same_tokens
+
 QUESTION_TYPE = 0
 
 
 class GatedConvConfig(PreTrainedConfig):  # type: ignore[misc]
     """Sizes of a model; saved as its config.json.
 
-    dilations        one residual block each; a block sees `kernel_size` tokens, this far apart
-    question_vector  half way up, all positions learn what the question (token type 0) is about
-    overlap_types    the checkpoint expects token type 2 on context tokens that share a bigram with the question
+    dilations           one residual block each; a block sees `kernel_size` tokens, this far apart
+    question_vector     half way up, all positions learn what the question (token type 0) is about
+    question_attention  before these blocks, counted from 0, each position attends to the question's tokens
+    attention_heads     of each of them; divides `hidden_size`
+    overlap_types       how many token types, from 2 up, the checkpoint expects on context tokens that share a bigram
+                        with the question (see `WindowMaker`); `true` in older checkpoints is 1
     """
 
     model_type = "gated_conv"
@@ -39,7 +44,9 @@ class GatedConvConfig(PreTrainedConfig):  # type: ignore[misc]
         dilations: tuple[int, ...] | list[int] = (1, 1, 1),
         dropout: float = 0.1,
         question_vector: bool = False,
-        overlap_types: bool = False,
+        question_attention: tuple[int, ...] | list[int] = (),
+        attention_heads: int = 4,
+        overlap_types: int = 0,
         pad_token_id: int = 0,
         **kwargs: object,
     ) -> None:
@@ -52,6 +59,8 @@ class GatedConvConfig(PreTrainedConfig):  # type: ignore[misc]
         self.dilations = list(dilations)
         self.dropout = dropout
         self.question_vector = question_vector
+        self.question_attention = list(question_attention)
+        self.attention_heads = attention_heads
         self.overlap_types = overlap_types
         super().__init__(pad_token_id=pad_token_id, **kwargs)
 
@@ -92,22 +101,6 @@ class ConvolutionAsProduct(nn.Module):
         return nn.functional.linear(torch.cat(taps, dim=2), self.weight, self.bias).transpose(1, 2)
 
 
-class QuestionVector(nn.Module):
-    """Pools the question into one vector, which shifts and gates every position."""
-
-    def __init__(self, config: GatedConvConfig) -> None:
-        super().__init__()
-        self.weigh = nn.Linear(config.hidden_size, 1)
-        self.shift = nn.Linear(config.hidden_size, config.hidden_size)
-        self.gate = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, hidden: Tensor, question: Tensor) -> Tensor:
-        """hidden: (batch, tokens, hidden); question: (batch, tokens) bool, true on at least one token a row."""
-        weights = self.weigh(hidden).masked_fill(~question[..., None], -torch.inf).softmax(dim=1)
-        vector = (weights * hidden).sum(dim=1, keepdim=True)  # (batch, 1, hidden)
-        return torch.as_tensor((hidden + self.shift(vector)) * 2 * torch.sigmoid(self.gate(vector)))
-
-
 class GatedConvEncoder(nn.Module):
     """Token ids to one vector per token."""
 
@@ -117,17 +110,26 @@ class GatedConvEncoder(nn.Module):
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(GatedConvBlock(config, dilation) for dilation in config.dilations)
-        self.question = QuestionVector(config) if config.question_vector else None
+        self.question = QuestionVector(config.hidden_size) if config.question_vector else None
+        self.attention = nn.ModuleDict(
+            {
+                str(number): QuestionAttention(config.hidden_size, config.attention_heads, config.dropout)
+                for number in config.question_attention
+            }
+        )
         self.norm = nn.LayerNorm(config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(batch, tokens) each to (batch, tokens, hidden); rows of padding hold nothing of use."""
         mask = attention_mask[..., None].to(self.words.weight.dtype)  # (batch, tokens, 1)
+        asked = attention_mask.bool() & (token_type_ids == QUESTION_TYPE)
+        same = same_tokens(input_ids) if self.attention else None
         hidden = self.dropout(self.words(input_ids) + self.types(token_type_ids))
         for number, block in enumerate(self.blocks):
             if self.question is not None and number == len(self.blocks) // 2:
-                asked = attention_mask.bool() & (token_type_ids == QUESTION_TYPE)
                 hidden = self.question(hidden, asked)
+            if str(number) in self.attention:
+                hidden = self.attention[str(number)](hidden, asked, same)
             hidden = block(hidden, mask)
         return torch.as_tensor(self.norm(hidden))
 
@@ -234,7 +236,8 @@ class GatedConvForQuestionAnswering(GatedConvModel):
         loss = None
         if start_positions is not None and end_positions is not None:
             cross_entropy = nn.functional.cross_entropy
-            loss = (cross_entropy(start, start_positions) + cross_entropy(end, end_positions)) / 2
+            starting, ending = cross_entropy(start.float(), start_positions), cross_entropy(end.float(), end_positions)
+            loss = (starting + ending) / 2
         return QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end)
 
 

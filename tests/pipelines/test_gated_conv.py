@@ -44,10 +44,14 @@ def test_classifier_answers_the_same_batched_and_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("question_vector", [False, True])
+@pytest.mark.parametrize("question_attention", [(), (0, 2)])
 @torch.no_grad()
-def test_extractor_answers_the_same_batched_and_one_by_one(question_vector: bool) -> None:
+def test_extractor_answers_the_same_batched_and_one_by_one(
+    question_vector: bool, question_attention: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
-    model = GatedConvForQuestionAnswering(_config(question_vector=question_vector)).eval()
+    config = _config(question_vector=question_vector, question_attention=question_attention)
+    model = GatedConvForQuestionAnswering(config).eval()
     batch = _batch()
     together = model(**batch)
     for row, length in enumerate(LENGTHS):
@@ -83,17 +87,18 @@ def test_a_saved_classifier_loads_by_its_auto_class(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_a_saved_extractor_loads_by_its_auto_class(tmp_path: Path) -> None:
-    model = GatedConvForQuestionAnswering(_config(question_vector=True, overlap_types=True)).eval()
+    model = GatedConvForQuestionAnswering(_config(question_vector=True, question_attention=[1], overlap_types=1)).eval()
     model.save_pretrained(tmp_path)
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
-    assert loaded.config.overlap_types
+    assert (loaded.config.overlap_types, loaded.config.question_attention) == (1, [1])
     assert loaded.config.dilations == [1, 2, 4]
     assert torch.equal(model(**_batch()).end_logits, loaded(**_batch()).end_logits)
 
 
-def test_the_question_reaches_positions_beyond_the_convolutions() -> None:
+@pytest.mark.parametrize("way", [{"question_vector": True}, {"question_attention": [0]}])
+def test_the_question_reaches_positions_beyond_the_convolutions(way: dict[str, object]) -> None:
     torch.manual_seed(0)
-    model = GatedConvForQuestionAnswering(_config(dilations=[1], question_vector=True)).eval()
+    model = GatedConvForQuestionAnswering(_config(dilations=[1], **way)).eval()
     ids = torch.randint(1, 50, (1, 40))
     types = (torch.arange(40) >= 4).long()[None]
     other = ids.clone()
