@@ -61,7 +61,7 @@ def judged(question: Question, reply: Reply) -> str:
 async def test_more_of_the_forty_questions_are_answered_rightly_than_wrongly(chat: ChatPipeline) -> None:
     questions = read_questions(QUESTIONS)
     counts = Counter([judged(one, await ask(chat, one.question)) for one in questions])
-    assert counts["right"] >= 15  # measured: 16 right, 13 wrong, 11 unknown
+    assert counts["right"] >= 15  # measured: 16 right, 15 wrong, 9 unknown
     assert counts["right"] > counts["wrong"]
 
 
