@@ -42,6 +42,11 @@ class TwoLayersConfig(PreTrainedConfig):  # type: ignore[misc]
         """Token types that the encoder tells apart."""
         return int(getattr(self.encoder, "type_vocab_size", 1))
 
+    @property
+    def initializer_range(self) -> float:
+        """Standard deviation of new weights."""
+        return float(getattr(self.encoder, "initializer_range", 0.02))
+
 
 class TwoLayersForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
     """mean -> dense -> GELU -> dense, with dropout before both layers."""

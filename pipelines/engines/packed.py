@@ -108,22 +108,22 @@ class Forward(Protocol):
 class Stack:
     """The layers of a transformers model, which can be packed and compiled in place."""
 
-    def __init__(self, model: PreTrainedModel, parent: nn.Module, name: str) -> None:
+    def __init__(self, model: PreTrainedModel, name: str) -> None:
         self._model = model
         self._attention: str = model.config._attn_implementation
-        self._parent = parent
         self._name = name
-        self._layers: nn.Module = getattr(parent, name)
+        self._layers: nn.Module = getattr(model, name)
         self._probe = _probe(model.config.vocab_size)
 
     @classmethod
     def of(cls, model: nn.Module) -> "Stack | None":
         """The part of the base model that holds the list of layers; None where the attention can't be exchanged."""
-        if not isinstance(model, PreTrainedModel) or not model._supports_attention_backend:
+        base = model.base_model if isinstance(model, PreTrainedModel) else None  # whose config may be its own
+        if not isinstance(base, PreTrainedModel) or not base._supports_attention_backend:
             return None
-        for name, part in model.base_model.named_children():
+        for name, part in base.named_children():
             if any(isinstance(child, nn.ModuleList) for child in part.children()):
-                return cls(model, model.base_model, name)
+                return cls(base, name)
         return None
 
     def try_packing(self, forward: Forward) -> bool:
@@ -148,17 +148,17 @@ class Stack:
         return True
 
     def _pack(self) -> None:
-        setattr(self._parent, self._name, PackedLayers(self._layers))
+        setattr(self._model, self._name, PackedLayers(self._layers))
         self._model.set_attn_implementation(PACKED)
 
     def _unpack(self) -> None:
-        setattr(self._parent, self._name, self._layers)
+        setattr(self._model, self._name, self._layers)
         self._model.set_attn_implementation(self._attention)
 
     def _states(self, forward: Forward, *, packed: bool) -> Tensor:
         """(tokens, hidden): what leaves the layers."""
         seen: list[Any] = []
-        layers: nn.Module = getattr(self._parent, self._name)
+        layers: nn.Module = getattr(self._model, self._name)
         with layers.register_forward_hook(lambda _, __, output: seen.append(output)):
             forward(self._probe, packed=packed)
         return torch.as_tensor(seen[0].last_hidden_state[torch.from_numpy(self._probe.mask)])

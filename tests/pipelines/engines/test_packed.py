@@ -29,6 +29,7 @@ from transformers import (
 from pipelines.engines.packed import PACKED, Packing, Stack
 from pipelines.engines.torch_engine import TorchEngine
 from pipelines.gated_conv import GatedConvConfig
+from pipelines.two_layers import TwoLayersConfig
 from tests.pipelines.engines.batches import batch_of, cpu, random_batch
 
 VOCAB = 120
@@ -65,11 +66,13 @@ NOT_PACKABLE = [
     MPNetConfig(**SIZES),
     BertConfig(**SIZES, is_decoder=True),  # attends to what came before only
 ]
+TWO_LAYERS = [TwoLayersConfig(config, num_labels=2, dropout=0.0) for config in PACKABLE]
 BATCH = random_batch([9, 40, 2, 1, 17, 17], VOCAB)
 
 
 def kind(config: PreTrainedConfig) -> str:
-    return str(config.model_type)
+    encoder = getattr(config, "encoder", None)
+    return str(config.model_type) if encoder is None else f"{config.model_type} on {encoder.model_type}"
 
 
 def made(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
@@ -87,7 +90,7 @@ def engines(make: Callable[[], PreTrainedModel], **changes: Any) -> tuple[TorchE
     )
 
 
-@pytest.mark.parametrize("config", PACKABLE, ids=kind)
+@pytest.mark.parametrize("config", [*PACKABLE, *TWO_LAYERS], ids=kind)
 def test_a_classifier_answers_the_same_packed_and_padded(config: PreTrainedConfig) -> None:
     padded, packed = engines(lambda: made(AutoModelForSequenceClassification, config))
     assert (padded.name, packed.name) == ("torch float32 on cpu", "torch float32 on cpu, packed")
