@@ -1,4 +1,5 @@
 """What fine-tuning of all tasks shares: rows in, epochs on Ray Train, the best epoch out as a checkpoint.
 
-A task brings a `Learner`. Only `on_ray.py` knows Ray; everything else runs in a bare interpreter.
+A task brings a `Recipe` with its `Learner`s. Only `on_ray.py` and `on_tune.py` import Ray; runs, rows and exports know
+nothing of it.
 """

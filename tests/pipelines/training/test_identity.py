@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 
 from pipelines.training.base import Base
-from pipelines.training.identity import run_name
+from pipelines.training.identity import run_name, search_name
 from pipelines.training.settings import TrainingSettings
 
 BASE = Base("owner/name", "owner/name", "a" * 40)
+OTHER = Base("owner/name", "owner/name", "b" * 40)
 PARTS: dict[str, Any] = {
     "label": "cola-owner/name 0",
     "base": BASE,
@@ -27,7 +28,7 @@ def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
 @pytest.mark.parametrize(
     ("part", "other"),
     [
-        ("base", Base("owner/name", "owner/name", "b" * 40)),
+        ("base", OTHER),
         ("settings", TrainingSettings(seed=1)),
         ("options", 64),
         ("train", ["b", "a"]),
@@ -36,6 +37,13 @@ def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
 )
 def test_whatever_changes_the_outcome_changes_the_name(part: str, other: object) -> None:
     assert run_name(**PARTS) != run_name(**(PARTS | {part: other}))
+
+
+def test_a_search_is_named_by_all_of_its_bases() -> None:
+    parts = {name: part for name, part in PARTS.items() if name != "base"}
+    names = [search_name(bases=bases, **parts) for bases in ([BASE], [BASE, OTHER], [OTHER])]
+    assert names[0] == search_name(bases=[BASE], **parts)
+    assert len({*names, run_name(**PARTS)}) == 4
 
 
 def test_a_base_that_was_trained_anew_is_another(tmp_path: Path) -> None:
