@@ -47,6 +47,25 @@ class MunjangError(Exception):
     """The root of the tree."""
 
 
+class Located(Exception):
+    """What an error is that says where something is wrong, and what."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class PassesLater(Exception):
+    """What an error is that should be over in `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 class InputError(MunjangError):
     """The caller's fault."""
 
@@ -90,12 +109,8 @@ class UnavailableError(MunjangError):
     """Nobody's fault that the caller could mend."""
 
 
-class Overloaded(UnavailableError):
+class Overloaded(PassesLater, UnavailableError):
     """More is waiting than the settings allow; in `retry_after_s` seconds there should be room."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return f"too much is waiting; try again in {self.retry_after_s:.0f} s"
@@ -166,24 +181,15 @@ class ProviderError(MunjangError):
 class ProviderKeyRefused(ProviderError):
     """The provider does not take the caller's key."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def __str__(self) -> str:
         return "the language-model provider refused the API key"
 
 
-class ProviderOverloaded(ProviderError):
+class ProviderOverloaded(PassesLater, ProviderError):
     """The provider takes no more requests with this key for now; in `retry_after_s` seconds it should."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
-
     def __str__(self) -> str:
-        return (
-            f"the language-model provider takes no more requests with this key; try again in {self.retry_after_s:.0f} s"
-        )
+        return f"the language-model provider takes no more with this key; try again in {self.retry_after_s:.0f} s"
 
 
 class ProviderRejected(ProviderError):
@@ -199,9 +205,6 @@ class ProviderRejected(ProviderError):
 
 class ProviderTimedOut(ProviderError):
     """The provider was silent for too long."""
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def __str__(self) -> str:
         return "the language-model provider did not answer in time"
@@ -221,26 +224,15 @@ class ProviderAnswerUnusable(ProviderError):
         return f"the language-model provider gave an answer of no use: {', '.join(map(str, self.args))}"
 
 
-class ProviderSuspended(ProviderError):
+class ProviderSuspended(PassesLater, ProviderError):
     """The provider failed so often in a row that it is not asked for another `retry_after_s` seconds."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return f"the language-model provider keeps failing; try again in {self.retry_after_s:.0f} s"
 
 
-class DataError(MunjangError):
+class DataError(Located, MunjangError):
     """Rows that can't be trained or measured on: which file or data set, and why."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"
 
 
 class DataNotFound(DataError):
@@ -251,15 +243,8 @@ class BadRow(DataError):
     """A row that is not what the task needs; `where` ends in its line of the file, or its row of the data set."""
 
 
-class CheckpointError(MunjangError):
+class CheckpointError(Located, MunjangError):
     """A checkpoint that can't be served: which file or id, and why."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"
 
 
 class CheckpointNotFound(CheckpointError):
@@ -285,22 +270,12 @@ class StoreError(MunjangError):
 class StoreNotFound(StoreError):
     """No store of that name: one message for all of them, since what was asked for may be any path at all."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def __str__(self) -> str:
         return "there is no such store"
 
 
-class StoreCorrupt(StoreError):
+class StoreCorrupt(Located, StoreError):
     """A file is missing, cut, altered or does not fit the others: where, and what of it."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"
 
 
 class StoreMismatch(StoreError):
@@ -316,23 +291,9 @@ class StoreMismatch(StoreError):
         )
 
 
-class StoreUnsafe(StoreError):
+class StoreUnsafe(Located, StoreError):
     """Importing it would run code that came with it: where, and what it asks for."""
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
 
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"
-
-
-class DocumentUnreadable(StoreError):
+class DocumentUnreadable(Located, StoreError):
     """A document that a store should be built of is not text: where, and why."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"

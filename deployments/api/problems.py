@@ -22,6 +22,7 @@ from pipelines.errors import (
     MalformedInput,
     MunjangError,
     Overloaded,
+    PassesLater,
     ProviderAnswerUnusable,
     ProviderFailed,
     ProviderKeyRefused,
@@ -129,7 +130,7 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
 
 def _headers(error: Exception) -> dict[str, str] | None:
     match error:
-        case Overloaded() | ProviderOverloaded() | ProviderSuspended():
+        case PassesLater():
             return {"Retry-After": str(math.ceil(error.retry_after_s))}
         case CheckpointMismatch() | CheckpointsMixed():
             return {"Retry-After": str(UPDATED_WITHIN_S)}

@@ -99,10 +99,7 @@ def test_the_drawn_tree_names_every_error() -> None:
         (DataError("rows.csv, line 3", "not JSON"), "rows.csv, line 3: not JSON"),
         (CheckpointError("a/config.json", "not JSON"), "a/config.json: not JSON"),
         (ProviderKeyRefused(), "the language-model provider refused the API key"),
-        (
-            ProviderOverloaded(20),
-            "the language-model provider takes no more requests with this key; try again in 20 s",
-        ),
+        (ProviderOverloaded(20), "the language-model provider takes no more with this key; try again in 20 s"),
         (ProviderRejected(404), "the language-model provider does not take the request (status 404)"),
         (ProviderTimedOut(), "the language-model provider did not answer in time"),
         (ProviderFailed("status 500"), "the language-model provider failed: status 500"),
