@@ -18,6 +18,8 @@ KLUE_NLI = "klue_nli/klue-nli-v1.1_dev.json"
 XNLI = ("kornli/xnli.dev.ko.tsv", "kornli/xnli.test.ko.tsv")
 PARAKQC = "parakqc/paraKQC_v1.txt"
 
+BEST_SCORE = 5.0
+"""Of KLUE-STS's scale, which begins at 0 (Park et al. 2021, https://arxiv.org/abs/2105.09680), and of KorSTS's."""
 SAME_FROM = 3.0
 """KLUE's border: pairs scored at least this mean the same (its `binary-label`)."""
 
@@ -46,10 +48,21 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class ScoredPool:
+    """Scored pairs from one source, and how often it is drawn from relative to the others."""
+
+    name: str
+    weight: float
+    pairs: list[ScoredPair]
+
+
+@dataclass(frozen=True)
 class StsData:
-    """What training sees (`pools`), what fixes the threshold (`held_out`), what is only measured (`*_dev`)."""
+    """What training sees (`pools`, `scored_pools`), what choices are made on (`held_out`), what is only measured
+    (`*_dev`)."""
 
     pools: list[Pool]
+    scored_pools: list[ScoredPool]
     held_out: list[ScoredPair]
     klue_dev: list[ScoredPair]
     korsts_dev: list[ScoredPair]
@@ -124,7 +137,8 @@ def load(folder: Path, held_out_share: float, seed: int) -> StsData:
     train, held_out = split_klue(read_klue_train(folder), sets, held_out_share, seed)
     seen_later = sentences_of(klue_dev) | sentences_of(korsts_dev) | sentences_of(held_out)
     same_in_train = [pair for pair in train if pair.same]
-    nearly_equal = [pair for pair in read_korsts(folder / KORSTS_TRAIN) if pair.score >= 4]
+    korsts_train = read_korsts(folder / KORSTS_TRAIN)
+    nearly_equal = [pair for pair in korsts_train if pair.score >= 4]
     pools = [
         Pool("klue", 3, [(pair.sentence1, pair.sentence2) for pair in same_in_train]),
         Pool("korsts", 1, [(pair.sentence1, pair.sentence2) for pair in nearly_equal]),
@@ -132,7 +146,14 @@ def load(folder: Path, held_out_share: float, seed: int) -> StsData:
         Pool("entailments", 1, read_entailments(folder)),
         Pool("parakqc", 4, paraphrase_pairs(sets, seen_later)),
     ]
-    return StsData([without(pool, seen_later) for pool in pools], held_out, klue_dev, korsts_dev)
+    scored_pools = [ScoredPool("klue", 2, train), ScoredPool("korsts", 1, korsts_train)]
+    return StsData(
+        [without(pool, seen_later) for pool in pools],
+        [scored_without(pool, seen_later) for pool in scored_pools],
+        held_out,
+        klue_dev,
+        korsts_dev,
+    )
 
 
 def split_klue(
@@ -163,8 +184,18 @@ def paraphrase_pairs(sets: list[list[str]], seen_later: set[str]) -> list[tuple[
 
 def without(pool: Pool, seen_later: set[str]) -> Pool:
     """The pool less its pairs with a sentence in `seen_later`, and less those whose two sentences are equal."""
-    pairs = [(a, b) for a, b in pool.pairs if key(a) != key(b) and not seen_later.intersection((key(a), key(b)))]
-    return Pool(pool.name, pool.weight, pairs)
+    return Pool(pool.name, pool.weight, [pair for pair in pool.pairs if _teaches(*pair, seen_later)])
+
+
+def scored_without(pool: ScoredPool, seen_later: set[str]) -> ScoredPool:
+    """As `without`."""
+    pairs = [pair for pair in pool.pairs if _teaches(pair.sentence1, pair.sentence2, seen_later)]
+    return ScoredPool(pool.name, pool.weight, pairs)
+
+
+def _teaches(sentence1: str, sentence2: str, seen_later: set[str]) -> bool:
+    keys = {key(sentence1), key(sentence2)}
+    return len(keys) == 2 and not keys & seen_later
 
 
 def sentences_of(pairs: Iterable[ScoredPair]) -> set[str]:

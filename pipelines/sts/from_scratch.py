@@ -1,4 +1,4 @@
-"""Trains the shipped STS encoder: static token embeddings, averaged, learned contrastively.
+"""Trains the shipped STS encoder: static token embeddings, averaged, learned from pairs.
 
 python -m pipelines.sts.from_scratch --data ../shared/data --output checkpoints/sts --seed 0
 """
@@ -14,17 +14,19 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
-from torch import nn
+from torch import Tensor, nn
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
 from pipelines.data_files import data_folder
-from pipelines.sts.contrastive import contrastive_loss, index_sentences
+from pipelines.sts.contrastive import contrastive_loss, scored_loss
 from pipelines.sts.data import Pool, ScoredPair, StsData, load
 from pipelines.sts.floor import tfidf_cosines
 from pipelines.sts.metrics import best_threshold, f1_at, pearson, spearman
+from pipelines.sts.pieces import PieceVectors
+from pipelines.sts.sentences import Sentences, index_sentences
 from pipelines.wordpiece import train_wordpiece
 
 SERVED_THRESHOLD = 0.6
@@ -35,45 +37,57 @@ SERVED_THRESHOLD = 0.6
 class Recipe:
     """Every choice of a training run; the defaults made the shipped checkpoint."""
 
-    vocab_size: int = 4096
+    vocab_size: int = 8000
     dimensions: int = 256
     steps: int = 2400
     batch_size: int = 128
     negatives: int = 8
     temperature: float = 0.12
+    scored_weight: float = 10
     token_dropout: float = 0.1
+    part_dropout: float = 0.2
     initial_deviation: float = 0.1
     learning_rate: float = 1e-2
     held_out_share: float = 0.1
     seed: int = 0
 
 
-def train(pools: Sequence[Pool], recipe: Recipe) -> SentenceTransformer:
-    """The encoder, with a vocabulary made from the pools' own sentences."""
+def train(data: StsData, recipe: Recipe) -> SentenceTransformer:
+    """The encoder, with a vocabulary made from the sentences that have partners."""
     torch.manual_seed(recipe.seed)
     draw = np.random.default_rng(recipe.seed)
-    tokenizer = train_wordpiece(sentences_of(pools), recipe.vocab_size, max_tokens=None)
-    sentences = index_sentences(pools, tokenizer, recipe.negatives)
-    bag = nn.EmbeddingBag(len(tokenizer), recipe.dimensions, mode="mean", sparse=True)
-    nn.init.normal_(bag.weight, std=recipe.initial_deviation)
-    optimizer = torch.optim.SparseAdam(bag.parameters(), lr=recipe.learning_rate)
+    tokenizer = train_wordpiece(sentences_of(data.pools), recipe.vocab_size, max_tokens=None)
+    sentences = index_sentences(data.pools, data.scored_pools, tokenizer, recipe.negatives)
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    vectors = PieceVectors(pieces, recipe.dimensions, recipe.initial_deviation)
+    optimizer = torch.optim.Adam(vectors.parameters(), lr=recipe.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=recipe.steps)
     for _ in (bar := trange(recipe.steps, desc="sts")):
-        batch = sentences.draw_pairs(recipe.batch_size, draw)
-        loss = contrastive_loss(
-            bag, sentences, batch, temperature=recipe.temperature, dropout=recipe.token_dropout, draw=draw
-        )
+        loss = batch_loss(vectors, sentences, recipe, draw)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()  # type: ignore[no-untyped-call]
+        optimizer.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    return assemble(tokenizer, bag)
+    return assemble(tokenizer, vectors.table())
 
 
-def assemble(tokenizer: PreTrainedTokenizerFast, bag: nn.EmbeddingBag) -> SentenceTransformer:
-    """The encoder as sentence-transformers loads it: look up, average, unit length."""
-    static = StaticEmbedding(tokenizer, embedding_weights=bag.weight.detach().clone())
+def batch_loss(vectors: PieceVectors, sentences: Sentences, recipe: Recipe, draw: np.random.Generator) -> Tensor:
+    """Of a new batch: the contrastive loss, and that of the scored pairs as often as the recipe weighs it."""
+    batch = sentences.draw(recipe.batch_size, recipe.batch_size, draw)
+    ids, offsets = sentences.bags(batch.sentences, recipe.token_dropout, draw)
+    embeddings = nn.functional.normalize(vectors.means(ids, offsets, recipe.part_dropout), dim=1)
+    sizes = [recipe.batch_size, recipe.batch_size, len(batch.negatives), recipe.batch_size, recipe.batch_size]
+    first, second, negatives, left, right = torch.split(embeddings, sizes)
+    groups = torch.from_numpy(sentences.groups[batch.contrasted])
+    contrast = contrastive_loss(first, second, negatives, groups, temperature=recipe.temperature)
+    return contrast + recipe.scored_weight * scored_loss(left, right, torch.from_numpy(batch.scores))
+
+
+def assemble(tokenizer: PreTrainedTokenizerFast, table: Tensor) -> SentenceTransformer:
+    """The encoder as sentence-transformers loads it: look up in `table` (vocabulary, dimensions), average, unit
+    length."""
+    static = StaticEmbedding(tokenizer, embedding_weights=table)
     return SentenceTransformer(modules=[static, Normalize()], device="cpu", similarity_fn_name="cosine")
 
 
@@ -155,7 +169,7 @@ def main() -> None:
     began = time.monotonic()
     recipe = Recipe(seed=arguments.seed)
     data = load(arguments.data, recipe.held_out_share, recipe.seed)
-    model = train(data.pools, recipe)
+    model = train(data, recipe)
     training = Training(
         data=["KLUE-STS train", "KorSTS train", "Question pair", "KLUE-NLI dev", "XNLI ko", "ParaKQC"],
         seed=recipe.seed,

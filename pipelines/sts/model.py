@@ -10,9 +10,8 @@ from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.engines.settings import EngineSettings
+from pipelines.sts.data import BEST_SCORE
 from pipelines.tokens import TokenBatch
-
-BEST_SCORE = 5.0  # of KLUE-STS's scale (Park et al. 2021, https://arxiv.org/abs/2105.09680)
 
 
 class BiEncoder:

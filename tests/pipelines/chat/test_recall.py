@@ -34,7 +34,7 @@ async def test_both_ways_together_find_more_than_either_alone(tmp_path: Path) ->
     store = await Store.open(tmp_path)
     shares = await recall(store, embedder, read_questions(QUESTIONS), 5)
     assert shares.combined >= max(shares.lexical, shares.vector)
-    assert shares.combined >= 0.9  # measured: .925; by words .850, by meaning .750
+    assert shares.combined >= 0.9  # measured: .900; by words .850, by meaning .850
 
 
 @pytest.mark.anyio

@@ -12,7 +12,8 @@ def loaded(tmp_path: Path) -> StsData:
 
 
 def _trained_on(loaded: StsData) -> set[str]:
-    return {key(text) for pool in loaded.pools for pair in pool.pairs for text in pair}
+    partners = {key(text) for pool in loaded.pools for pair in pool.pairs for text in pair}
+    return partners.union(*(sentences_of(pool.pairs) for pool in loaded.scored_pools))
 
 
 def test_no_dev_or_held_out_sentence_is_trained_on(loaded: StsData) -> None:
@@ -35,6 +36,15 @@ def test_pools_hold_only_pairs_of_equal_meaning(loaded: StsData) -> None:
     assert set(pools["entailments"]) == {("방이 넓다.", "방은 좁지 않다."), ("그는 달렸다.", "그는 움직였다.")}
     set_of = {sentence: number for number, group in enumerate(PARAPHRASE_SETS) for sentence in group}
     assert all(set_of[a] == set_of[b] for a, b in pools["parakqc"])
+
+
+def test_scored_pools_hold_pairs_of_every_score(loaded: StsData) -> None:
+    pools = {pool.name: pool.pairs for pool in loaded.scored_pools}
+    assert {pair.same for pair in pools["klue"]} == {True, False}
+    assert pools["korsts"] == [
+        ScoredPair("비행기가 이륙하고 있다.", "비행기가 막 이륙한다.", 4.6),
+        ScoredPair("남자가 걷는다.", "여자가 노래한다.", 0.8),
+    ]
 
 
 def test_the_split_keeps_every_pair_once_and_sets_whole() -> None:

@@ -17,7 +17,7 @@ PAIRS = (("부산 날씨 알려줘", "오늘 부산 날씨가 어때?"), ("부�
 def test_training_learns_and_exports_a_checkpoint_that_verifies(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     data = load(write_all(tmp_path / "data"), TINY.held_out_share, TINY.seed)
-    model = train(data.pools, TINY)
+    model = train(data, TINY)
     training = Training(data=["hand-made"], seed=0, command="none", minutes=0)
     manifest = export(model, tmp_path / "sts", training, data)
     assert verify(tmp_path / "sts", "sts") == manifest
@@ -31,5 +31,5 @@ def test_training_learns_and_exports_a_checkpoint_that_verifies(tmp_path: Path) 
 def test_the_same_seed_gives_the_same_embeddings(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     data = load(write_all(tmp_path), TINY.held_out_share, TINY.seed)
-    first, second = (train(data.pools, TINY).encode("서울 날씨") for _ in range(2))
+    first, second = (train(data, TINY).encode("서울 날씨") for _ in range(2))
     np.testing.assert_array_equal(first, second)
