@@ -45,8 +45,8 @@ class Recipe:
     temperature: float = 0.12
     scored_weight: float = 10
     token_dropout: float = 0.1
-    part_dropout: float = 0.2
-    initial_deviation: float = 0.1
+    part_dropout: float = 0.3
+    initial_deviation: float = 0.6
     learning_rate: float = 1e-2
     held_out_share: float = 0.1
     seed: int = 0
