@@ -13,10 +13,9 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from pipelines.engines.torch_engine import takes_types
 from pipelines.normalization import nfc
-from pipelines.sts.data import SAME_FROM, ScoredPair
+from pipelines.sts.data import BEST_SCORE, SAME_FROM, ScoredPair
 from pipelines.sts.hangul import hangul_only
 from pipelines.sts.metrics import f1_at, pearson, spearman
-from pipelines.sts.model import BEST_SCORE
 from pipelines.training.base import Base
 from pipelines.training.learner import Figures
 from pipelines.training.settings import Frozen
