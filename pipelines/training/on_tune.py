@@ -64,7 +64,7 @@ def search(
     results = {
         _number(result.path): result for result in _tuner(name, start, figure, choices, space, seed, where).fit()
     }
-    ended = {number: result for number, result in sorted(results.items()) if "epochs" in result.metrics}
+    ended = {number: result for number, result in sorted(results.items()) if "epochs" in (result.metrics or {})}
     if not ended:
         raise RuntimeError("every trial failed")
     return Found([_trial(*one) for one in ended.items()], lambda trial: _trained(ended[trial.number]))

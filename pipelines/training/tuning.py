@@ -92,24 +92,22 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None, heads: list[s
 
 
 def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    search = _search(recipe, parser, arguments)
-    found = search.run()
+    plan = _search(recipe, parser, arguments)
+    found = plan.run()
     sys.stdout.write(f"\n{tabulate(found.trials, recipe.key)}\n\n")
-    manifest = _export(search, found, parser, arguments.output)
+    manifest = _export(plan, found, parser, arguments.output)
     command.tell_written(manifest, arguments.output)
 
 
-def _export(search: Search[Any], found: Found, parser: argparse.ArgumentParser, folder: Path) -> Manifest:
-    best = winner(found.trials, search.recipe.key)
-    entrant, trained = search.entrant(best.config), found.trained(best)
+def _export(plan: Search[Any], found: Found, parser: argparse.ArgumentParser, folder: Path) -> Manifest:
+    best = winner(found.trials, plan.recipe.key)
+    entrant, trained = plan.entrant(best.config), found.trained(best)
     learner = entrant.load()
     learner.model.load_state_dict(trained.weights)
     minutes = sum(sum(trial.history.seconds) for trial in found.trials) / 60
-    story = entrant.story(search.data, trained.history, command.command_of(parser), minutes)
-    table = (
-        f"# Trials on {search.data.dev_name}\n\n{tabulate(found.trials, search.recipe.key)}\n\n![Trials]({PICTURE})\n"
-    )
-    picture = partial(draw_trials, trials=found.trials, figure=search.figure, key=search.recipe.key)
+    story = entrant.story(plan.data, trained.history, command.command_of(parser), minutes)
+    table = f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.key)}\n\n![Trials]({PICTURE})\n"
+    picture = partial(draw_trials, trials=found.trials, figure=plan.figure, key=plan.recipe.key)
     return export(learner, story, folder, {TABLE: table}, {PICTURE: picture})
 
 
