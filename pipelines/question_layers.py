@@ -67,7 +67,7 @@ class QuestionAttention(nn.Module):
 def _reach(question: Tensor) -> int:
     """How many tokens from the left hold all questions of the batch: keys beyond weigh nothing but take time."""
     places = torch.arange(1, question.shape[1] + 1, device=question.device)
-    return int((places * question).max())
+    return max(int((places * question).max()), 1)
 
 
 def same_tokens(input_ids: Tensor) -> Tensor:
