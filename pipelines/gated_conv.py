@@ -2,8 +2,8 @@
 
 Importing this module registers it, after which `AutoModelForSequenceClassification.from_pretrained(folder)` and
 `AutoModelForQuestionAnswering.from_pretrained(folder)` load its checkpoints. Gating after Dauphin et al. 2017
-(https://arxiv.org/abs/1612.08083). It has no positions and no attention but to a question, so any text is read at a
-cost linear in its length.
+(https://arxiv.org/abs/1612.08083). It has no positions and no attention but to a question, so it reads any length, at
+a cost that hardly grows faster.
 """
 
 import torch
