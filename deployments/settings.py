@@ -106,7 +106,7 @@ class ChatSettings(Frozen):
         5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
     )
     margin_weight: float = Field(
-        0.1,
+        0.03,
         ge=0,
         description="Of a span's score over that of there being none, beside the share of the "
         "question's bigrams that its sentence has; for a better extractor than the shipped one, more.",

@@ -58,11 +58,11 @@ def judged(question: Question, reply: Reply) -> str:
 
 
 @pytest.mark.anyio
-async def test_more_of_the_forty_questions_are_answered_rightly_than_wrongly(chat: ChatPipeline) -> None:
+async def test_answers_are_right_as_often_and_wrong_less_often_than_by_shared_bigrams_alone(chat: ChatPipeline) -> None:
     questions = read_questions(QUESTIONS)
     counts = Counter([judged(one, await ask(chat, one.question)) for one in questions])
-    assert counts["right"] >= 15  # measured: 16 right, 15 wrong, 9 unknown
-    assert counts["right"] > counts["wrong"]
+    assert counts["right"] >= 15  # measured: 17 right, 16 wrong, 7 unknown; by bigrams alone 16, 21, 3
+    assert counts["wrong"] <= 18
 
 
 @pytest.mark.anyio
