@@ -81,7 +81,7 @@ def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifes
         return _copy(fetched.folder, folder, task)
     refuse_unsafe_pickles(fetched.folder)
     head = head_of(fetched.folder)
-    _refuse_without_vocabulary(fetched.folder)
+    refuse_without_vocabulary(fetched.folder)
     if task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
     limits = (
@@ -90,8 +90,9 @@ def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifes
     return _describe(fetched, folder, head, limits)
 
 
-def _refuse_without_vocabulary(folder: Path) -> None:
-    """transformers makes a tokenizer of special tokens alone where it finds no vocabulary, and says nothing."""
+def refuse_without_vocabulary(folder: Path) -> None:
+    """Raises CheckpointDamaged: transformers makes a tokenizer of special tokens alone where it finds no vocabulary,
+    and says nothing."""
     if not any(path for pattern in VOCABULARIES for path in folder.rglob(pattern)):
         raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
 

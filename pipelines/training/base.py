@@ -11,9 +11,11 @@ from transformers import AutoTokenizer
 
 import pipelines.gated_conv
 import pipelines.two_layers  # noqa: F401  both register their architectures
+from pipelines.checkpoints.importing import refuse_without_vocabulary
 from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import fetch
+from pipelines.errors import CheckpointDamaged
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Base:
         """The base that a user names. Raises CheckpointNotFound, CheckpointUnsafe, CheckpointDamaged."""
         with fetch(source) as fetched:
             refuse_unsafe_pickles(fetched.folder)
+            refuse_without_vocabulary(fetched.folder)
             place = fetched.name if fetched.revision else str(Path(source).resolve())
             return cls(place, fetched.name, fetched.revision)
 
     def load(self, model_class: Any, **config: Any) -> tuple[Any, Any]:
         """(`model_class` in float32, tokenizer), with these changes to the config; new weights come from torch's seed.
 
+        New is a head that the base lacks, or has in another shape; of its encoder nothing but the pooler may be.
         Raises as `find`.
         """
         with self.folder() as folder:
@@ -50,5 +54,20 @@ class Base:
     def _load(self, folder: Path, model_class: Any, config: dict[str, Any]) -> tuple[Any, Any]:
         with refusing_damage(folder):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-            model = model_class.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **config)
+            model, report = model_class.from_pretrained(
+                folder,
+                local_files_only=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **config,
+            )
+        new = {*report["missing_keys"], *(key for key, *_shapes in report["mismatched_keys"])}
+        lacking = [key for key in new if _of_encoder(model, key) and "pooler." not in key]
+        if lacking:
+            raise CheckpointDamaged(self.source, f"its weights lack {', '.join(sorted(lacking)[:3])}")
         return model, tokenizer
+
+
+def _of_encoder(model: Any, key: str) -> bool:
+    return model.base_model is model or key.startswith(f"{model.base_model_prefix}.")

@@ -1,9 +1,11 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
@@ -46,6 +48,34 @@ def test_weights_kept_in_half_precision_are_trained_in_full(checkpoint: MakeChec
 def test_a_shipped_checkpoint_can_be_trained_on() -> None:
     model, _ = Base.find(str(ROOT / "checkpoints" / "cola")).load(AutoModelForSequenceClassification)
     assert model.config.model_type == "gated_conv"
+
+
+def test_a_head_of_another_shape_is_made_anew(checkpoint: MakeCheckpoint) -> None:
+    base, (encoder, _) = checkpoint("classifier"), Base.find(str(checkpoint("classifier"))).load(AutoModel)
+    model, _ = Base.find(str(base)).load(AutoModelForSequenceClassification, num_labels=1)
+    assert model.classifier.weight.shape == (1, model.config.hidden_size)
+    assert torch.equal(model.get_input_embeddings().weight, encoder.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize("model_class", [AutoModel, AutoModelForSequenceClassification])
+def test_an_encoder_of_which_a_part_is_missing_is_refused(
+    checkpoint: MakeCheckpoint, tmp_path: Path, model_class: Any
+) -> None:
+    folder = copy(checkpoint("bare-encoder"), tmp_path / "cut")
+    weights = load_file(folder / "model.safetensors")
+    part = next(name for name in weights if "layer.1.attention" in name)
+    save_file({name: value for name, value in weights.items() if name != part}, folder / "model.safetensors")
+    with pytest.raises(CheckpointDamaged, match=f"weights lack .*{part}"):
+        Base.find(str(folder)).load(model_class)
+
+
+def test_a_base_without_tokenizer_is_refused(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = copy(checkpoint("bare-encoder"), tmp_path / "mute")
+    for path in folder.iterdir():
+        if path.name not in {"config.json", "model.safetensors"}:
+            path.unlink()
+    with pytest.raises(CheckpointDamaged, match="holds no tokenizer"):
+        Base.find(str(folder))
 
 
 def test_bases_that_are_missing_damaged_or_unsafe_are_refused(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
