@@ -4,7 +4,7 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import transformers
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.errors import CheckpointUnsupported, DataNotFound, MunjangError
 from pipelines.training.base import Base
+from pipelines.training.entrant import Entrant
 from pipelines.training.options import add_options
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.rows import Row
@@ -62,6 +63,12 @@ def bases_of(arguments: argparse.Namespace) -> dict[str, Base]:
 def heads_of(recipe: Recipe[Any], arguments: argparse.Namespace) -> list[str]:
     """Those that the user wants, in their order."""
     return list(getattr(arguments, "heads", recipe.heads))
+
+
+def refuse_unfit(entrants: Iterable[Entrant[Any]]) -> None:
+    """Load every model with every head once. Raises CheckpointError where that fails: it would after hours, too."""
+    for entrant in {entrant.label: entrant for entrant in entrants}.values():
+        entrant.load()
 
 
 def refuse_to_overwrite(folder: Path) -> None:

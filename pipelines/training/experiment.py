@@ -118,21 +118,23 @@ def _export(
 
 def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:
     """Everything that can be refused is, before the first step. Raises MunjangError."""
-    settings, options = parse(parser, arguments, recipe.training), parse(parser, arguments, recipe.options)
+    settings = [parse(parser, arguments, recipe.training, seed=seed) for seed in arguments.seeds]
+    options = parse(parser, arguments, recipe.options)
     where, rates = parse(parser, arguments, RaySettings), _rates(parser, arguments)
     command.refuse_to_overwrite(arguments.output)
     data, bases = command.read_data(recipe, arguments), command.bases_of(arguments)
     entrants = [
-        Entrant(recipe, model, base, head, options, _settings(settings, rates, model, seed))
+        Entrant(recipe, model, base, head, options, _settings(one, rates, model))
         for model, base in bases.items()
         for head in command.heads_of(recipe, arguments)
-        for seed in arguments.seeds
+        for one in settings
     ]
+    command.refuse_unfit(entrants)
     return Experiment(recipe, entrants, data, where)
 
 
-def _settings(common: TrainingSettings, rates: Mapping[str, float], model: str, seed: int) -> TrainingSettings:
-    return common.model_copy(update={"seed": seed, "learning_rate": rates.get(model, common.learning_rate)})
+def _settings(common: TrainingSettings, rates: Mapping[str, float], model: str) -> TrainingSettings:
+    return common.model_copy(update={"learning_rate": rates.get(model, common.learning_rate)})
 
 
 def _rates(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Generic
 
@@ -56,6 +57,11 @@ class Search(Generic[Row]):
         settings = self.settings.model_copy(update={name: config[name] for name in SEARCHED})
         base = self.bases[config["model"]]
         return Entrant(self.recipe, config["model"], base, config["head"], self.options, settings)
+
+    def entrants(self) -> Iterator[Entrant[Row]]:
+        """One for each model with each head."""
+        for (model, base), head in product(self.bases.items(), self.choices["head"]):
+            yield Entrant(self.recipe, model, base, head, self.options, self.settings)
 
     def start(self, config: Config) -> Run[Row]:
         """That run, in the process of its trial."""
@@ -119,7 +125,7 @@ def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: arg
     settings = [parse(parser, arguments, recipe.training, batch_size=size) for size in arguments.batch_sizes]
     command.refuse_to_overwrite(arguments.output)
     bases = command.bases_of(arguments)
-    return Search(
+    chosen = Search(
         recipe,
         bases,
         {"model": list(bases), "head": command.heads_of(recipe, arguments), "batch_size": list(arguments.batch_sizes)},
@@ -129,3 +135,5 @@ def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: arg
         command.read_data(recipe, arguments),
         parse(parser, arguments, TuneSettings),
     )
+    command.refuse_unfit(chosen.entrants())
+    return chosen

@@ -137,6 +137,24 @@ def test_what_can_not_be_used_is_refused_before_anything_starts(
     assert not (tmp_path / "to").exists()
 
 
+def test_a_model_that_can_not_be_trained_is_refused_before_the_first_one_is(
+    main: Main,
+    checkpoint: MakeCheckpoint,
+    tmp_path: Path,
+    fitted: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(tmp_path / "to", "--models", checkpoint("classifier"), checkpoint("static")) == 1
+    assert f"CheckpointDamaged: {checkpoint('static')}: " in capsys.readouterr().err
+    assert fitted == []
+
+
+def test_a_seed_that_is_none_is_refused(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(tmp_path / "to", "--models", checkpoint("classifier"), "--seeds", 0, -1)
+    assert caught.value.code == 2
+
+
 def test_an_output_that_exists_is_not_overwritten(
     main: Main, tmp_path: Path, fitted: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

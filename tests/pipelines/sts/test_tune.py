@@ -14,6 +14,7 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.verify import verify
 from pipelines.sts import tune as command
 from pipelines.sts.recipe import RECIPE
+from pipelines.training import tuning
 from pipelines.training.options import parse
 from pipelines.training.settings import SearchSettings, TuneSettings
 from pipelines.training.tuning import parser_of
@@ -59,6 +60,16 @@ def said(lines: list[str], trial: int) -> list[str]:
 
 def epochs(lines: list[str], trial: int) -> list[int]:
     return [int(found[1]) for line in said(lines, trial) if (found := re.match(r"epoch (\d) of \d: f1 ", line))]
+
+
+def test_a_model_that_can_not_be_trained_is_refused_before_the_first_trial(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    static = make_checkpoint("static", tmp_path / "static")
+    monkeypatch.setattr(sys, "argv", ["tune", str(tmp_path / "to"), *options, "--models", str(static)])
+    monkeypatch.setattr(tuning, "cluster", lambda: pytest.fail("Ray was asked"))
+    assert command.main() == 1
+    assert f"CheckpointDamaged: {static}: " in capsys.readouterr().err
 
 
 @pytest.mark.train
