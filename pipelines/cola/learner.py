@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 from pipelines.cola.data import Judgement
 from pipelines.cola.metrics import matthews
 from pipelines.normalization import nfc
-from pipelines.training.base import Base
+from pipelines.training.base import Base, cut_at
 from pipelines.training.learner import Figures
 
 LABELS = ("unacceptable", "acceptable")
@@ -24,7 +24,7 @@ class ColaLearner:
     def __init__(self, model: Any, tokenizer: Any, max_tokens: int) -> None:
         self.model = model
         self._tokenizer = tokenizer
-        self._max_tokens = min(max_tokens, tokenizer.model_max_length)
+        self._max_tokens = cut_at(max_tokens, tokenizer, model.config)
 
     @classmethod
     def load(cls, base: Base, max_tokens: int) -> "ColaLearner":

@@ -24,7 +24,7 @@ MODELS = (
 class ColaSettings(Frozen):
     """What is CoLA's own."""
 
-    max_tokens: int = Field(128, ge=1, description="Longer inputs are cut.")
+    max_tokens: int = Field(128, ge=1, description="Longer inputs are cut; so they are when served, too.")
 
 
 def _read(source: str, columns: Sequence[str], split: str) -> list[Judgement]:

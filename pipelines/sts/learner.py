@@ -16,7 +16,7 @@ from pipelines.normalization import nfc
 from pipelines.sts.data import BEST_SCORE, SAME_FROM, ScoredPair
 from pipelines.sts.hangul import hangul_only
 from pipelines.sts.metrics import f1_at, pearson, spearman
-from pipelines.training.base import Base
+from pipelines.training.base import Base, cut_at
 from pipelines.training.learner import Figures
 from pipelines.training.settings import Frozen
 from pipelines.two_layers import TwoLayersForSequenceClassification
@@ -29,7 +29,9 @@ NEAR = 0.005
 class StsSettings(Frozen):
     """What is STS's own."""
 
-    max_tokens: int = Field(128, ge=1, description="Longer inputs, one sentence or both of a pair, are cut.")
+    max_tokens: int = Field(
+        128, ge=1, description="Longer inputs, one sentence or both of a pair, are cut; so they are when served, too."
+    )
     text: Literal["raw", "hangul"] = Field(
         "raw", description="What the model sees of a text: all, or nothing but Hangul; so it is served, too."
     )
@@ -91,7 +93,7 @@ class Encoder:
     def __init__(self, model: Any, tokenizer: Any, settings: StsSettings) -> None:
         self._model = model
         self.tokenizer = tokenizer
-        self._max_tokens = min(settings.max_tokens, tokenizer.model_max_length)
+        self._max_tokens = cut_at(settings.max_tokens, tokenizer, model.config)
         self._takes_types = takes_types(model)
 
     def __call__(self, *texts: Sequence[str]) -> Any:

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 import pipelines.gated_conv
 import pipelines.two_layers  # noqa: F401  both register their architectures
-from pipelines.checkpoints.importing import refuse_without_vocabulary
+from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
 from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import fetch
@@ -67,6 +67,14 @@ class Base:
         if lacking:
             raise CheckpointDamaged(self.source, f"its weights lack {', '.join(sorted(lacking)[:3])}")
         return model, tokenizer
+
+
+def cut_at(most: int, tokenizer: Any, config: Any) -> int:
+    """The tokens at which inputs are cut: `most`, or as many as the model reads. The tokenizer, wherever it is saved,
+    says so, and the checkpoint that is made of it is served with the same cut."""
+    longest = longest_input(config, tokenizer.model_max_length)
+    tokenizer.model_max_length = most if longest is None else min(most, longest)
+    return int(tokenizer.model_max_length)
 
 
 def _of_encoder(model: Any, key: str) -> bool:

@@ -11,6 +11,7 @@ from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.quality import run as ask
 from pipelines.cola.data import Judgement
 from pipelines.cola.learner import ColaLearner
 from pipelines.local import load_pipeline
@@ -78,6 +79,21 @@ def test_long_inputs_are_cut(checkpoint: MakeCheckpoint) -> None:
     with torch.inference_mode():
         one, other = learner.predict([Judgement(f"the cat is here and {end}", True) for end in ("there", "nowhere")])
     np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [12, 10_000])
+def test_inputs_are_cut_where_serving_cuts_them(checkpoint: MakeCheckpoint, tmp_path: Path, most: int) -> None:
+    learner = ColaLearner.load(Base.find(str(checkpoint("classifier"))), max_tokens=most)
+    learner.model.eval()
+    rows = [*ROWS, Judgement("각낱말 " * 200, True)]
+    with torch.inference_mode():
+        logits = torch.from_numpy(np.stack(learner.predict(rows)))
+    learner.save(tmp_path / "saved")
+    import_checkpoint(str(tmp_path / "saved"), tmp_path / "to", task="cola")
+    results = ask(load_pipeline(tmp_path / "to", "cola"), [row.sentence for row in rows])
+    served = [result.probability for result in results]
+    assert served == pytest.approx(torch.softmax(logits, dim=1)[:, 1].tolist(), abs=1e-5)
+    assert results[-1].truncated
 
 
 def test_matthews_decides_and_loss_between_equals() -> None:

@@ -116,7 +116,7 @@ def exported(
         if (head, kind, text) not in made:
             torch.set_num_threads(1)
             torch.manual_seed(0)
-            settings = StsSettings(text=text, max_tokens=512)
+            settings = StsSettings(text=text, max_tokens=24)
             learner = RECIPE.heads[head](Base.find(str(checkpoint(kind))), settings)
             learner.model.eval()
             folder = tmp_path_factory.mktemp("exported")
