@@ -8,7 +8,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,15 +20,21 @@ from pipelines.checkpoints.quality import Examples, run
 from pipelines.checkpoints.resolve import resolve
 from pipelines.checkpoints.verify import verify
 from pipelines.cola.metrics import matthews
+from pipelines.cola.recipe import RECIPE as COLA
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import DataNotFound, MunjangError
+from pipelines.errors import MunjangError
 from pipelines.local import load_model, pipeline_of
 from pipelines.qa.metrics import score_any
+from pipelines.qa.recipe import RECIPE as QA
 from pipelines.served import Served
 from pipelines.sts.data import SAME_FROM
 from pipelines.sts.metrics import f1_at, pearson, spearman
+from pipelines.sts.recipe import RECIPE as STS
+from pipelines.training.recipe import Recipe
 
 Figures = dict[str, float]
+RECIPES: dict[Task, Recipe[Any]] = {"sts": STS, "cola": COLA, "qa": QA}
+COLUMNS = {name: column for recipe in RECIPES.values() for name, column in recipe.columns.items()}
 
 
 def measure(examples: Examples, outputs: Sequence[Any], threshold: float | None) -> Figures:
@@ -56,31 +62,42 @@ def measure(examples: Examples, outputs: Sequence[Any], threshold: float | None)
             return {"exact_match": result.exact_match, "f1": result.f1}
 
 
-def evaluate_checkpoint(folder: Path, path: Path, engine: EngineSettings) -> Figures:
-    """The figures of a checkpoint folder on a data file, on the engine that these settings choose.
-
-    Raises CheckpointError, DataNotFound, and the error of an example that has no result.
+def evaluate_checkpoint(
+    folder: Path, data: str, engine: EngineSettings, columns: Mapping[str, str] | None = None
+) -> Figures:
+    """The figures of a checkpoint folder on data as `read_examples` takes them, on the engine that these settings
+    choose. Raises CheckpointError, DataError, and the error of an example that has no result.
     """
     task = read_manifest(folder).task
-    examples = read_examples(path, task)
+    examples = read_examples(data, task, columns)
     manifest = verify(folder, task)
     pipeline: Any = pipeline_of(folder, manifest, load_model(folder, manifest, engine))
     outputs = [_output(task, result) for result in run(pipeline, examples.inputs)]
     return measure(examples, outputs, manifest.threshold)
 
 
-def evaluate_server(url: str, path: Path, task: Task) -> Figures:
-    """The figures of a running server on a data file. Raises ServerFailed, DataNotFound."""
-    examples = read_examples(path, task)
+def evaluate_server(url: str, data: str, task: Task, columns: Mapping[str, str] | None = None) -> Figures:
+    """The figures of a running server on data. Raises ServerFailed, DataError."""
+    examples = read_examples(data, task, columns)
     server = Served(url)
     return measure(examples, server.outputs(task, examples.inputs), server.threshold(task))
 
 
-def read_examples(path: Path, task: Task) -> Examples:
-    """The file's examples. Raises DataNotFound, and CheckpointDamaged where it is not of the task's usual format."""
-    if not path.is_file():
-        raise DataNotFound(str(path), "there is no such file")
-    return Examples.read(path, task)
+def read_examples(data: str, task: Task, columns: Mapping[str, str] | None = None) -> Examples:
+    """The examples of a file or data set, read as training reads its dev rows; `columns` are those of other names.
+
+    Raises DataNotFound, and BadRow naming the line.
+    """
+    recipe = RECIPES[task]
+    names = {name: column.default for name, column in recipe.columns.items()} | dict(columns or {})
+    rows = recipe.read(data, [names[name] for name in recipe.columns], "validation")
+    match task:
+        case "sts":
+            return Examples.of_pairs(data, rows)
+        case "cola":
+            return Examples.of_judgements(data, rows)
+        case "qa":
+            return Examples.of_questions(data, rows)
 
 
 def _output(task: Task, result: Any) -> Any:
@@ -113,12 +130,12 @@ def _evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     if arguments.url is not None:
         if arguments.task is None or arguments.engine is not None:
             parser.error("a server needs --task, and has its engine already")
-        return evaluate_server(arguments.url, arguments.data, arguments.task)
+        return evaluate_server(arguments.url, arguments.data, arguments.task, _columns(arguments))
     try:
         engine = EngineSettings.model_validate_json(arguments.engine or "{}")
     except ValidationError as error:
         parser.error(f"--engine: {'; '.join(str(fault['msg']) for fault in error.errors())}")
-    return evaluate_checkpoint(_folder(parser, arguments), arguments.data, engine)
+    return evaluate_checkpoint(_folder(parser, arguments), arguments.data, engine, _columns(arguments))
 
 
 def _folder(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
@@ -130,16 +147,23 @@ def _folder(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> P
     return resolve(arguments.checkpoint, arguments.task)
 
 
+def _columns(arguments: argparse.Namespace) -> dict[str, str]:
+    """Those that the command line names."""
+    return {name: column for name in COLUMNS if (column := getattr(arguments, f"{name}_column")) is not None}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    files = "KLUE-STS .json or .csv, KorSTS .tsv, CoLA .tsv, SQuAD .json; .xz is unpacked"
+    files = "as `--dev` of the task's training: KLUE-STS, KorSTS, CoLA, SQuAD, files of rows, data sets by name"
     parser.add_argument("checkpoint", nargs="?", help="folder, or what `make serve` takes")
-    parser.add_argument("data", type=Path, help=files)
+    parser.add_argument("data", help=files)
     parser.add_argument("--task", choices=get_args(Task), help="for a server, and for what is not imported yet")
     parser.add_argument("--engine", help='settings as in serve_config.yaml, in JSON: {"dtype": "int8"}')
     parser.add_argument("--url", help="of a running server")
+    for name, column in COLUMNS.items():
+        parser.add_argument(f"--{name}-column", help=f"{column.meaning} (default: {column.default})")
     return parser
 
 

@@ -41,7 +41,9 @@ RECIPE = Recipe(
     columns={
         "first": Column("sentence1", "name, outer.inner in a nested one, or number from 1"),
         "second": Column("sentence2", "likewise"),
-        "score": Column("labels.real-label|label", "of 0 to 5; of several names, the first counts that a row has"),
+        "score": Column(
+            "labels.real-label|label|score", "of 0 to 5; of several names, the first counts that a row has"
+        ),
     },
     read=_read,
     apart=_apart,

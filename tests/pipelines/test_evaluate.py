@@ -68,8 +68,8 @@ def serving(shipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Script
 def test_a_server_has_the_figures_of_the_checkpoint_it_serves(
     task: Any, data: dict[str, Path], shipped: dict[str, Path], serving: ScriptedServices
 ) -> None:
-    alone = evaluate_checkpoint(shipped[task], data[task], EngineSettings())
-    assert evaluate_server(URL, data[task], task) == pytest.approx(alone, abs=1e-6)
+    alone = evaluate_checkpoint(shipped[task], str(data[task]), EngineSettings())
+    assert evaluate_server(URL, str(data[task]), task) == pytest.approx(alone, abs=1e-6)
     assert any(value != 0 for value in alone.values())
 
 
@@ -121,7 +121,7 @@ def test_the_command_prints_the_figures_of_the_engine_it_is_told(
 ) -> None:
     for engine in ({"dtype": "int8"}, {"dtype": "float32", "backend": "torch"}):
         assert run(shipped["qa"], data["qa"], "--engine", json.dumps(engine)) == 0
-        expected = evaluate_checkpoint(shipped["qa"], data["qa"], EngineSettings.model_validate(engine))
+        expected = evaluate_checkpoint(shipped["qa"], str(data["qa"]), EngineSettings.model_validate(engine))
         assert json.loads(capsys.readouterr().out) == {name: round(value, 4) for name, value in expected.items()}
 
 
@@ -145,13 +145,33 @@ def test_what_is_not_in_the_format_is_imported_when_its_task_is_known(
     assert set(json.loads(capsys.readouterr().out)) == {"matthews", "accuracy"}
 
 
+def test_columns_are_those_that_the_command_names(
+    run: Run, data: dict[str, Path], shipped: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [line.split("\t") for line in data["cola"].read_text(encoding="utf-8").splitlines()]
+    own = data["cola"].with_name("own.tsv")
+    lines = ["said\tok", *(f"{sentence}\t{label}" for _, label, _, sentence in rows)]
+    own.write_text("\n".join(lines), encoding="utf-8")
+    assert run(shipped["cola"], own, "--text-column", "said", "--label-column", "ok") == 0
+    ours = capsys.readouterr().out
+    assert run(shipped["cola"], data["cola"]) == 0
+    assert ours == capsys.readouterr().out
+
+
 def test_refusals_exit_with_1_and_say_why(
     run: Run, data: dict[str, Path], shipped: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(shipped["qa"], tmp_path / "nowhere.json") == 1
     assert "DataNotFound: " in capsys.readouterr().err
     assert run(shipped["qa"], data["cola"]) == 1
-    assert "CheckpointDamaged: " in capsys.readouterr().err
+    assert "BadRow: " in capsys.readouterr().err
+    bad = data["cola"].with_name("bad.tsv")
+    bad.write_text("a\t1\t\tGood.\nb\t2\t\tBad.\n", encoding="utf-8")
+    assert run(shipped["cola"], bad) == 1
+    assert f"BadRow: {bad}, line 2: label '2'" in capsys.readouterr().err
+    bad.write_text("", encoding="utf-8")
+    assert run(shipped["cola"], bad) == 1
+    assert f"DataNotFound: {bad}: holds no row" in capsys.readouterr().err
     assert run(data["cola"], "--task", "cola", "--url", "http://127.0.0.1:9") == 1
     assert "ServerFailed: http://127.0.0.1:9/" in capsys.readouterr().err
 

@@ -19,6 +19,6 @@ def test_a_server_has_the_figures_of_its_checkpoints_without_it(server: Server, 
     for task, data in write_small_data(tmp_path).items():
         command = [sys.executable, "-m", "pipelines.evaluate", str(data), "--task", task, "--url", server.url]
         printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
-        alone = evaluate_checkpoint(ROOT / "checkpoints" / task, data, EngineSettings())
+        alone = evaluate_checkpoint(ROOT / "checkpoints" / task, str(data), EngineSettings())
         assert json.loads(printed) == pytest.approx(alone, abs=1e-4)  # of which four decimals are printed
         assert any(alone.values())

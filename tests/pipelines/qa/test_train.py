@@ -70,7 +70,7 @@ def test_a_model_learns_when_not_to_answer_and_serves_as_it_was_measured(
     manifest = verify(output, "qa")
     dev = asked(squad, slice(24, None))
     answers = served(output, dev)
-    measured = evaluate_checkpoint(output, write_squad(tmp_path / "dev.json", TOWNS[24:]), EngineSettings())
+    measured = evaluate_checkpoint(output, str(write_squad(tmp_path / "dev.json", TOWNS[24:])), EngineSettings())
     assert {name: manifest.scores[name] for name in measured} == pytest.approx(measured, abs=1e-4)
     unanswered = [answer == "" for one, answer in zip(dev, answers, strict=True) if not one.answerable]
     assert manifest.scores["no_answer_accuracy"] == pytest.approx(sum(unanswered) / len(unanswered), abs=1e-4)

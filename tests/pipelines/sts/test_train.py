@@ -89,7 +89,7 @@ def test_no_pair_is_trained_on_that_is_measured_on() -> None:
         ("가,나,nan", "score 'nan' is not from 0 to 5"),
         ("가,나,viel", "score 'viel' is no number"),
         ("가, ,1", "a sentence is blank"),
-        ("가,나", r"has no column labels.real-label\|label; it has sentence1, sentence2"),
+        ("가,나", r"has no column labels.real-label\|label\|score; it has sentence1, sentence2"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(cells: str, why: str, tmp_path: Path) -> None:
