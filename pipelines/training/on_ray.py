@@ -4,6 +4,7 @@ One of the few files that import Ray: those that train or tune, and those of `de
 """
 
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Row
 from pipelines.training.run import Place, Run, State
 from pipelines.training.settings import RaySettings, TrainingSettings
+
+logger = logging.getLogger(__name__)
 
 STATE = "state.pt"
 
@@ -60,6 +63,7 @@ def fit(
     Raises KeyboardInterrupt where the user stops it, and what Ray raises where workers die more often than allowed.
     """
     storage = place_of(where.storage)
+    tell_of_waiting(where.num_workers * where.cpus_per_worker, where.num_workers * where.use_gpu)
     with _console() as tell, _interruptible():
         trainer = TorchTrainer(
             _work(name, partial(Run, load, train, dev, settings), tell, f"{storage}/{name}/tensorboard"),
@@ -74,6 +78,17 @@ def fit(
         )
         state = read_state(trainer.fit().checkpoint)
     return Trained(History.of(state["history"]), state["best"])
+
+
+def tell_of_waiting(cpus: int, gpus: float) -> None:
+    """A warning where the cluster has fewer than are wanted: Ray waits for more to join, and says nothing."""
+    has = ray.cluster_resources()
+    cpus_there, gpus_there = has.get("CPU", 0), has.get("GPU", 0)
+    if cpus > cpus_there or gpus > gpus_there:
+        logger.warning(
+            "%d CPUs and %g GPUs are wanted and the cluster has %d and %g: this waits until there are more",
+            *(cpus, gpus, cpus_there, gpus_there),
+        )
 
 
 def _scaling(where: RaySettings) -> Any:

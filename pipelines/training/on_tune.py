@@ -18,7 +18,7 @@ from ray.tune.search.optuna import OptunaSearch
 from pipelines.training.console import Console
 from pipelines.training.history import History
 from pipelines.training.learner import Figures
-from pipelines.training.on_ray import Trained, place_of, read_state, write_state
+from pipelines.training.on_ray import Trained, place_of, read_state, tell_of_waiting, write_state
 from pipelines.training.run import Run
 from pipelines.training.settings import SearchSettings, TuneSettings
 from pipelines.training.trials import Config, Trial, words
@@ -60,6 +60,7 @@ def search(
     it, RuntimeError where all trials failed.
     """
     os.environ.update(EXPERIMENT)
+    tell_of_waiting(where.cpus_per_trial, where.gpus_per_trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     results = {
         _number(result.path): result for result in _tuner(name, start, figure, choices, space, seed, where).fit()

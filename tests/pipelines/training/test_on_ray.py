@@ -14,6 +14,7 @@ import torch
 
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.training.history import History
+from pipelines.training.on_ray import tell_of_waiting
 from tests.pipelines.training.numbers import SETTINGS, TRAIN
 from tests.pipelines.training.test_curves import scalars
 from tests.pipelines.training.test_run import finish, start
@@ -83,3 +84,13 @@ def test_what_was_interrupted_goes_on_when_the_same_command_is_run_again(tmp_pat
     again = fit(tmp_path / "storage", 1, "interrupt")
     assert again.said[0] == "numbers: 1 of 4 epochs were done before"
     as_without_ray(again.result(), 0.0)
+
+
+@pytest.mark.parametrize(("cpus", "gpus", "waits"), [(2, 0, False), (3, 0, True), (1, 0.5, True)])
+def test_who_waits_for_machines_is_told(
+    cpus: int, gpus: float, waits: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
+    tell_of_waiting(cpus, gpus)
+    told = [f"{cpus} CPUs and {gpus:g} GPUs are wanted and the cluster has 2 and 0: this waits until there are more"]
+    assert caplog.messages == (told if waits else [])
