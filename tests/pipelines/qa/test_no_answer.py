@@ -18,7 +18,7 @@ questions = st.lists(st.tuples(margins, st.sampled_from([0.0, 0.3, 1.0]), st.boo
 
 
 def answer(text: str, margin: float) -> Answer:
-    return Answer(text, 0, len(text), 2.0, 2.0 + margin, 1)
+    return Answer(text, 0, len(text), 2.0, 2.0 + margin, 1, "digest")
 
 
 @given(questions)
@@ -70,7 +70,7 @@ def test_questions_that_nothing_answers_have_figures_too() -> None:
 
 
 def test_a_context_without_windows_has_no_say_in_the_threshold() -> None:
-    blank = Answer("", 0, 0, np.inf, np.inf, 0)
+    blank = Answer("", 0, 0, np.inf, np.inf, 0, "digest")
     found = figures([NOWHERE, NOWHERE, BUSAN], [blank, answer("x", 4.0), answer("Busan", -2.0)])
     assert found["exact_match"] == 1.0
     assert -2.0 < found["threshold"] < 4.0
