@@ -3,8 +3,6 @@
 python -m pipelines.cola.from_scratch --data ../shared/data --output checkpoints/cola --seed 0
 """
 
-import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +23,8 @@ from pipelines.cola.data import ColaData, Judgement, load, read_minimal_pairs, r
 from pipelines.cola.floor import ngram_probabilities
 from pipelines.cola.metrics import even_threshold, matthews
 from pipelines.cola.pretrain import PretrainingRecipe, Source, pretrain
-from pipelines.data_files import data_folder
 from pipelines.gated_conv import GatedConvConfig, GatedConvForSequenceClassification
+from pipelines.training import from_scratch
 from pipelines.wordpiece import train_wordpiece
 
 SERVED_THRESHOLD = 0.5
@@ -215,37 +213,14 @@ def figures(values: NDArray[np.float64], threshold: float, rows: Sequence[Judgem
     }
 
 
-def main() -> None:
-    """Train, calibrate, export."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=data_folder(), help="folder of the data sets")
-    parser.add_argument("--output", type=Path, default=Path("checkpoints/cola"), help="folder of the checkpoint")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    began = time.monotonic()
-    recipe = Recipe(seed=arguments.seed)
-    data = load(arguments.data, recipe.held_out_share, recipe.seed)
-    tokenizer, model = train(arguments.data, data, recipe)
+def trained(folder: Path, seed: int) -> from_scratch.Export:
+    """The classifier, trained on the data in `folder`, and calibrated."""
+    recipe = Recipe(seed=seed)
+    data = load(folder, recipe.held_out_share, recipe.seed)
+    tokenizer, model = train(folder, data, recipe)
     calibrate(model, tokenizer, data.held_out)
-    training = Training(
-        data=[
-            "CoLA in-domain train",
-            "BLiMP",
-            "ELTeC-eng",
-            "US speeches",
-            "MASC",
-            "WikiText-2",
-            "SQuAD",
-            "SQuADShifts",
-        ],
-        seed=recipe.seed,
-        command=f"python -m pipelines.cola.from_scratch --seed {recipe.seed}",
-        minutes=round((time.monotonic() - began) / 60, 1),
-    )
-    manifest = export(tokenizer, model, arguments.output, training, data)
-    print(manifest.model_dump_json(indent=2, exclude={"files"}))  # noqa: T201
+    return lambda output, training: export(tokenizer, model, output, training, data)
 
 
 if __name__ == "__main__":
-    main()
+    from_scratch.main("cola", __doc__, TRAINED_ON, trained)

@@ -3,8 +3,6 @@
 python -m pipelines.qa.from_scratch --data ../shared/data --output checkpoints/qa --seed 0
 """
 
-import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from transformers import PreTrainedTokenizerFast
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
 from pipelines.checkpoints.quality import Examples
-from pipelines.data_files import data_folder
 from pipelines.gated_conv import GatedConvConfig, GatedConvForQuestionAnswering
 from pipelines.qa.corpus import cloze_examples, english_examples, korean_passages
 from pipelines.qa.data import Example, load
@@ -30,9 +27,11 @@ from pipelines.qa.metrics import score
 from pipelines.qa.mixture import Batch, Disguise, Mixture, rare_tokens
 from pipelines.qa.overlap import GRADES
 from pipelines.qa.windows import OVERLAP_TYPE, WindowMaker, WindowSettings
+from pipelines.training import from_scratch
 from pipelines.wordpiece import train_wordpiece
 
-BESIDE_KORQUAD = (
+TRAINED_ON = (
+    "KorQuAD 1.0 dev, articles 1-100",
     "questions made from KoBEST BoolQ passages, UD Korean Kaist and GSD, Korean-English Park news",
     "SQuAD 1.1 dev, SQuADShifts New Wikipedia",
 )
@@ -197,27 +196,13 @@ def figures(found: Sequence[str], examples: Sequence[Example]) -> dict[str, floa
     return {"korquad_exact_match": round(result.exact_match, 4), "korquad_f1": round(result.f1, 4)}
 
 
-def main() -> None:
-    """Train, export, measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=data_folder(), help="folder of the data sets")
-    parser.add_argument("--output", type=Path, default=Path("checkpoints/qa"), help="folder of the checkpoint")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    began = time.monotonic()
-    recipe = Recipe(seed=arguments.seed)
-    examples, test = load(arguments.data)
-    tokenizer, model = train(read_sources(arguments.data, examples, recipe), recipe)
-    training = Training(
-        data=["KorQuAD 1.0 dev, articles 1-100", *BESIDE_KORQUAD],
-        seed=recipe.seed,
-        command=f"python -m pipelines.qa.from_scratch --seed {recipe.seed}",
-        minutes=round((time.monotonic() - began) / 60, 1),
-    )
-    manifest = export(tokenizer, model, arguments.output, training, examples, test, recipe.windows)
-    print(manifest.model_dump_json(indent=2, exclude={"files", "golden"}))  # noqa: T201
+def trained(folder: Path, seed: int) -> from_scratch.Export:
+    """The extractor, trained on the data in `folder`."""
+    recipe = Recipe(seed=seed)
+    examples, test = load(folder)
+    tokenizer, model = train(read_sources(folder, examples, recipe), recipe)
+    return lambda output, training: export(tokenizer, model, output, training, examples, test, recipe.windows)
 
 
 if __name__ == "__main__":
-    main()
+    from_scratch.main("qa", __doc__, TRAINED_ON, trained)

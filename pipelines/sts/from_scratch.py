@@ -3,8 +3,6 @@
 python -m pipelines.sts.from_scratch --data ../shared/data --output checkpoints/sts --seed 0
 """
 
-import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,19 @@ from transformers import PreTrainedTokenizerFast
 
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.manifest import Manifest, Training
-from pipelines.data_files import data_folder
 from pipelines.sts.contrastive import contrastive_loss, scored_loss
 from pipelines.sts.data import Pool, ScoredPair, StsData, load
 from pipelines.sts.floor import tfidf_cosines
 from pipelines.sts.metrics import best_threshold, f1_at, pearson, spearman
 from pipelines.sts.pieces import PieceVectors
 from pipelines.sts.sentences import Sentences, index_sentences
+from pipelines.training import from_scratch
 from pipelines.wordpiece import train_wordpiece
 
 SERVED_THRESHOLD = 0.6
 """Fixed by the service's contract: from this cosine on a pair is called the same."""
+
+TRAINED_ON = ("KLUE-STS train", "KorSTS train", "Question pair", "KLUE-NLI dev", "XNLI ko", "ParaKQC")
 
 
 @dataclass(frozen=True)
@@ -158,26 +158,13 @@ def rounded(figures: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def main() -> None:
-    """Train, measure, export."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=data_folder(), help="folder of the data sets")
-    parser.add_argument("--output", type=Path, default=Path("checkpoints/sts"), help="folder of the checkpoint")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    began = time.monotonic()
-    recipe = Recipe(seed=arguments.seed)
-    data = load(arguments.data, recipe.held_out_share, recipe.seed)
+def trained(folder: Path, seed: int) -> from_scratch.Export:
+    """The encoder, trained on the data in `folder`."""
+    recipe = Recipe(seed=seed)
+    data = load(folder, recipe.held_out_share, recipe.seed)
     model = train(data, recipe)
-    training = Training(
-        data=["KLUE-STS train", "KorSTS train", "Question pair", "KLUE-NLI dev", "XNLI ko", "ParaKQC"],
-        seed=recipe.seed,
-        command=f"python -m pipelines.sts.from_scratch --seed {recipe.seed}",
-        minutes=round((time.monotonic() - began) / 60, 1),
-    )
-    print(export(model, arguments.output, training, data).model_dump_json(indent=2, exclude={"files"}))  # noqa: T201
+    return lambda output, training: export(model, output, training, data)
 
 
 if __name__ == "__main__":
-    main()
+    from_scratch.main("sts", __doc__, TRAINED_ON, trained)
