@@ -1,3 +1,4 @@
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -251,4 +252,6 @@ def _in_step(rank: int, world: int, base: Base, folder: Path) -> None:
         figures = list(run.epochs())
         weights = run.learner.model.state_dict()
         torch.save({"figures": figures, "weights": weights}, folder / f"{head}-{rank}.pt")
+    del run
+    gc.collect()  # whatever has the group must go first: its end would wait, with the GIL, for threads that need it
     dist.destroy_process_group()

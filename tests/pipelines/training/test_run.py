@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -134,6 +135,8 @@ def _in_step(rank: int, world: int, folder: Path) -> None:
     state = run.state()
     del state["history"]["seconds"]
     torch.save(state, folder / f"{rank}.pt")
+    del run
+    gc.collect()  # whatever has the group must go first: its end would wait, with the GIL, for threads that need it
     dist.destroy_process_group()
 
 
