@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from deployments.settings import Settings
@@ -39,6 +40,7 @@ STATUS_EVERY_S = 10.0
 PORTS_EACH = 1_000
 REPLICA_PORTS: Sequence[int] = range(30_000, 40_000, PORTS_EACH)
 FALLBACK_PORTS = range(8_500, 8_600)
+RESERVED: list[FileLock] = []
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
@@ -107,17 +109,28 @@ def own_ports() -> dict[str, str]:
 
     Serve binds them with SO_REUSEPORT: of two servers on the same ones either would get requests.
     """
-    first = _first_free(REPLICA_PORTS)
+    first = _reserve("replicas", REPLICA_PORTS)
     ports = {
         "DIRECT_INGRESS_MIN_HTTP_PORT": first,
         "DIRECT_INGRESS_MAX_HTTP_PORT": first + PORTS_EACH - 1,
-        "FALLBACK_PROXY_HTTP_PORT": _first_free(FALLBACK_PORTS),
+        "FALLBACK_PROXY_HTTP_PORT": _reserve("proxy", FALLBACK_PORTS),
     }
     return {f"RAY_SERVE_{name}": str(port) for name, port in ports.items()}
 
 
-def _first_free(ports: Sequence[int]) -> int:
-    return next((port for port in ports if not _taken(port)), ports[0])
+def _reserve(use: str, ports: Sequence[int]) -> int:
+    """The first of the ports on which nothing listens, nor will soon: it is some time until Serve does, so a lock tells
+    other launchers, as long as this process lives, that the port has found its server. The first where all are in use.
+    """
+    for port in ports:
+        lock = FileLock(Path(tempfile.gettempdir()) / f"munjang-{os.getuid()}-{use}-{port}.lock")
+        with contextlib.suppress(Timeout):
+            lock.acquire(blocking=False)
+            if not _taken(port):
+                RESERVED.append(lock)
+                return port
+            lock.release()
+    return ports[0]
 
 
 def _taken(port: int) -> bool:

@@ -178,3 +178,15 @@ def test_a_second_server_has_other_ports(monkeypatch: pytest.MonkeyPatch) -> Non
             "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(free + 4),
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free),
         }
+
+
+def test_servers_that_start_together_have_ports_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as first, socket.socket() as second:
+        for unused in (first, second):
+            unused.bind(("127.0.0.1", 0))  # nothing listens there
+        ports = [unused.getsockname()[1] for unused in (first, second)]
+        monkeypatch.setattr(launch, "REPLICA_PORTS", ports)
+        monkeypatch.setattr(launch, "FALLBACK_PORTS", ports)
+        chosen = [launch.own_ports() for _ in range(2)]
+    for use in ("DIRECT_INGRESS_MIN_HTTP_PORT", "FALLBACK_PROXY_HTTP_PORT"):
+        assert [own[f"RAY_SERVE_{use}"] for own in chosen] == [str(port) for port in ports]
