@@ -1,7 +1,9 @@
 """Loading with sentence-transformers, which takes a second and 100 MB to import: only who embeds sentences does."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
@@ -11,15 +13,18 @@ from pipelines.errors import CheckpointUnsafe, CheckpointUnsupported
 MODULES = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout"}
 
 
-def load_sentence_transformer(folder: Path) -> SentenceTransformer:
-    """`SentenceTransformer(folder)` on the CPU, of modules of the library's own, never of ones the folder brings along.
+def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = None) -> SentenceTransformer:
+    """`SentenceTransformer(folder)` on the CPU, of modules of the library's own, never of ones the folder brings along;
+    with these keys of its encoder's config changed, of those that it has.
 
     Raises CheckpointUnsafe where `modules.json` names code from elsewhere, CheckpointUnsupported for modules that are
     not served here, CheckpointDamaged as `load_transformers`.
     """
     _refuse_modules(folder)
     with refusing_damage(folder):
-        return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        return SentenceTransformer(
+            str(folder), device="cpu", local_files_only=True, config_kwargs=dict(config) if config else None
+        )
 
 
 def _refuse_modules(folder: Path) -> None:

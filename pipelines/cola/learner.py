@@ -40,6 +40,10 @@ class ColaLearner:
         labels = torch.tensor([int(row.acceptable) for row in rows], device=self.model.device)
         return nn.functional.cross_entropy(model(**self._encode(rows)).logits.float(), labels)
 
+    def length(self, row: Judgement) -> int:
+        """In characters."""
+        return len(row.sentence)
+
     def predict(self, rows: Sequence[Judgement]) -> list[Any]:
         """Logits (2,) of each row."""
         logits = self.model(**self._encode(rows)).logits  # (rows, 2)

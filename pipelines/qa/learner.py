@@ -64,6 +64,10 @@ class QaLearner:
         """Mean cross-entropy of the answer's first and last token, among the context's and the one for no answer."""
         return self._losses(*self._logits(model, rows), rows).mean()
 
+    def length(self, row: Feature) -> int:
+        """In tokens."""
+        return int(row.labelled.windows.tokens.lengths[row.number])
+
     def predict(self, rows: Sequence[Example]) -> list[Any]:
         """(answer, summed loss of its windows) of each question: the best span, if there is any, and its scores."""
         labelled = label(rows, self._make)

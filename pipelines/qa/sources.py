@@ -1,6 +1,5 @@
 """Questions from wherever a user has them: SQuAD files, files of rows, data sets by name."""
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 from pipelines.errors import DataNotFound
 from pipelines.qa.data import Example, example, read_squad
 from pipelines.qa.nodes import Node
-from pipelines.training.rows import Record, is_file, read_data_set, read_file, refusing_no_text
+from pipelines.training.rows import Record, is_file, part_of, read_data_set, read_file, refusing_no_text
 
 SOURCE = (
     "a SQuAD .json file, v1 or v2, .xz too, a .jsonl file of rows, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "
-    "with [:100] or [-40:] behind it, only its first 100 or last 40 articles"
+    "with [:100], [-40:] or [::10] behind it, only its first 100 or last 40 articles, or every tenth"
 )
-_PART = re.compile(r"(.+)\[(-?\d*):(-?\d*)\]")
 
 
 def read_articles(source: str, split: str) -> list[list[Example]]:
@@ -24,10 +22,8 @@ def read_articles(source: str, split: str) -> list[list[Example]]:
     does not answer, or one list of objects. Rows of one `title` are an article; without titles, those of one context.
     Raises DataNotFound, and BadRow naming line, row, or place in the file.
     """
-    named = _PART.fullmatch(source)
-    whole, *bounds = named.groups() if named else (source, "", "")
-    first, end = (int(bound) if bound else None for bound in bounds)
-    articles = _read(whole, split)[first:end]
+    whole, part = part_of(source)
+    articles = _read(whole, split)[part]
     if not any(articles):
         raise DataNotFound(source, "holds no question")
     return articles

@@ -17,9 +17,10 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.sts.data import ScoredPair
 from pipelines.sts.learner import Encoder, StsSettings, correlate, key, prepared, shares
 from pipelines.sts.metrics import f1_at
-from pipelines.training.base import Base
+from pipelines.training.base import Base, keep_layers
 from pipelines.training.learner import Figures
 
+RANKING_SCALE = 20.0  # the paper's
 NONE = {"pearson_cosine": 0.0, "spearman_cosine": 0.0}
 
 
@@ -30,6 +31,7 @@ class EmbeddingLearner:
         self.model: Any = model
         model[0].processor = prepared(model.tokenizer, settings)
         self._encode = Encoder(model[0].auto_model, model.tokenizer, settings)
+        self._ranking_weight = settings.ranking_weight
 
     @classmethod
     def load(cls, base: Base, settings: StsSettings) -> Self:
@@ -38,19 +40,25 @@ class EmbeddingLearner:
         Raises as `Base.find`, CheckpointUnsupported where there is no encoder in it, CheckpointDamaged.
         """
         with base.folder() as folder:
-            model = load_sentence_transformer(folder).float()
+            model = load_sentence_transformer(folder, base.config_changes).float()
         encoder = getattr(model[0], "auto_model", None)
         if encoder is None:
             raise CheckpointUnsupported(base.source, "holds no encoder to train")
+        keep_layers(encoder, base.layers)
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing goes through it, for which workers would wait
         return cls(model, settings)
 
     def loss(self, model: nn.Module, rows: Sequence[ScoredPair]) -> Tensor:
-        """Mean squared error of the cosine, as a share of the scale."""
+        """Mean squared error of the cosine, as a share of the scale, and the weighted ranking loss of the rows."""
         first, second = self._embed(model, rows)
         cosines = nn.functional.cosine_similarity(first, second)  # (rows,)
-        return nn.functional.mse_loss(cosines, shares(rows).to(cosines.device))
+        wanted = shares(rows).to(cosines.device)
+        return nn.functional.mse_loss(cosines, wanted) + self._ranking_weight * cosent(cosines, wanted)
+
+    def length(self, row: ScoredPair) -> int:
+        """In characters, of both sentences."""
+        return len(row.sentence1) + len(row.sentence2)
 
     def predict(self, rows: Sequence[ScoredPair]) -> list[Any]:
         """Both embeddings of each row, of unit length."""
@@ -85,6 +93,14 @@ class EmbeddingLearner:
         texts = [row.sentence1 for row in rows] + [row.sentence2 for row in rows]
         embeddings = model(dict(self._encode(texts)))["sentence_embedding"].float()
         return embeddings[: len(rows)], embeddings[len(rows) :]
+
+
+def cosent(cosines: Tensor, scores: Tensor) -> Tensor:
+    """CoSENT's loss (Su 2022, https://kexue.fm/archives/8847), a scalar: the more, the more pairs of rows have their
+    cosines (rows,) in another order than their scores (rows,)."""
+    differences = RANKING_SCALE * (cosines[:, None] - cosines[None, :])  # (rows, rows)
+    wrong = differences[scores[:, None] < scores[None, :]]  # above 0 where the row of the lower score is the closer pair
+    return torch.logsumexp(torch.cat((wrong.new_zeros(1), wrong)), dim=0)
 
 
 class GatheredEvaluator(EmbeddingSimilarityEvaluator):  # type: ignore[misc]

@@ -32,6 +32,11 @@ class StsSettings(Frozen):
     max_tokens: int = Field(
         128, ge=1, description="Longer inputs, one sentence or both of a pair, are cut; so they are when served, too."
     )
+    ranking_weight: float = Field(
+        0.1,
+        ge=0,
+        description="Of the ranking loss beside the squared error, where a SentenceTransformer is trained: 0 for none.",
+    )
     text: Literal["raw", "hangul"] = Field(
         "raw", description="What the model sees of a text: all, or nothing but Hangul; so it is served, too."
     )
@@ -60,6 +65,10 @@ class PairLearner:
         """Mean squared error, as a share of the scale."""
         scores = model(**self._inputs(rows)).logits[:, 0].float()  # (rows,)
         return nn.functional.mse_loss(scores / BEST_SCORE, shares(rows).to(scores.device))
+
+    def length(self, row: ScoredPair) -> int:
+        """In characters, of both sentences."""
+        return len(row.sentence1) + len(row.sentence2)
 
     def predict(self, rows: Sequence[ScoredPair]) -> list[Any]:
         """One number for each row."""

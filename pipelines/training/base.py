@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
-from transformers import AutoTokenizer
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.gated_conv
 import pipelines.two_layers  # noqa: F401  both register their architectures
@@ -15,16 +17,22 @@ from pipelines.checkpoints.importing import longest_input, refuse_without_vocabu
 from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import fetch
-from pipelines.errors import CheckpointDamaged
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 
 @dataclass(frozen=True)
 class Base:
-    """A Hub id at its commit, or the absolute path of a folder or zip file that all machines of a cluster see."""
+    """A Hub id at its commit, or the absolute path of a folder or zip file that all machines of a cluster see.
+
+    attention_dropout  of attention weights while training; None: as the base's config says
+    layers             how many of its layers are kept, evenly spread from the first to the last; None: all
+    """
 
     source: str
     name: str
     revision: str | None
+    attention_dropout: float | None = None
+    layers: int | None = None
 
     @classmethod
     def find(cls, source: str) -> Self:
@@ -44,6 +52,14 @@ class Base:
         with self.folder() as folder:
             return self._load(folder, model_class, config)
 
+    @property
+    def config_changes(self) -> dict[str, float]:
+        """Keys of transformers' configs that say how much attention drops out; a config has one of them, or none, and
+        transformers leaves out those that it does not have."""
+        if self.attention_dropout is None:
+            return {}
+        return dict.fromkeys(("attention_probs_dropout_prob", "attention_dropout"), self.attention_dropout)
+
     @contextmanager
     def folder(self) -> Iterator[Path]:
         """Its files, for as long as the context lasts. Raises as `find`."""
@@ -56,17 +72,37 @@ class Base:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
             model, report = model_class.from_pretrained(
                 folder,
+                config=AutoConfig.from_pretrained(folder, local_files_only=True, **config, **self.config_changes),
                 local_files_only=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **config,
             )
         new = {*report["missing_keys"], *(key for key, *_shapes in report["mismatched_keys"])}
         lacking = [key for key in new if _of_encoder(model, key) and "pooler." not in key]
         if lacking:
             raise CheckpointDamaged(self.source, f"its weights lack {', '.join(sorted(lacking)[:3])}")
+        keep_layers(model, self.layers)
         return model, tokenizer
+
+
+def keep_layers(model: Any, count: int | None) -> None:
+    """Take layers out of a transformers model, in place, so that `count` are left: the first, the last, and as evenly as
+    can be those between. Raises CheckpointUnsupported where it has fewer, or its layers are not one list."""
+    if count is None:
+        return
+    layers = [
+        (owner, name, child)
+        for owner in model.modules()
+        for name, child in owner.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == getattr(model.config, "num_hidden_layers", None)
+    ]
+    if len(layers) != 1 or count > len(layers[0][2]):
+        raise CheckpointUnsupported(model.config.model_type, f"can't be cut to {count} layers")
+    owner, name, whole = layers[0]
+    kept = np.linspace(0, len(whole) - 1, count).round().astype(int).tolist()
+    setattr(owner, name, nn.ModuleList(whole[number] for number in kept))
+    model.config.num_hidden_layers = count
 
 
 def cut_at(most: int, tokenizer: Any, config: Any) -> int:

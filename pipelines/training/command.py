@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from pipelines.training.entrant import Entrant
 from pipelines.training.options import add_options
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.rows import Row
+from pipelines.training.stage import Source, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,21 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
         parser.add_argument(
             "--heads", nargs="+", choices=heads, default=heads, help="of each model (default: %(default)s)"
         )
-    parser.add_argument("--train", default=recipe.default_train, help=f"rows to train on: {recipe.source}")
-    parser.add_argument("--dev", default=recipe.default_dev, help="rows to measure on, likewise")
+    parser.add_argument(
+        "--train",
+        action="append",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"rows to train on, mixed; given again, a further stage of training: {recipe.source}",
+    )
+    parser.add_argument(
+        "--train-weight",
+        action="append",
+        default=[],
+        metavar="SOURCE=WEIGHT",
+        help="how often an epoch takes each row of one of the sources: 0.5 is a half of them, 2 each twice",
+    )
+    parser.add_argument("--dev", default=recipe.default_dev, help="rows to measure on: a source as of --train")
     for name, column in recipe.columns.items():
         text = f"{column.meaning} (default: %(default)s)"
         parser.add_argument(f"--{name}-column", default=column.default, help=text)
@@ -42,22 +58,44 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
     return parser
 
 
-def read_data(recipe: Recipe[Row], arguments: argparse.Namespace) -> Data[Row]:
+def read_data(recipe: Recipe[Row], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Data[Row]:
     """The rows that the command line names. Raises DataError."""
     columns = [getattr(arguments, f"{name}_column") for name in recipe.columns]
     dev = recipe.read(arguments.dev, columns, "validation")
-    train = recipe.read(arguments.train, columns, "train")
-    kept = recipe.apart(train, dev)
-    if not kept:
-        raise DataNotFound(arguments.train, "all of it is among what is measured on")
-    left_out = len(train) - len(kept)
-    logger.info("%d rows to train on, %d left out for the %d to measure on", len(kept), left_out, len(dev))
-    return Data(kept, dev, arguments.train, arguments.dev)
+    stages = arguments.train or [[recipe.default_train]]
+    weights = _weights(parser, arguments)
+
+    def source(name: str) -> Source[Row]:
+        train = recipe.read(name, columns, "train")
+        kept = recipe.apart(train, dev)
+        if not kept:
+            raise DataNotFound(name, "all of it is among what is measured on")
+        left_out = len(train) - len(kept)
+        logger.info("%s: %d rows to train on, %d left out for the %d to measure on", name, len(kept), left_out, len(dev))
+        return Source(kept, name, weights.get(name, 1.0))
+
+    return Data([Stage([source(name) for name in names]) for names in stages], dev, arguments.dev)
 
 
 def bases_of(arguments: argparse.Namespace) -> dict[str, Base]:
     """The models, by what the user calls them. Raises as `Base.find`."""
     return {model: Base.find(model) for model in arguments.models}
+
+
+def _weights(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, float]:
+    """By source; what names no source or is no number above 0 ends the program."""
+    weights = {}
+    for given in arguments.train_weight:
+        source, _, weight = given.rpartition("=")
+        if source not in chain(*(arguments.train or [])):
+            parser.error(f"--train-weight: {given!r} names none of the sources")
+        try:
+            weights[source] = float(weight)
+        except ValueError:
+            weights[source] = 0.0
+        if not 0 < weights[source] < math.inf:
+            parser.error(f"--train-weight: {weight!r} is no number above 0")
+    return weights
 
 
 def heads_of(recipe: Recipe[Any], arguments: argparse.Namespace) -> list[str]:

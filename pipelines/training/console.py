@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 Tell = Callable[[str, tuple[Any, ...]], None]
@@ -14,18 +15,31 @@ Tell = Callable[[str, tuple[Any, ...]], None]
 class Console:
     """The bar and the lines themselves, in the process that the user started."""
 
+    LINE_EVERY_S = 30
+
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
+        self._text, self._total, self._began_s, self._said_s = "", 0, 0.0, 0.0
 
     def begin(self, text: str, total: int) -> None:
-        """A bar in the place of the last; none where standard error is no terminal."""
+        """A bar in the place of the last; where standard error is no terminal, lines now and then."""
         self.end()
+        self._text, self._total = text, total
+        self._began_s = self._said_s = time.monotonic()
         self._bar = tqdm(total=total, desc=text, unit="step", leave=False, disable=None)
 
-    def at(self, done: int) -> None:
-        """So many of the bar's steps are over."""
-        if self._bar is not None:
+    def at(self, done: int, loss: float | None = None) -> None:
+        """So many of the bar's steps are over, the last with this loss."""
+        if self._bar is None:
+            return
+        if not self._bar.disable:
+            self._bar.set_postfix({} if loss is None else {"loss": f"{loss:.4f}"}, refresh=False)
             self._bar.update(done - self._bar.n)
+        elif done and time.monotonic() - self._said_s >= self.LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            left_s = (self._said_s - self._began_s) * (self._total - done) / done
+            words = "" if loss is None else f", loss {loss:.4f}"
+            self.say(f"{self._text}: step {done} of {self._total}{words}, {tqdm.format_interval(left_s)} left")
 
     def end(self) -> None:
         """Take the bar away."""
@@ -39,21 +53,21 @@ class Console:
         sys.stdout.flush()
 
 
-class DistantBar:
+class DistantProgress:
     """The bar as the process sees that makes the steps: it tells a distant console, not too often."""
 
     EVERY_S = 0.2
 
-    def __init__(self, tell: Tell, total: int, desc: str, **_: Any) -> None:
+    def __init__(self, tell: Tell, total: int, text: str) -> None:
         self._tell, self._done, self._told_s = tell, 0, time.monotonic()
-        tell("begin", (desc, total))
+        tell("begin", (text, total))
 
-    def update(self, n: int = 1) -> None:
-        """So many more are done."""
-        self._done += n
+    def step(self, loss: Tensor) -> None:
+        """One more is done, with this loss (a scalar)."""
+        self._done += 1
         if time.monotonic() - self._told_s >= self.EVERY_S:
             self._told_s = time.monotonic()
-            self._tell("at", (self._done,))
+            self._tell("at", (self._done, float(loss)))
 
     def close(self) -> None:
         """Nothing more will come."""

@@ -14,7 +14,7 @@ def write_events(folder: str, history: History) -> None:
     Losses stand at their steps, which count from 0; figures at the last before they were taken.
     """
     end = len(history.losses)
-    begin = end * (len(history.epochs) - 1) // len(history.epochs)  # all epochs have the same number of steps
+    begin = end - history.steps[-1]
     with SummaryWriter(folder, purge_step=begin, filename_suffix=f".{begin:09d}") as writer:
         for step in range(begin, end):
             writer.add_scalar("train/loss", history.losses[step], step)
@@ -32,8 +32,7 @@ def draw(path: Path, runs: Mapping[str, History]) -> None:
     losses.set(title="loss on training rows", xlabel="epoch")
     for label, history in runs.items():
         smooth = smoothed(history.losses)
-        per_epoch = len(smooth) / max(1, len(history.epochs))
-        losses.plot([(step + 1) / per_epoch for step in range(len(smooth))], smooth, label=label)
+        losses.plot(places(history.steps), smooth, label=label)
     for panel, name in zip(panels, names, strict=True):
         panel.set(title=f"{name} on dev rows", xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -42,6 +41,11 @@ def draw(path: Path, runs: Mapping[str, History]) -> None:
             panel.plot(range(1, len(values) + 1), values, marker="o", label=label)
     losses.legend(fontsize="small")
     picture.savefig(path, dpi=120)
+
+
+def places(steps: list[int]) -> list[float]:
+    """Where each step stands on an axis of epochs, of which each has so many steps: 1.0 for the last of the first."""
+    return [epoch + (step + 1) / count for epoch, count in enumerate(steps) for step in range(count)]
 
 
 def smoothed(losses: list[float], keep: float = 0.9) -> list[float]:

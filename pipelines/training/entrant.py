@@ -1,6 +1,6 @@
 """One run among those that are compared or searched through."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic
 
@@ -36,12 +36,13 @@ class Entrant(Generic[Row]):
     @property
     def load(self) -> Load[Row]:
         """Makes the learner."""
-        return partial(self.recipe.heads[self.head], self.base, self.options)
+        base = replace(self.base, attention_dropout=self.settings.attention_dropout, layers=self.settings.layers)
+        return partial(self.recipe.heads[self.head], base, self.options)
 
     def run_name(self, data: Data[Row]) -> str:
         """Of its run on the data."""
         label = "-".join([self.recipe.task, *self._own_head.values(), self.base.name, str(self.settings.seed)])
-        return run_name(label, self.base, self.settings, (self.head, self.options), data.train, data.dev)
+        return run_name(label, self.base, self.settings, (self.head, self.options), data.stages, data.dev)
 
     def story(self, data: Data[Row], history: History, command: str, minutes: float) -> Story:
         """How its checkpoint came to be: by a command that took so long."""
@@ -49,7 +50,7 @@ class Entrant(Generic[Row]):
             task=self.recipe.task,
             base=self.base,
             training=Training(
-                data=[data.train_name],
+                data=data.train_names,
                 seed=self.settings.seed,
                 command=command,
                 minutes=round(minutes, 1),

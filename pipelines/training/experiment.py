@@ -67,7 +67,7 @@ class Experiment(Generic[Row]):
 
     def _fit(self, entrant: Entrant[Row]) -> Trained:
         name = entrant.run_name(self.data)
-        return fit(name, entrant.load, self.data.train, self.data.dev, entrant.settings, self.where)
+        return fit(name, entrant.load, self.data.stages, self.data.dev, entrant.settings, self.where)
 
 
 def main(recipe: Recipe[Any], module: str, about: str | None) -> int:
@@ -122,7 +122,7 @@ def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments:
     options = parse(parser, arguments, recipe.options)
     where, rates = parse(parser, arguments, RaySettings), _rates(parser, arguments)
     command.refuse_to_overwrite(arguments.output)
-    data, bases = command.read_data(recipe, arguments), command.bases_of(arguments)
+    data, bases = command.read_data(recipe, parser, arguments), command.bases_of(arguments)
     entrants = [
         Entrant(recipe, model, base, head, options, _settings(one, rates, model))
         for model, base in bases.items()

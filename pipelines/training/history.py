@@ -14,11 +14,13 @@ class History:
     losses   of every step, on its batch
     epochs   figures on the dev rows after each epoch
     seconds  that each epoch took, training and measuring
+    steps    of each epoch
     """
 
     losses: list[float] = field(default_factory=list)
     epochs: list[Figures] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
     def best(self, key: Callable[[Figures], tuple[float, ...]]) -> int:
         """The number of the best epoch from 0, the first of equals. There must be one."""

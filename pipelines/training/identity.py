@@ -9,13 +9,13 @@ from pipelines.training.settings import TrainingSettings
 
 
 def run_name(
-    label: str, base: Base, settings: TrainingSettings, options: object, train: Sequence[object], dev: Sequence[object]
+    label: str, base: Base, settings: TrainingSettings, options: object, stages: Sequence[object], dev: Sequence[object]
 ) -> str:
     """The label, fit to name a folder, and a digest of all that decides what the run computes.
 
     That is the base's files or commit, settings, the task's own options, and rows, by their `repr`; not where it runs.
     """
-    return _name(label, (_of(base), settings, options, train, dev))
+    return _name(label, (_of(base), settings, options, stages, dev))
 
 
 def search_name(
@@ -23,11 +23,11 @@ def search_name(
     bases: Sequence[Base],
     settings: TrainingSettings,
     options: object,
-    train: Sequence[object],
+    stages: Sequence[object],
     dev: Sequence[object],
 ) -> str:
     """As `run_name`, for a search among several bases; `options` hold the space, too."""
-    return _name(label, ([_of(base) for base in bases], settings, options, train, dev))
+    return _name(label, ([_of(base) for base in bases], settings, options, stages, dev))
 
 
 def _of(base: Base) -> tuple[str, str | None]:

@@ -23,6 +23,9 @@ class Learner(Protocol[Row]):
         are synchronised.
         """
 
+    def length(self, row: Any) -> int:
+        """How long one of the rows that `loss` takes is, in any unit: those of like length are put together."""
+
     def predict(self, rows: Sequence[Row]) -> list[Any]:
         """One picklable prediction per row, in order; asked for without gradients."""
 

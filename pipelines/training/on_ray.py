@@ -20,12 +20,13 @@ import torch
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 
-from pipelines.training.console import Console, DistantBar, Tell, silent
+from pipelines.training.console import Console, DistantProgress, Tell, silent
 from pipelines.training.curves import write_events
 from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Row
 from pipelines.training.run import Place, Run, State
 from pipelines.training.settings import RaySettings, TrainingSettings
+from pipelines.training.stage import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def cluster() -> Iterator[None]:
 def fit(
     name: str,
     load: Load[Row],
-    train: Sequence[Row],
+    stages: Sequence[Stage[Row]],
     dev: Sequence[Row],
     settings: TrainingSettings,
     where: RaySettings,
@@ -66,7 +67,7 @@ def fit(
     tell_of_waiting(where.num_workers * where.cpus_per_worker, where.num_workers * where.use_gpu)
     with _console() as tell, _interruptible():
         trainer = TorchTrainer(
-            _work(name, partial(Run, load, train, dev, settings), tell, f"{storage}/{name}/tensorboard"),
+            _work(name, partial(Run, load, stages, dev, settings), tell, f"{storage}/{name}/tensorboard"),
             scaling_config=_scaling(where),
             run_config=ray.train.RunConfig(
                 name=name,
@@ -106,7 +107,7 @@ def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> C
     def work() -> None:
         context = ray.train.get_context()
         place = Place(context.get_world_rank(), context.get_world_size(), get_device())
-        run = start(place=place, bar=partial(DistantBar, silent if place.rank else tell))
+        run = start(place=place, progress=partial(DistantProgress, silent if place.rank else tell))
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
             run.restore(read_state(checkpoint))
@@ -122,13 +123,13 @@ def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> C
 def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
     """The epochs of rank 0, which alone saves and tells."""
     if run.history.epochs:
-        tell("say", (f"{name}: {len(run.history.epochs)} of {run.settings.epochs} epochs were done before",))
+        tell("say", (f"{name}: {len(run.history.epochs)} of {run.planned} epochs were done before",))
     for figures in run.epochs():
         write_events(logs, run.history)  # before the epoch counts: what is written for one that is lost is hidden later
         with TemporaryDirectory() as folder:
             write_state(folder, run)
             _report(figures, ray.train.Checkpoint.from_directory(folder))
-        tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.settings.epochs}: {_words(figures)}",))
+        tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.planned}: {_words(figures)}",))
 
 
 def _report(figures: Figures, checkpoint: Any = None) -> None:

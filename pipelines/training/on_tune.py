@@ -151,7 +151,7 @@ def _highest(epochs: Sequence[Figures], figure: str) -> float:
 
 
 def _trial(number: int, result: Any) -> Trial:
-    return Trial(number, result.config, History([], result.metrics["epochs"], result.metrics["seconds"]))
+    return Trial(number, result.config, History(epochs=result.metrics["epochs"], seconds=result.metrics["seconds"]))
 
 
 def _trained(result: Any) -> Trained:

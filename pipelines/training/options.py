@@ -39,7 +39,8 @@ def _option(name: str) -> str:
 def _kind(annotation: Any) -> dict[str, Any]:
     """Whatever else argparse must know; numbers are left to pydantic, which knows their bounds."""
     if annotation is bool:
-        return {"action": "store_true"}
+        return {"action": argparse.BooleanOptionalAction}
     if get_origin(annotation) is Literal:
         return {"choices": get_args(annotation)}
-    return {"metavar": annotation.__name__.upper()}
+    plain = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)
+    return {"metavar": plain.__name__.upper()}

@@ -12,6 +12,7 @@ from pipelines.training.base import Base
 from pipelines.training.learner import Figures, Learner
 from pipelines.training.rows import SOURCE, Row
 from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Source, Stage
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Data(Generic[Row]):
-    """Rows to train on and rows to measure on, and what the user named them by."""
+    """What to train on, rows to measure on, and what the user named them by."""
 
-    train: list[Row]
+    stages: list[Stage[Row]]
     dev: list[Row]
-    train_name: str
     dev_name: str
+
+    @property
+    def sources(self) -> list[Source[Row]]:
+        """Of all stages, in order."""
+        return [source for stage in self.stages for source in stage.sources]
+
+    @property
+    def train_names(self) -> list[str]:
+        """What the user named the rows to train on by, each once."""
+        return list(dict.fromkeys(source.name for source in self.sources))
 
 
 def unremarkable(_model: str, _figures: Figures) -> str | None:

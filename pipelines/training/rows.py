@@ -16,7 +16,10 @@ from pipelines.errors import BadRow, DataNotFound
 
 Row = TypeVar("Row")
 FORMATS = (".csv", ".tsv", ".jsonl", ".json")
-SOURCE = "a .csv, .tsv, .jsonl or .json file, .xz too, or a data set as NAME[:CONFIGURATION[:SPLIT]]"
+SOURCE = (
+    "a .csv, .tsv, .jsonl or .json file, .xz too, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "
+    "with [:500], [-500:] or [::10] behind it, only its first or last 500 rows, or every tenth"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,23 @@ def read_rows(source: str, columns: Sequence[str], make: Callable[..., Row], spl
     `source` is a file, `.csv`, `.tsv` (no quoting), `.jsonl` or `.json` (a list of objects), `.xz` is unpacked; or a
     data set that the `datasets` library finds, `name[:configuration[:split]]`. Columns are names of the header or keys,
     `outer.inner` within a nested one; if all are numbers, a file has no header, and they count from 1. Of several,
-    `one|other`, the first counts that a row has. Raises DataNotFound, and BadRow naming the line where a cell is
-    missing or `make` raises ValueError.
+    `one|other`, the first counts that a row has. `source[start:stop:step]` takes only those rows. Raises DataNotFound,
+    and BadRow naming the line where a cell is missing or `make` raises ValueError.
     """
+    whole, part = part_of(source)
     headless = all(column.isdecimal() for column in columns)
-    records = read_file(Path(source), headless=headless) if is_file(source) else read_data_set(source, split)
-    rows = [_make(record, columns, make) for record in records]
+    records = read_file(Path(whole), headless=headless) if is_file(whole) else read_data_set(whole, split)
+    rows = [_make(record, columns, make) for record in records][part]
     if not rows:
         raise DataNotFound(source, "holds no row")
     return rows
+
+
+def part_of(source: str) -> tuple[str, slice]:
+    """The source without, and what is taken of it by, the `[start:stop]` or `[start:stop:step]` behind it."""
+    named = _PART.fullmatch(source)
+    whole, *bounds = named.groups() if named else (source,)
+    return whole, slice(*(int(bound) if bound else None for bound in bounds or [None]))
 
 
 def is_file(source: str) -> bool:
@@ -175,5 +186,6 @@ def _at(path: Path, number: int) -> str:
     return f"{path}, line {number}"
 
 
+_PART = re.compile(r"(.+)\[(-?\d*):(-?\d*)(?::([1-9]\d*)?)?\]")
 _BEFORE = re.compile(r"[\s\[,]*")  # what stands before a value of a list
 _DECODER = json.JSONDecoder()

@@ -7,6 +7,7 @@ seed and number of the epoch. A run resumed from a state therefore ends with the
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol
 
 import numpy as np
@@ -14,25 +15,39 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Row, unfold
+from pipelines.training.optimization import optimizer_of, rate
 from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Stage
 
 PREDICTED_AT_ONCE = 64
 CPU = torch.device("cpu")
 State = dict[str, Any]
 
 
-class Bar(Protocol):
-    """As much of a tqdm bar as is used; Ray's own has no more."""
+class Progress(Protocol):
+    """Who is told of every step of an epoch."""
 
-    def update(self, n: int = 1) -> Any:
-        """So many more are done."""
+    def step(self, loss: Tensor) -> None:
+        """One more is done, with this loss (a scalar)."""
 
-    def close(self) -> Any:
-        """Nothing more will come."""
+    def close(self) -> None:
+        """The epoch is over."""
+
+
+class NoProgress:
+    """Nobody is told."""
+
+    def __init__(self, total: int, text: str) -> None:
+        pass
+
+    def step(self, loss: Tensor) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +65,35 @@ class Run(Generic[Row]):
     def __init__(
         self,
         load: Load[Row],
-        train: Sequence[Row],
+        stages: Sequence[Stage[Row]],
         dev: Sequence[Row],
         settings: TrainingSettings,
         place: Place | None = None,
-        bar: Callable[..., Bar] = tqdm,
+        progress: Callable[[int, str], Progress] = NoProgress,
     ) -> None:
         self.place = place or Place()
         self.settings = settings
         self.history = History()
         self.best: dict[str, Tensor] = {}
-        self._dev, self._bar = dev, bar
+        self._dev, self._progress = dev, progress
         torch.manual_seed(settings.seed)  # for the head, which no base model has
         self.learner = load()
-        self._train = unfold(self.learner, train)
+        self._stages = [stage.map(partial(unfold, self.learner)) for stage in stages]
         self.learner.model.to(self.place.device)
         self._model = self._synchronised(self.learner.model)
-        self._optimizer = torch.optim.AdamW(_groups(self.learner.model, settings), lr=settings.learning_rate)
-        steps = settings.steps(len(self._train))
+        self._optimizer = optimizer_of(self.learner.model, settings)
+        steps = sum(self._steps(epoch) for epoch in range(self.planned))
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, settings))
 
     @property
+    def planned(self) -> int:
+        """The epochs of all stages, if none is saved by stopping early."""
+        return self.settings.all_epochs(len(self._stages))
+
+    @property
     def done(self) -> bool:
-        """Whether all epochs are over."""
-        return len(self.history.epochs) >= self.settings.epochs
+        """Whether all epochs are over, or patience is."""
+        return len(self.history.epochs) >= self.planned or self._stopped_early()
 
     def epochs(self) -> Iterator[Figures]:
         """Trains and evaluates the epochs that are left; yields the figures of each, when `state` is as after it."""
@@ -83,6 +103,7 @@ class Run(Generic[Row]):
             figures = self.evaluate()
             self.history.losses += losses
             self.history.epochs.append(figures)
+            self.history.steps.append(len(losses))
             self.history.seconds.append(time.monotonic() - began)
             if self.place.rank == 0 and self.history.best(self.learner.key) == epoch:
                 self.best = {name: value.cpu().clone() for name, value in self.learner.model.state_dict().items()}
@@ -118,35 +139,56 @@ class Run(Generic[Row]):
         return self.learner.measure(self._dev, _interleave(self._gather(ours), len(self._dev)))
 
     def _train_epoch(self, epoch: int) -> list[float]:
-        """One pass over the training rows; returns the loss of every step."""
+        """One pass over the rows of the epoch's stage; returns the loss of every step."""
         self.learner.model.train()
         batches = self._batches(epoch)
         torch.manual_seed(seed_of(self.settings.seed, epoch, self.place.rank))
-        bar = self._bar(total=len(batches), desc=f"epoch {epoch + 1} of {self.settings.epochs}", unit="step")
+        progress = self._progress(len(batches), f"epoch {epoch + 1} of {self.planned}")
         losses = []
         for batch in batches:
             losses.append(self._step(batch))
-            bar.update()
-        bar.close()
+            progress.step(losses[-1])
+        progress.close()
         return self._mean(torch.stack(losses))
 
+    def _stage(self, epoch: int) -> Stage[Any]:
+        return self._stages[self.settings.stage_of(epoch, len(self._stages))]
+
+    def _steps(self, epoch: int) -> int:
+        return -(-self._stage(epoch).taken // self.settings.batch_size)
+
     def _batches(self, epoch: int) -> list[list[Any]]:
-        """All rows in the epoch's order, in batches of which only the last may be smaller."""
-        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self._train)).tolist()
-        size = self.settings.batch_size
-        return [[self._train[row] for row in order[at : at + size]] for at in range(0, len(order), size)]
+        """The epoch's rows in its order."""
+        length = self.learner.length if self.settings.group_by_length else None
+        return self._stage(epoch).batches(self.settings.batch_size, [self.settings.seed, epoch], length)
+
+    def _stopped_early(self) -> bool:
+        """Whether the last stage has gone on for `patience` epochs without a better one."""
+        first = self.planned - self.settings.epochs
+        last_stage = self.history.epochs[first:]
+        if not self.settings.patience or not last_stage:
+            return False
+        best = History(epochs=last_stage).best(self.learner.key)
+        return len(last_stage) - 1 - best >= self.settings.patience
 
     def _step(self, batch: Sequence[Any]) -> Tensor:
         """One step on this process's share of the batch. Returns a scalar whose mean over the processes is the loss."""
-        share = batch[self.place.rank :: self.place.world]
-        weight = len(share) * self.place.world / len(batch)  # the processes' gradients are averaged
-        with self._precision():
-            loss = self.learner.loss(self._model, share or batch[:1]) * weight
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = [batch[number :: self.settings.accumulation] for number in range(self.settings.accumulation)]
+        loss = torch.stack([self._learn(part, len(batch)) for part in parts if part]).sum()
         nn.utils.clip_grad_norm_(self.learner.model.parameters(), self.settings.max_grad_norm)
         self._optimizer.step()
         self._schedule.step()
+        return loss
+
+    def _learn(self, part: Sequence[Any], whole: int) -> Tensor:
+        """Add the gradients of this process's share of a part of a batch of `whole` rows. Returns its loss (a scalar),
+        weighted so that the mean over processes of the sum over parts is the mean over the rows."""
+        share = part[self.place.rank :: self.place.world]
+        weight = len(share) * self.place.world / whole  # the processes' gradients are averaged
+        with self._precision():
+            loss = self.learner.loss(self._model, share or part[:1]) * weight
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _precision(self) -> torch.autocast:
@@ -173,26 +215,9 @@ class Run(Generic[Row]):
         return everyones
 
 
-def rate(step: int, steps: int, settings: TrainingSettings) -> float:
-    """The share of the learning rate at a step from 0: up over the warm-up, then constant or down to 0."""
-    warmup = round(settings.warmup_ratio * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 1.0 if settings.schedule == "constant" else max(0.0, (steps - step) / max(1, steps - warmup))
-
-
 def seed_of(*numbers: int) -> int:
     """A seed of its own for every combination of numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Matrices decay, biases and the scales of norms don't."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [one for one in trained if one.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _interleave(shares: Sequence[Sequence[Any]], count: int) -> list[Any]:

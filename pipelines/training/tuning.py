@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pipelines.checkpoints.manifest import Manifest
 from pipelines.training import command
 from pipelines.training.base import Base
-from pipelines.training.console import DistantBar, silent
+from pipelines.training.console import DistantProgress, silent
 from pipelines.training.entrant import Entrant
 from pipelines.training.export import export
 from pipelines.training.identity import search_name
@@ -68,14 +68,14 @@ class Search(Generic[Row]):
         entrant, gpu = self.entrant(config), self.where.gpus_per_trial > 0
         torch.set_num_threads(self.where.cpus_per_trial)
         place = Place(device=torch.device("cuda" if gpu else "cpu"))
-        return Run(entrant.load, self.data.train, self.data.dev, entrant.settings, place, partial(DistantBar, silent))
+        return Run(entrant.load, self.data.stages, self.data.dev, entrant.settings, place, partial(DistantProgress, silent))
 
     def run(self) -> Found:
         """All trials, on Ray."""
         decides = (self.options, self.choices, self.space)
         bases = list(self.bases.values())
         label = f"{self.recipe.task}-tune"
-        name = search_name(label, bases, self.settings, decides, self.data.train, self.data.dev)
+        name = search_name(label, bases, self.settings, decides, self.data.stages, self.data.dev)
         with cluster():
             return search(name, self.start, self.figure, self.choices, self.space, self.settings.seed, self.where)
 
@@ -132,7 +132,7 @@ def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: arg
         parse(parser, arguments, recipe.options),
         settings[0],
         space,
-        command.read_data(recipe, arguments),
+        command.read_data(recipe, parser, arguments),
         parse(parser, arguments, TuneSettings),
     )
     command.refuse_unfit(chosen.entrants())
