@@ -43,11 +43,16 @@ def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, d
     written = write_manifest(folder, manifest)
     if calibration is None or dev is None:
         return written
+    return quantize_if_as_good(folder, written, calibration, dev)
+
+
+def quantize_if_as_good(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:
+    """As `quantize`, but where that raises, the log says why, and the manifest is returned as it was."""
     try:
-        return quantize(folder, written, calibration, dev)
+        return quantize(folder, manifest, calibration, dev)
     except CheckpointError as error:
         logger.warning("%s", error)
-        return written
+        return manifest
 
 
 def _try_onnx(folder: Path, manifest: Manifest) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from pipelines.checkpoints.quality import Examples
 from pipelines.cola.data import COLA_DEV, COLA_TRAIN, Judgement, judgement, without
 from pipelines.cola.learner import ColaLearner
 from pipelines.training.base import Base
@@ -62,6 +63,7 @@ RECIPE = Recipe(
         "label": Column("2", "of 0 and 1, 1 is acceptable"),
     },
     read=_read,
+    examples=Examples.of_judgements,
     apart=_apart,
     remark=_collapsed,
 )

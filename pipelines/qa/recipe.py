@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from pipelines.checkpoints.quality import Examples
 from pipelines.qa.data import KORQUAD, TRAIN_ARTICLES, Example
 from pipelines.qa.learner import QaLearner
 from pipelines.qa.sources import SOURCE, read_articles, together, without_contexts
@@ -47,6 +48,7 @@ RECIPE: Recipe[Example] = Recipe(
     columns={},
     source=SOURCE,
     read=_read,
+    examples=Examples.of_questions,
     apart=without_contexts,
     hint=_hint,
 )

@@ -99,7 +99,9 @@ def cosent(cosines: Tensor, scores: Tensor) -> Tensor:
     """CoSENT's loss (Su 2022, https://kexue.fm/archives/8847), a scalar: the more, the more pairs of rows have their
     cosines (rows,) in another order than their scores (rows,)."""
     differences = RANKING_SCALE * (cosines[:, None] - cosines[None, :])  # (rows, rows)
-    wrong = differences[scores[:, None] < scores[None, :]]  # above 0 where the row of the lower score is the closer pair
+    wrong = differences[
+        scores[:, None] < scores[None, :]
+    ]  # above 0 where the row of the lower score is the closer pair
     return torch.logsumexp(torch.cat((wrong.new_zeros(1), wrong)), dim=0)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipelines.checkpoints.quality import Examples
 from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, key, scored_pair
 from pipelines.sts.embedding_learner import EmbeddingLearner
 from pipelines.sts.learner import PairLearner, StsSettings
@@ -46,5 +47,6 @@ RECIPE = Recipe(
         ),
     },
     read=_read,
+    examples=Examples.of_pairs,
     apart=_apart,
 )

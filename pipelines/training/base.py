@@ -87,8 +87,10 @@ class Base:
 
 
 def keep_layers(model: Any, count: int | None) -> None:
-    """Take layers out of a transformers model, in place, so that `count` are left: the first, the last, and as evenly as
-    can be those between. Raises CheckpointUnsupported where it has fewer, or its layers are not one list."""
+    """Take layers out of a transformers model, in place, so that `count` are left, evenly spread; None: all.
+
+    The first and the last stay. Raises CheckpointUnsupported where there are fewer, or they are not one list.
+    """
     if count is None:
         return
     layers = [

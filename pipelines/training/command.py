@@ -71,7 +71,9 @@ def read_data(recipe: Recipe[Row], parser: argparse.ArgumentParser, arguments: a
         if not kept:
             raise DataNotFound(name, "all of it is among what is measured on")
         left_out = len(train) - len(kept)
-        logger.info("%s: %d rows to train on, %d left out for the %d to measure on", name, len(kept), left_out, len(dev))
+        logger.info(
+            "%s: %d rows to train on, %d left out for the %d to measure on", name, len(kept), left_out, len(dev)
+        )
         return Source(kept, name, weights.get(name, 1.0))
 
     return Data([Stage([source(name) for name in names]) for names in stages], dev, arguments.dev)
@@ -140,5 +142,7 @@ def run(work: Callable[[], None], stopped: str) -> int:
 
 def tell_written(manifest: Manifest, folder: Path, hint: str = "") -> None:
     """The last lines of a command: what was made, and how to serve it."""
+    if manifest.int8 is not None:
+        sys.stdout.write(f"int8, which CPUs are served by: {manifest.int8}\n")
     sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it{hint} with\n")
     sys.stdout.write(f"make serve {manifest.task.upper()}={folder}\n")

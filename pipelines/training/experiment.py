@@ -113,7 +113,8 @@ def _export(
     learner.model.load_state_dict(winner.trained.weights)
     minutes = sum(sum(entry.history.seconds) for entry in entries) / 60
     story = winner.entrant.story(experiment.data, winner.trained.history, command.command_of(parser), minutes)
-    return export(learner, story, arguments.output, {RESULTS: experiment.tables(entries)})
+    texts = {RESULTS: experiment.tables(entries)}
+    return export(learner, story, arguments.output, texts, experiment.recipe.int8_examples(experiment.data))
 
 
 def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:

@@ -7,9 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipelines import golden
-from pipelines.checkpoints.finish import REFERENCE
+from pipelines.checkpoints.finish import REFERENCE, quantize_if_as_good
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
+from pipelines.checkpoints.quality import Examples
 from pipelines.local import load_model
 from pipelines.training.base import Base
 from pipelines.training.curves import draw
@@ -51,12 +52,14 @@ def export(
     story: Story,
     folder: Path,
     texts: Mapping[str, str],
+    int8: tuple[Examples, Examples],
     pictures: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> Manifest:
     """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` and
     `pictures` by name.
 
-    It appears whole or not at all. Raises as `import_checkpoint`.
+    An int8 graph is calibrated on the first of the `int8` examples and measured on the second; where it loses too much,
+    the log says so and there is none. The folder appears whole or not at all. Raises as `import_checkpoint`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
@@ -66,6 +69,7 @@ def export(
         draw(made / CURVES, {story.base.name: story.history})
         if story.threshold is not None:
             manifest = _decide(made, manifest, story.threshold)
+        manifest = quantize_if_as_good(made, manifest, *int8)
         for name, text in texts.items():
             (made / name).write_text(text, encoding="utf-8")
         for name, paint in (pictures or {}).items():

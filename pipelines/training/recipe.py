@@ -7,6 +7,7 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from pipelines.checkpoints.manifest import Task
+from pipelines.checkpoints.quality import Examples
 from pipelines.data_files import data_folder
 from pipelines.training.base import Base
 from pipelines.training.learner import Figures, Learner
@@ -52,6 +53,9 @@ def plainly(_options: Any) -> str:
     return ""
 
 
+CALIBRATED_ON = 300
+
+
 @dataclass(frozen=True)
 class Recipe(Generic[Row]):
     """How a task trains, for any base.
@@ -66,6 +70,7 @@ class Recipe(Generic[Row]):
     dev      likewise to measure on
     columns  by what they are called here; there is an option for each
     read     the rows of a source, given the columns' names there and the split, if it is a data set
+    examples the rows of a source, by its name, as what int8 is calibrated and measured on
     apart    the rows to train on, without those that are among the rows to measure on
     remark   what to say, if anything, of a run of a model that ends with these figures
     training the settings of every run, with the task's defaults
@@ -83,6 +88,7 @@ class Recipe(Generic[Row]):
     dev: str
     columns: Mapping[str, Column]
     read: Callable[[str, Sequence[str], str], list[Row]]
+    examples: Callable[[str, Sequence[Row]], Examples]
     apart: Callable[[list[Row], list[Row]], list[Row]]
     remark: Callable[[str, Figures], str | None] = unremarkable
     training: type[TrainingSettings] = TrainingSettings
@@ -98,3 +104,9 @@ class Recipe(Generic[Row]):
     def default_dev(self) -> str:
         """The whole path of `dev`."""
         return str(data_folder() / self.dev)
+
+    def int8_examples(self, data: Data[Row]) -> tuple[Examples, Examples]:
+        """What int8 is calibrated on, rows from all over the last source, and what it is measured on, all dev rows."""
+        last = data.sources[-1]
+        spread = last.rows[:: max(1, len(last.rows) // CALIBRATED_ON)]
+        return self.examples(last.name, spread), self.examples(data.dev_name, data.dev)

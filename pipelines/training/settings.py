@@ -32,7 +32,10 @@ class TrainingSettings(Frozen):
         "constant", description="What the rate does after the warm-up: stay, or fall to 0 in a line."
     )
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="Each layer learns at so many times the rate of the layer above it; 1: all at the same."
+        1.0,
+        gt=0,
+        le=1,
+        description="Each layer learns at so many times the rate of the layer above it; 1: all at the same.",
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of weights; biases and norms have none.")
     max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")

@@ -68,7 +68,9 @@ class Search(Generic[Row]):
         entrant, gpu = self.entrant(config), self.where.gpus_per_trial > 0
         torch.set_num_threads(self.where.cpus_per_trial)
         place = Place(device=torch.device("cuda" if gpu else "cpu"))
-        return Run(entrant.load, self.data.stages, self.data.dev, entrant.settings, place, partial(DistantProgress, silent))
+        return Run(
+            entrant.load, self.data.stages, self.data.dev, entrant.settings, place, partial(DistantProgress, silent)
+        )
 
     def run(self) -> Found:
         """All trials, on Ray."""
@@ -114,7 +116,7 @@ def _export(plan: Search[Any], found: Found, parser: argparse.ArgumentParser, fo
     story = entrant.story(plan.data, trained.history, command.command_of(parser), minutes)
     table = f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.key)}\n\n![Trials]({PICTURE})\n"
     picture = partial(draw_trials, trials=found.trials, figure=plan.figure, key=plan.recipe.key)
-    return export(learner, story, folder, {TABLE: table}, {PICTURE: picture})
+    return export(learner, story, folder, {TABLE: table}, plan.recipe.int8_examples(plan.data), {PICTURE: picture})
 
 
 def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Search[Any]:

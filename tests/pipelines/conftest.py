@@ -19,19 +19,19 @@ def served(imported: MakeCheckpoint) -> MakeCheckpoint:
 
 @pytest.fixture
 def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What was asked to be trained; runs take place in this process, one after the other, instead of on Ray."""
+    """What was asked to be trained; runs take place in this process, one after the other, instead of on Ray,
+    and what they leave is not quantized."""
     import torch
 
-    from pipelines.training import experiment
+    from pipelines.training import experiment, export
     from pipelines.training.on_ray import Trained
     from pipelines.training.run import Run
-    from tests.pipelines.training.test_run import Quiet
 
     asked: list[dict[str, Any]] = []
 
-    def fit(name: str, load: Any, train: Any, dev: Any, settings: Any, where: Any) -> Trained:
-        asked.append({"name": name, "train": train, "dev": dev, "settings": settings, "where": where})
-        run = Run(load, train, dev, settings, bar=Quiet)
+    def fit(name: str, load: Any, stages: Any, dev: Any, settings: Any, where: Any) -> Trained:
+        asked.append({"name": name, "stages": stages, "dev": dev, "settings": settings, "where": where})
+        run = Run(load, stages, dev, settings)
         for _ in run.epochs():
             pass
         return Trained(run.history, run.best)
@@ -39,4 +39,5 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     monkeypatch.setattr(experiment, "fit", fit)
     monkeypatch.setattr(experiment, "cluster", contextlib.nullcontext)
+    monkeypatch.setattr(export, "quantize_if_as_good", lambda _folder, manifest, *_examples: manifest)  # it takes long
     return asked

@@ -19,10 +19,10 @@ from pipelines.training.base import Base
 from pipelines.training.learner import Figures
 from pipelines.training.run import Run
 from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Stage
 from tests.checkpoint_factory import make_base, wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.cola.rows import good_sentences
-from tests.pipelines.training.test_run import Quiet
 
 ROWS = [Judgement(sentence, number % 3 > 0) for number, sentence in enumerate(good_sentences())]
 
@@ -141,13 +141,13 @@ def albert(tmp_path: Path) -> Callable[[], ColaLearner]:
 
 
 def epochs(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> list[Figures]:
-    return list(Run(albert, words(640, 0), words(200, 1), settings, bar=Quiet).epochs())
+    return list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())
 
 
 def ends(albert: Callable[[], ColaLearner], **changes: float) -> list[Figures]:
     """The figures after the last epoch, for three seeds."""
     settings = [TOO_FAST.model_copy(update={"seed": seed, **changes}) for seed in range(3)]
-    return [list(Run(albert, words(640, 0), words(200, 1), one, bar=Quiet).epochs())[-1] for one in settings]
+    return [list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
 
 
 def test_a_shared_layer_collapses_at_a_high_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:

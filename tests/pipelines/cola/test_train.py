@@ -79,7 +79,7 @@ def test_no_row_is_trained_on_that_is_measured_on(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
 ) -> None:
     assert main(tmp_path / "to", "--models", checkpoint("classifier"), "--epochs", 1) == 0
-    sets = [{row.sentence for row in fitted[0][name]} for name in ("train", "dev")]
+    sets = [{row.sentence for row in rows} for rows in (fitted[0]["stages"][0].sources[0].rows, fitted[0]["dev"])]
     assert [len(rows) for rows in sets] == [14, 10]
     assert not sets[0] & sets[1]
 

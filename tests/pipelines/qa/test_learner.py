@@ -23,10 +23,10 @@ from pipelines.training.base import Base
 from pipelines.training.learner import unfold
 from pipelines.training.run import Run
 from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Stage
 from tests.checkpoint_factory import bert_config, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.qa.rows import town, write_squad
-from tests.pipelines.training.test_run import Quiet
 
 WINDOWS = WindowSettings()
 MakeLearner = Callable[[str], QaLearner]
@@ -179,7 +179,7 @@ def test_a_task_is_learned_also_when_not_to_answer(checkpoint: MakeCheckpoint, t
     load = partial(QaLearner.load, Base.find(str(checkpoint("bare-encoder"))), WINDOWS)
     train, dev = (towns(tmp_path, numbers, long=long) for numbers in (range(24), range(24, 36)))
     settings = TrainingSettings(epochs=14, batch_size=8, learning_rate=3e-3)
-    run = Run(load, train, dev, settings, bar=Quiet)
+    run = Run(load, [Stage.of(train)], dev, settings)
     figures = list(run.epochs())
     best = figures[run.history.best(QaLearner.key)]
     assert figures[0]["exact_match"] < 0.5 < 0.8 < best["exact_match"]

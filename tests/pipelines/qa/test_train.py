@@ -97,7 +97,10 @@ def test_the_epoch_with_the_lowest_loss_is_kept_and_no_context_both_learned_and_
     losses = [float(cell) for cell in results.splitlines()[-1].split("|")[2:-1]]
     assert losses[-1] > min(losses)  # few rows are soon known by heart
     assert read_manifest(tmp_path / "to").scores["loss"] == pytest.approx(min(losses), abs=1e-3)
-    assert (fitted[0]["train"], fitted[0]["dev"]) == (asked(squad, slice(8)), asked(squad, slice(8, 20)))
+    assert (fitted[0]["stages"][0].sources[0].rows, fitted[0]["dev"]) == (
+        asked(squad, slice(8)),
+        asked(squad, slice(8, 20)),
+    )
 
 
 def test_without_files_the_first_articles_of_korquads_dev_file_are_trained_on(
@@ -105,9 +108,13 @@ def test_without_files_the_first_articles_of_korquads_dev_file_are_trained_on(
 ) -> None:
     korquad = write_korquad(tmp_path, [article(number) for number in range(102)])
     monkeypatch.setenv("MUNJANG_DATA", str(korquad))
-    arguments = parser_of(RECIPE, "pipelines.qa.train", None).parse_args(["to"])
-    data = command.read_data(RECIPE, arguments)
-    assert [[int(row.id[1:]) for row in rows] for rows in (data.train, data.dev)] == [list(range(100)), [100, 101]]
+    parser = parser_of(RECIPE, "pipelines.qa.train", None)
+    arguments = parser.parse_args(["to"])
+    data = command.read_data(RECIPE, parser, arguments)
+    assert [[int(row.id[1:]) for row in rows] for rows in (data.sources[0].rows, data.dev)] == [
+        list(range(100)),
+        [100, 101],
+    ]
 
 
 def test_defaults_are_the_originals_settings_with_warm_up() -> None:

@@ -29,9 +29,9 @@ from pipelines.training.base import Base
 from pipelines.training.learner import comparable
 from pipelines.training.run import Place, Run
 from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Stage
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KLUE_TRAIN
-from tests.pipelines.training.test_run import Quiet
 
 HEADS = list(RECIPE.heads)
 ONE, OTHER = "각낱말한글", "로쓴다값없"
@@ -133,7 +133,8 @@ def exported(
 def test_every_head_learns_which_pairs_are_alike(make: Make, head: str) -> None:
     settings = TrainingSettings(epochs=4, batch_size=16, learning_rate=2e-3)
     load = partial(make, head, "bare-encoder")
-    run: Run[ScoredPair] = Run(load, of_one_kind_or_two(240, 0), of_one_kind_or_two(60, 1), settings, bar=Quiet)
+    stages = [Stage.of(of_one_kind_or_two(240, 0))]
+    run: Run[ScoredPair] = Run(load, stages, of_one_kind_or_two(60, 1), settings)
     figures = list(run.epochs())
     assert set(figures[-1]) == {"f1", "pearson", "spearman", "loss"}
     best = figures[run.history.best(run.learner.key)]
@@ -248,7 +249,9 @@ def _in_step(rank: int, world: int, base: Base, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
     settings = TrainingSettings(epochs=2, batch_size=7)
     for head, load in RECIPE.heads.items():
-        run: Run[ScoredPair] = Run(partial(load, base, StsSettings()), ROWS, ROWS, settings, Place(rank, world), Quiet)
+        run: Run[ScoredPair] = Run(
+            partial(load, base, StsSettings()), [Stage.of(ROWS)], ROWS, settings, Place(rank, world)
+        )
         figures = list(run.epochs())
         weights = run.learner.model.state_dict()
         torch.save({"figures": figures, "weights": weights}, folder / f"{head}-{rank}.pt")

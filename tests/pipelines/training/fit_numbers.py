@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipelines.training.on_ray import cluster, fit
 from pipelines.training.settings import RaySettings
+from pipelines.training.stage import Stage
 from tests.pipelines.training.numbers import DEV, SETTINGS, TRAIN, Disturbed, NumbersLearner, die, interrupt
 
 SECOND_EPOCH = 10  # steps; each epoch has seven
@@ -22,7 +23,14 @@ def main() -> int:
     load = partial(Disturbed, SECOND_EPOCH, Path(storage) / event, happens) if happens else NumbersLearner
     with cluster():
         try:
-            trained = fit("numbers", load, TRAIN, DEV, SETTINGS, RaySettings(num_workers=int(workers), storage=storage))
+            trained = fit(
+                "numbers",
+                load,
+                [Stage.of(TRAIN)],
+                DEV,
+                SETTINGS,
+                RaySettings(num_workers=int(workers), storage=storage),
+            )
         except KeyboardInterrupt:
             return 130
     weights = {name: value.tolist() for name, value in trained.weights.items()}

@@ -15,6 +15,7 @@ from pipelines.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=8, learning_rate=0.2, warmup_ratio=0.25, schedule="linear")
 TRAIN = [number / 50 for number in range(50)]  # the last batch of an epoch holds two
+STEPS = 4 * 7
 DEV = [(2 * number + 1) / 60 for number in range(30)]
 
 
@@ -27,6 +28,9 @@ class NumbersLearner:
     def loss(self, model: nn.Module, rows: Sequence[float]) -> Tensor:
         truth = torch.tensor([float(row > 0.5) for row in rows])
         return nn.functional.binary_cross_entropy_with_logits(model(torch.tensor(rows)[:, None])[:, 0], truth)
+
+    def length(self, row: float) -> int:
+        return 1
 
     def predict(self, rows: Sequence[float]) -> list[Any]:
         logits: list[float] = self.model(torch.tensor(rows)[:, None])[:, 0].tolist()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pipelines.training.curves import draw, smoothed, write_events
+from pipelines.training.curves import draw, places, smoothed, write_events
 from pipelines.training.history import History
 
 
@@ -37,28 +37,34 @@ def test_losses_stand_at_their_steps_and_figures_where_they_were_taken(tmp_path:
     for epoch in range(2):
         history.losses += [0.5 - epoch, 0.25]
         history.epochs.append({"f1": 0.1 + epoch})
+        history.steps.append(2)
         write_events(str(tmp_path), history)
     losses = [("train/loss", step, value) for step, value in enumerate([0.5, 0.25, -0.5, 0.25])]
     assert scalars(tmp_path) == [*losses[:2], ("dev/f1", 1, 0.1), *losses[2:], ("dev/f1", 3, 1.1)]
 
 
 def test_what_an_attempt_wrote_of_an_epoch_that_was_lost_is_hidden(tmp_path: Path) -> None:
-    write_events(str(tmp_path), History([0.5], [{"f1": 0.1}]))
-    write_events(str(tmp_path), History([0.5, 0.9], [{"f1": 0.1}, {"f1": 0.9}]))
+    write_events(str(tmp_path), History([0.5], [{"f1": 0.1}], steps=[1]))
+    write_events(str(tmp_path), History([0.5, 0.9], [{"f1": 0.1}, {"f1": 0.9}], steps=[1, 1]))
     (tmp_path / "events.out.tfevents.1.lost").write_bytes((lost := max(tmp_path.iterdir())).read_bytes())
     lost.unlink()  # as if it were older: files of one second and one step have one name
-    write_events(str(tmp_path), History([0.5, 0.25], [{"f1": 0.1}, {"f1": 0.2}]))
+    write_events(str(tmp_path), History([0.5, 0.25], [{"f1": 0.1}, {"f1": 0.2}], steps=[1, 1]))
     losses = [one for one in scalars(tmp_path) if one[0] == "train/loss"]
     assert losses == [("train/loss", 0, 0.5), ("train/loss", 1, 0.25)]
 
 
 @pytest.mark.parametrize("runs", [1, 3])
 def test_curves_are_a_picture_with_a_panel_for_the_loss_and_each_figure(runs: int, tmp_path: Path) -> None:
-    history = History([0.7, 0.6, 0.5, 0.4], [{"f1": 0.1, "loss": 0.7}, {"f1": 0.3, "loss": float("nan")}])
+    epochs = [{"f1": 0.1, "loss": 0.7}, {"f1": 0.3, "loss": float("nan")}]
+    history = History([0.7, 0.6, 0.5, 0.4], epochs, steps=[3, 1])
     draw(tmp_path / "curves.png", {f"run {number}": history for number in range(runs)})
     with Image.open(tmp_path / "curves.png") as picture:
         assert (picture.format, picture.width / picture.height) == ("PNG", pytest.approx(3 * 4.5 / 3.6, rel=0.01))
         assert len(picture.getcolors(1 << 24) or []) > 10
+
+
+def test_every_epoch_has_the_same_room_on_the_axis_however_many_steps_it_has() -> None:
+    assert places([2, 4]) == [0.5, 1.0, 1.25, 1.5, 1.75, 2.0]
 
 
 @given(st.lists(st.floats(-10, 10)))

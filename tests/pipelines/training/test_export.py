@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.checkpoints.manifest import Training
+from pipelines.checkpoints.manifest import Int8, Training
+from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
 from pipelines.golden import check
 from pipelines.local import load_model
+from pipelines.qa.data import Example
 from pipelines.qa.learner import QaLearner
 from pipelines.qa.windows import WindowSettings
 from pipelines.training.base import Base
@@ -14,6 +16,8 @@ from pipelines.training.export import Story, export
 from pipelines.training.history import History
 from tests.conftest import MakeCheckpoint
 
+ASKED = [Example(str(number), "어디?", f"답은 {number}번이다.", 3, 5) for number in range(4)]
+INT8 = (Examples.of_questions("train", ASKED), Examples.of_questions("dev", ASKED))
 NEVER = -1e9  # of null score - best score: no answer is good enough
 
 
@@ -24,18 +28,32 @@ def base(checkpoint: MakeCheckpoint) -> Base:
 
 def story(base: Base, *epochs: dict[str, float], best: int) -> Story:
     training = Training(data=["rows"], seed=0, command="none", minutes=0)
-    return Story("qa", base, training, {}, "rows", History([0.5], list(epochs)), best)
+    return Story("qa", base, training, {}, "rows", History([0.5], list(epochs), steps=[1]), best)
 
 
-def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers(base: Base, tmp_path: Path) -> None:
+def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers_and_int8(
+    base: Base, tmp_path: Path
+) -> None:
     kept = story(base, {"f1": 0.1, "threshold": 5.0}, {"f1": 0.5, "threshold": NEVER}, best=1)
-    export(QaLearner.load(base, WindowSettings()), kept, tmp_path / "to", {"results.md": "all"})
+    export(QaLearner.load(base, WindowSettings()), kept, tmp_path / "to", {"results.md": "all"}, INT8)
     manifest = verify(tmp_path / "to", "qa")
     assert (manifest.threshold, manifest.scores) == (NEVER, {"f1": 0.5})
     assert [golden.output for golden in manifest.golden] == ["", ""]
+    assert manifest.int8 == Int8(metric="F1", dev="dev", float32=0, int8=0)  # every answer is the empty one in both
+    assert (tmp_path / "to" / "model.int8.onnx").is_file()
     check(tmp_path / "to", manifest, load_model(tmp_path / "to", manifest, EngineSettings(device="cpu")))
     assert (tmp_path / "to" / "results.md").read_text() == "all"
     assert "| 2 | 0.5000 | -1000000000.0000 |" in (tmp_path / "to" / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_int8_graph_that_loses_too_much_is_left_out_and_the_log_says_so(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipelines.checkpoints.finish.MOST_POINTS_LOST", -1000.0)
+    made = export(QaLearner.load(base, WindowSettings()), story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8)
+    assert made.int8 is None
+    assert not (tmp_path / "to" / "model.int8.onnx").exists()
+    assert any("int8 loses more than" in message for message in caplog.messages)
 
 
 def test_an_export_that_fails_leaves_nothing(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,5 +65,5 @@ def test_an_export_that_fails_leaves_nothing(base: Base, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(learner, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {})
+        export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8)
     assert list(tmp_path.iterdir()) == []

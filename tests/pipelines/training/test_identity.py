@@ -14,7 +14,7 @@ PARTS: dict[str, Any] = {
     "base": BASE,
     "settings": TrainingSettings(),
     "options": 128,
-    "train": ["a", "b"],
+    "stages": ["a", "b"],
     "dev": ["c"],
 }
 
@@ -31,7 +31,7 @@ def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
         ("base", OTHER),
         ("settings", TrainingSettings(seed=1)),
         ("options", 64),
-        ("train", ["b", "a"]),
+        ("stages", ["b", "a"]),
         ("dev", ["d"]),
     ],
 )

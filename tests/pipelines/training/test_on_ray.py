@@ -15,7 +15,7 @@ import torch
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.training.history import History
 from pipelines.training.on_ray import tell_of_waiting
-from tests.pipelines.training.numbers import SETTINGS, TRAIN
+from tests.pipelines.training.numbers import SETTINGS, STEPS
 from tests.pipelines.training.test_curves import scalars
 from tests.pipelines.training.test_run import finish, start
 
@@ -59,7 +59,7 @@ def as_without_ray(result: dict[str, Any], tolerance: float) -> None:
     alone = finish(start())
     history = History.of(result["history"])
     assert len(history.epochs) == SETTINGS.epochs
-    assert len(history.losses) == SETTINGS.steps(len(TRAIN))
+    assert len(history.losses) == STEPS
     assert history.losses == pytest.approx(alone.history.losses, abs=tolerance)
     for name, weights in alone.best.items():
         torch.testing.assert_close(torch.tensor(result["weights"][name]), weights, atol=tolerance, rtol=0)
@@ -73,7 +73,7 @@ def test_a_run_of_two_workers_of_which_one_is_killed_ends_as_if_nothing_had_happ
     assert re.findall(r"numbers: (\d) of 4 epochs were done before", output) == ["1"]
     assert re.findall(r"numbers: epoch (\d) of 4: accuracy", output) == ["1", "2", "3", "4"]
     steps = [step for name, step, _ in scalars(tmp_path / "storage" / "numbers" / "tensorboard") if "train" in name]
-    assert steps == list(range(SETTINGS.steps(len(TRAIN))))
+    assert steps == list(range(STEPS))
 
 
 def test_what_was_interrupted_goes_on_when_the_same_command_is_run_again(tmp_path: Path) -> None:

@@ -7,31 +7,21 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from pipelines.training.run import Place, Run, rate, seed_of
-from pipelines.training.settings import TrainingSettings
-from tests.pipelines.training.numbers import DEV, SETTINGS, TRAIN, NumbersLearner
-
-
-class Quiet:
-    def __init__(self, **_: Any) -> None:
-        pass
-
-    def update(self, n: int = 1) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+from pipelines.training.run import Place, Run, seed_of
+from pipelines.training.stage import Source, Stage
+from tests.pipelines.training.numbers import DEV, SETTINGS, STEPS, TRAIN, NumbersLearner
 
 
 def start(
-    load: Callable[[], NumbersLearner] = NumbersLearner, place: Place | None = None, **changes: Any
+    load: Callable[[], NumbersLearner] = NumbersLearner,
+    place: Place | None = None,
+    stages: Sequence[Stage[float]] = (Stage.of(TRAIN),),
+    **changes: Any,
 ) -> Run[float]:
     torch.set_num_threads(1)
-    return Run(load, TRAIN, DEV, SETTINGS.model_copy(update=changes), place, Quiet)
+    return Run(load, stages, DEV, SETTINGS.model_copy(update=changes), place)
 
 
 def finish(run: Run[float]) -> Run[float]:
@@ -48,7 +38,7 @@ def test_a_run_learns_and_measures_every_epoch() -> None:
     run = finish(start())
     assert [set(figures) for figures in run.history.epochs] == [{"accuracy", "loss"}] * 4
     assert run.history.epochs[-1]["accuracy"] > 0.9
-    assert len(run.history.losses) == SETTINGS.steps(len(TRAIN)) == 28
+    assert len(run.history.losses) == sum(run.history.steps) == STEPS == 28
     assert run.done
 
 
@@ -114,13 +104,62 @@ def test_what_a_learner_makes_of_its_rows_is_what_counts_in_batches_and_steps() 
     run = start(Halves)
     epoch = run._batches(0)
     assert sorted(half for batch in epoch for half in batch) == sorted(Halves().unfold(TRAIN))
-    assert {len(batch) for batch in epoch[:-1]} == {SETTINGS.batch_size}
-    assert len(finish(run).history.losses) == SETTINGS.epochs * len(epoch) == SETTINGS.steps(2 * len(TRAIN))
+    assert sorted(map(len, epoch)) == [4, *[SETTINGS.batch_size] * 12]
+    assert len(finish(run).history.losses) == SETTINGS.epochs * len(epoch) == 4 * 13
+
+
+def test_stages_are_learned_in_turn_and_the_schedule_spans_them_all() -> None:
+    stages = [Stage.of(TRAIN[:10]), Stage([Source(TRAIN[10:20]), Source(TRAIN[20:], weight=0.5)])]
+    run = start(stages=stages, earlier_epochs=2, epochs=3)
+    seen = [sorted(row for batch in run._batches(epoch) for row in batch) for epoch in range(5)]
+    assert seen[:2] == [TRAIN[:10]] * 2
+    assert all(set(TRAIN[10:20]) < set(epoch) < set(TRAIN[10:]) and len(epoch) == 25 for epoch in seen[2:])
+    assert len({tuple(epoch) for epoch in seen[2:]}) == 3
+    finish(run)
+    assert run.history.steps == [2, 2, 4, 4, 4]
+    assert run._schedule.get_last_lr()[0] == 0  # linear: at its end after the last of all steps
+
+
+def test_a_run_of_several_stages_that_is_restored_ends_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    stages = [Stage.of(TRAIN[:20]), Stage.of(TRAIN[20:])]
+    stopped = start(stages=stages)
+    next(stopped.epochs())
+    torch.save(stopped.state(), tmp_path / "state.pt")
+    resumed = start(stages=stages)
+    resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    whole = finish(start(stages=stages))
+    assert equal(finish(resumed).best, whole.best)
+    assert resumed.history.steps == whole.history.steps == [3, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_a_batch_in_parts_teaches_what_it_teaches_as_a_whole(parts: int) -> None:
+    whole, in_parts = finish(start()), finish(start(accumulation=parts))
+    torch.testing.assert_close(in_parts.best, whole.best)
+    torch.testing.assert_close(in_parts.history.losses, whole.history.losses)
+
+
+def test_a_run_stops_when_patience_is_over_and_keeps_the_best_epoch() -> None:
+    class WorseAndWorse(NumbersLearner):
+        def key(self, figures: dict[str, float]) -> tuple[float, ...]:
+            return (-figures["accuracy"], figures["loss"])
+
+    run = finish(start(WorseAndWorse, patience=2, epochs=40))
+    best = run.history.best(run.learner.key)
+    assert len(run.history.epochs) == best + 1 + 2 < 40
+    again = start(WorseAndWorse, patience=2, epochs=40)
+    again.restore(run.state())
+    assert again.done
+
+
+def test_patience_begins_with_the_last_stage() -> None:
+    run = start(stages=[Stage.of(TRAIN)] * 3, earlier_epochs=3, epochs=1, patience=1)
+    assert len(finish(run).history.epochs) == 7
 
 
 def test_two_processes_in_step_compute_what_one_computes(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_in_step, args=(2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
-    alone = finish(start(batch_size=7))  # 50 rows: the last batch holds one, and one process has no share of it
+    alone = finish(start(batch_size=7, accumulation=2))  # 50 rows: a batch of one, of which one process has no share
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert first["history"] == second["history"]
     torch.testing.assert_close(first["best"], alone.best)
@@ -131,7 +170,7 @@ def test_two_processes_in_step_compute_what_one_computes(tmp_path: Path) -> None
 
 def _in_step(rank: int, world: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
-    run = finish(start(place=Place(rank, world), batch_size=7))
+    run = finish(start(place=Place(rank, world), batch_size=7, accumulation=2))
     state = run.state()
     del state["history"]["seconds"]
     torch.save(state, folder / f"{rank}.pt")
@@ -140,32 +179,10 @@ def _in_step(rank: int, world: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_only_matrices_decay() -> None:
-    run = start(weight_decay=0.5)
-    decays = {value.ndim: group["weight_decay"] for group in run._optimizer.param_groups for value in group["params"]}
-    assert decays == {2: 0.5, 1: 0.0}
-
-
 def test_forward_passes_may_be_in_bfloat16_and_weights_stay_in_float32() -> None:
     run = finish(start(precision="bfloat16"))
     assert {value.dtype for value in run.best.values()} == {torch.float32}
     assert not equal(run.best, finish(start()).best)
-
-
-@given(
-    st.integers(1, 300),
-    st.floats(0, 1),
-    st.sampled_from(["constant", "linear"]),
-)
-def test_the_rate_rises_over_the_warm_up_and_never_again(steps: int, warmup_ratio: float, schedule: Any) -> None:
-    settings = TrainingSettings(warmup_ratio=warmup_ratio, schedule=schedule)
-    rates = [rate(step, steps, settings) for step in range(steps)]
-    warmup = round(warmup_ratio * steps)
-    assert all(0 < value <= 1 for value in rates)
-    assert rates[:warmup] == sorted(rates[:warmup])
-    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
-    assert warmup == 0 or rates[warmup - 1] == 1
-    assert schedule == "linear" or set(rates[warmup:]) <= {1.0}
 
 
 def test_seeds_differ_by_each_of_their_numbers() -> None:
