@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 from torch import Tensor, nn
 
 from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS
@@ -20,7 +21,6 @@ from pipelines.sts.metrics import f1_at
 from pipelines.training.base import Base, keep_layers
 from pipelines.training.learner import Figures
 
-RANKING_SCALE = 20.0  # the paper's
 NONE = {"pearson_cosine": 0.0, "spearman_cosine": 0.0}
 
 
@@ -31,6 +31,7 @@ class EmbeddingLearner:
         self.model: Any = model
         model[0].processor = prepared(model.tokenizer, settings)
         self._encode = Encoder(model[0].auto_model, model.tokenizer, settings)
+        self._ranking = CoSENTLoss(model)  # Su 2022, https://kexue.fm/archives/8847
         self._ranking_weight = settings.ranking_weight
 
     @classmethod
@@ -54,7 +55,9 @@ class EmbeddingLearner:
         first, second = self._embed(model, rows)
         cosines = nn.functional.cosine_similarity(first, second)  # (rows,)
         wanted = shares(rows).to(cosines.device)
-        return nn.functional.mse_loss(cosines, wanted) + self._ranking_weight * cosent(cosines, wanted)
+        squared = nn.functional.mse_loss(cosines, wanted)
+        ranked: Tensor = self._ranking.compute_loss_from_embeddings([first, second], wanted)
+        return squared + self._ranking_weight * ranked
 
     def length(self, row: ScoredPair) -> int:
         """In characters, of both sentences."""
@@ -93,16 +96,6 @@ class EmbeddingLearner:
         texts = [row.sentence1 for row in rows] + [row.sentence2 for row in rows]
         embeddings = model(dict(self._encode(texts)))["sentence_embedding"].float()
         return embeddings[: len(rows)], embeddings[len(rows) :]
-
-
-def cosent(cosines: Tensor, scores: Tensor) -> Tensor:
-    """CoSENT's loss (Su 2022, https://kexue.fm/archives/8847), a scalar: the more, the more pairs of rows have their
-    cosines (rows,) in another order than their scores (rows,)."""
-    differences = RANKING_SCALE * (cosines[:, None] - cosines[None, :])  # (rows, rows)
-    wrong = differences[
-        scores[:, None] < scores[None, :]
-    ]  # above 0 where the row of the lower score is the closer pair
-    return torch.logsumexp(torch.cat((wrong.new_zeros(1), wrong)), dim=0)
 
 
 class GatheredEvaluator(EmbeddingSimilarityEvaluator):  # type: ignore[misc]

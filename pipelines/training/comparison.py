@@ -28,7 +28,7 @@ def better(one: Entry, other: Entry | None, key: Key) -> bool:
 def compare(entries: Sequence[Entry], figure: str) -> str:
     """A Markdown table with one row per model and one column per epoch: the figure's mean over the seeds.
 
-    With several seeds its standard deviation stands beside it.
+    With several seeds its standard deviation stands beside it. Runs that stopped early have no later cells.
     """
     models = list(dict.fromkeys(entry.model for entry in entries))
     epochs = max(len(entry.history.epochs) for entry in entries)
@@ -41,6 +41,9 @@ def _height(history: History, key: Key) -> tuple[float, ...]:
 
 
 def _cell(entries: Sequence[Entry], model: str, epoch: int, figure: str) -> str:
-    values = [entry.history.epochs[epoch][figure] for entry in entries if entry.model == model]
+    histories = [entry.history for entry in entries if entry.model == model]
+    values = [history.epochs[epoch][figure] for history in histories if epoch < len(history.epochs)]
+    if not values:
+        return ""
     deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
     return f"{fmean(values):.3f}{deviation}"

@@ -84,6 +84,44 @@ def test_no_row_is_trained_on_that_is_measured_on(
     assert not sets[0] & sets[1]
 
 
+def test_sources_are_mixed_and_stages_come_in_turn(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]], data: list[str]
+) -> None:
+    folder = write_cola(tmp_path / "more", SENTENCES[:6], SENTENCES[6:10])
+    first, second = (str(folder / name) for name in ("cola/in_domain_train.tsv", "cola/in_domain_dev.tsv"))
+    words = ["--train", first, second, "--train-weight", f"{first}=0.5", "--models", checkpoint("classifier")]
+    assert main(tmp_path / "to", *words, "--epochs", 1, "--earlier-epochs", 2) == 0
+    early, late = fitted[0]["stages"]
+    assert [(len(source.rows), source.name, source.weight) for source in early.sources] == [
+        (6, first, 0.5),
+        (4, second, 1.0),
+    ]
+    assert [source.name for source in late.sources] == [data[1]]
+    manifest = read_manifest(tmp_path / "to")
+    assert manifest.training is not None
+    assert manifest.training.data == [first, second, data[1]]
+    results = (tmp_path / "to" / "results.md").read_text(encoding="utf-8")
+    assert "epoch 3 |" in results
+    assert "epoch 4 |" not in results
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("other.tsv=2", "names none of the sources"),
+        ("{train}=0", "is no number above 0"),
+        ("{train}=x", "is no number"),
+    ],
+)
+def test_a_weight_of_no_source_or_that_is_none_ends_the_program(
+    main: Main, tmp_path: Path, data: list[str], given: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(tmp_path / "to", "--train-weight", given.format(train=data[1]))
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_defaults_are_the_originals_settings_with_warm_up() -> None:
     parser = parser_of(RECIPE, "pipelines.cola.train", None)
     arguments = parser.parse_args(["to"])

@@ -29,7 +29,8 @@ def test_squad_files_are_read_packed_or_not(name: str, squad: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("part", "numbers"), [("[:3]", [0, 1, 2]), ("[3:]", [3]), ("[-1:]", [3]), ("[1:-1]", [1, 2]), ("[:]", [0, 1, 2, 3])]
+    ("part", "numbers"),
+    [("[:3]", [0, 1, 2]), ("[3:]", [3]), ("[-1:]", [3]), ("[1:-1]", [1, 2]), ("[:]", [0, 1, 2, 3]), ("[::2]", [0, 2])],
 )
 def test_a_source_may_be_some_of_the_articles(part: str, numbers: list[int], squad: Path) -> None:
     articles = read_squad(squad)

@@ -145,7 +145,7 @@ def test_every_head_learns_which_pairs_are_alike(make: Make, head: str) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_the_loss_is_that_of_the_figures_whatever_the_batch(make: Make, head: str) -> None:
-    learner = make(head)
+    learner = make(head, ranking_weight=0)
     whole = learner.measure(ROWS, predicted(learner, ROWS))["loss"]
     with torch.inference_mode():
         assert learner.loss(learner.model, ROWS).item() == pytest.approx(whole, abs=1e-5)
@@ -233,6 +233,23 @@ def test_the_order_has_no_circles_and_only_near_ones_are_swapped(pairs: list[tup
     ordered = sorted(({"f1": f1, "loss": loss} for f1, loss in pairs), key=key)
     assert all(one["f1"] <= other["f1"] + NEAR * (1 + 1e-9) for one, other in pairwise(ordered))
     assert all(one["f1"] <= ordered[-1]["f1"] + NEAR * (1 + 1e-9) for one in ordered)
+
+
+def test_a_wrong_order_of_pairs_costs_the_more_the_more_ranking_weighs(make: Make) -> None:
+    losses = []
+    for weight in (0.0, 0.1, 0.2):
+        learner = make("sentence-transformer", ranking_weight=weight)
+        with torch.inference_mode():
+            losses.append(learner.loss(learner.model, ROWS).item())
+    assert losses[0] < losses[1] < losses[2]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_layers_are_taken_out_of_a_sentence_transformer_too(checkpoint: MakeCheckpoint) -> None:
+    base = replace(Base.find(str(checkpoint("bare-encoder"))), layers=1, attention_dropout=0.25)
+    encoder = EmbeddingLearner.load(base, StsSettings()).model[0].auto_model
+    assert len(encoder.encoder.layer) == encoder.config.num_hidden_layers == 1
+    assert encoder.encoder.layer[0].attention.self.dropout.p == 0.25
 
 
 def test_two_workers_in_step_stay_the_same(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

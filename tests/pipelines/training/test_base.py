@@ -1,15 +1,18 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForSequenceClassification
+from torch import nn
+from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, BertModel
 
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe, CheckpointUnsupported
 from pipelines.training.base import Base
+from tests.checkpoint_factory import save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import Planted, copy, cut, pickle_weights
 
@@ -43,6 +46,45 @@ def test_weights_kept_in_half_precision_are_trained_in_full(checkpoint: MakeChec
     source.to(torch.bfloat16).save_pretrained(folder)
     model, _ = Base.find(str(folder)).load(AutoModelForSequenceClassification)
     assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3]), (None, [0, 1, 2, 3])]
+)
+def test_the_layers_that_are_kept_are_evenly_spread(tmp_path: Path, count: int | None, kept: list[int]) -> None:
+    whole = four_layers(tmp_path / "four")
+    model, _ = replace(Base.find(str(tmp_path / "four")), layers=count).load(AutoModelForSequenceClassification)
+    assert model.config.num_hidden_layers == len(model.bert.encoder.layer) == len(kept)
+    for layer, number in zip(model.bert.encoder.layer, kept, strict=True):
+        assert torch.equal(layer.output.dense.weight, whole.encoder.layer[number].output.dense.weight)
+
+
+def test_more_layers_than_there_are_can_not_be_kept(checkpoint: MakeCheckpoint) -> None:
+    with pytest.raises(CheckpointUnsupported, match="bert: can't be cut to 99 layers"):
+        replace(Base.find(str(checkpoint("bare-encoder"))), layers=99).load(AutoModel)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "classifier-distilbert"])
+def test_attention_drops_out_as_much_as_is_wanted_and_the_rest_as_before(checkpoint: MakeCheckpoint, kind: str) -> None:
+    base = Base.find(str(checkpoint(kind)))
+    before, _ = base.load(AutoModelForSequenceClassification)
+    model, _ = replace(base, attention_dropout=0.25).load(AutoModelForSequenceClassification)
+    rates, others = dropout_rates(model), dropout_rates(before)
+    assert {rates.pop(name) for name in list(rates) if "attention" in name and "output" not in name} == {0.25}
+    assert rates
+    assert all(others[name] == rate for name, rate in rates.items())
+
+
+def dropout_rates(model: nn.Module) -> dict[str, float]:
+    return {name: module.p for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+
+
+def four_layers(folder: Path) -> Any:
+    """A base with four layers that all differ."""
+    config = BertConfig(vocab_size=200, hidden_size=8, num_hidden_layers=4, num_attention_heads=2, intermediate_size=8)
+    model = BertModel(config)
+    save_with_wordpiece(model, folder)
+    return model
 
 
 def test_a_shipped_checkpoint_can_be_trained_on() -> None:

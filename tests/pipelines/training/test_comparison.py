@@ -26,6 +26,14 @@ def test_several_seeds_give_mean_and_deviation() -> None:
     assert compare(entries, "mcc").splitlines()[2] == "| bert | 0.600 ± 0.100 |"
 
 
+def test_a_run_that_stopped_early_leaves_the_later_cells_to_the_others() -> None:
+    entries = [entry("bert", 0, 0.5, 0.6), entry("bert", 1, 0.7), entry("albert", 0, 0.1)]
+    assert compare(entries, "mcc").splitlines()[2:] == [
+        "| bert | 0.600 ± 0.141 | 0.600 |",
+        "| albert | 0.100 |  |",
+    ]
+
+
 def test_runs_are_compared_by_their_best_epochs() -> None:
     high, low = entry("a", 0, 0.1, 0.6, 0.2), entry("b", 0, 0.5, 0.5, 0.5)
     assert better(high, low, key)

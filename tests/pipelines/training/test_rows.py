@@ -41,6 +41,31 @@ def test_columns_of_a_file_without_header_have_numbers(name: str, between: str, 
     assert [row.acceptable for row in rows] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("part", "numbers"),
+    [
+        ("[:2]", [0, 1]),
+        ("[-2:]", [3, 4]),
+        ("[1:-1]", [1, 2, 3]),
+        ("[::2]", [0, 2, 4]),
+        ("[1::3]", [1, 4]),
+        ("[:]", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_a_source_may_be_some_of_the_rows(part: str, numbers: list[int], tmp_path: Path) -> None:
+    rows = [f"Sentence {number}." for number in range(5)]
+    source = write(tmp_path, "rows.tsv", "text\tlabel\n" + "".join(f"{row}\t1\n" for row in rows))
+    assert [row.sentence for row in read_rows(source + part, COLUMNS, judgement)] == [
+        rows[number] for number in numbers
+    ]
+
+
+def test_a_part_without_rows_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path, "rows.tsv", "text\tlabel\nA boy walks.\t1\n")
+    with pytest.raises(DataNotFound, match="holds no row"):
+        read_rows(f"{source}[5:]", COLUMNS, judgement)
+
+
 def test_quotes_mean_nothing_in_a_tsv_file(tmp_path: Path) -> None:
     source = write(tmp_path, "rows.tsv", 'text\tlabel\r\n"A" boy "walks.\t1\r\n')
     assert read_rows(source, COLUMNS, judgement) == [Judgement('"A" boy "walks.', True)]
