@@ -20,7 +20,8 @@ class QaExtractor(ModelReplica):
         manifest = verify(folder, "qa")
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
-        super().__init__(manifest, extractor.limited(settings.windows.max_answer_length), settings.batch)
+        longest = manifest.windows_with(settings.windows).max_answer_length
+        super().__init__(manifest, extractor.limited(longest), settings.batch)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Read by `deployments.autoscaling`."""

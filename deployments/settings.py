@@ -82,7 +82,9 @@ class QaSettings(Frozen):
     null_threshold: float | None = Field(
         None, description="No answer where null score - best score is above it; null: the checkpoint's."
     )
-    windows: WindowSettings = WindowSettings()
+    windows: WindowSettings = Field(
+        WindowSettings(), description="How contexts are cut; what is not set here is as the checkpoint was trained."
+    )
     spans_per_window: int = Field(5, ge=1, description="Best spans kept of each window before ranking.")
     engine: EngineSettings = EngineSettings()
     batch: BatchSettings = BatchSettings()

@@ -31,7 +31,7 @@ class Tokenizer:
         folder = resolve(checkpoint, task)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
-        self._windows = WindowTokenizer.load(folder, manifest, windows) if windows else None
+        self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await serves(model, manifest.digest)
 
     async def passages(self, texts: Sequence[str]) -> TokenBatch:

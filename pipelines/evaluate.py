@@ -91,13 +91,7 @@ def read_examples(data: str, task: Task, columns: Mapping[str, str] | None = Non
     recipe = RECIPES[task]
     names = {name: column.default for name, column in recipe.columns.items()} | dict(columns or {})
     rows = recipe.read(data, [names[name] for name in recipe.columns], "validation")
-    match task:
-        case "sts":
-            return Examples.of_pairs(data, rows)
-        case "cola":
-            return Examples.of_judgements(data, rows)
-        case "qa":
-            return Examples.of_questions(data, rows)
+    return recipe.examples(data, rows)
 
 
 def _output(task: Task, result: Any) -> Any:

@@ -11,7 +11,6 @@ from pipelines.cola.pipeline import ColaPipeline
 from pipelines.engines.settings import EngineSettings
 from pipelines.qa import model as qa_model
 from pipelines.qa.pipeline import QaPipeline
-from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Model, in_process, in_process_model
 from pipelines.sts import model as sts_model
 from pipelines.sts.pipeline import StsPipeline
@@ -41,7 +40,7 @@ def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
     """The pipeline of a model that is loaded already."""
     run = in_process_model(model)
     if manifest.task == "qa":
-        return QaPipeline(in_process(WindowTokenizer.load(folder, manifest, WindowSettings()).windows), run)
+        return QaPipeline(in_process(WindowTokenizer.load(folder, manifest).windows), run)
     text = TextTokenizer.load(folder, manifest)
     if manifest.task == "cola":
         return ColaPipeline(in_process(text.passages), run)
@@ -51,7 +50,7 @@ def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
 def token_batches(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> list[TokenBatch]:
     """The task's inputs as the model gets them, each item in a batch of its own."""
     if manifest.task == "qa":
-        tokens = WindowTokenizer.load(folder, manifest, WindowSettings()).windows(inputs).tokens
+        tokens = WindowTokenizer.load(folder, manifest).windows(inputs).tokens
     elif manifest.task == "cola":
         tokens = TextTokenizer.load(folder, manifest).passages(inputs)
     else:

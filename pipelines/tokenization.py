@@ -127,8 +127,12 @@ class WindowTokenizer:
         self._make = make
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest, settings: WindowSettings) -> Self:
-        """As `TextTokenizer.load`. Raises CheckpointUnsupported where the model is too short for the windows."""
+    def load(cls, folder: Path, manifest: Manifest, settings: WindowSettings | None = None) -> Self:
+        """As `TextTokenizer.load`. The windows are the checkpoint's, but for what was set explicitly in `settings`.
+
+        Raises CheckpointUnsupported where the model is too short for the windows.
+        """
+        settings = manifest.windows_with(settings)
         if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
             why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
             raise CheckpointUnsupported(str(folder), why)

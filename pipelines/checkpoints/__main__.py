@@ -14,6 +14,7 @@ from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported
+from pipelines.qa.windows import WindowSettings
 
 
 def main() -> int:
@@ -38,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--task", choices=get_args(Task), help="refuse a model for another task")
     importer.add_argument("--base", help="for a .ckpt: folder or Hub id of its base model")
     importer.add_argument("--revision", help="branch, tag or commit on the Hub")
+    importer.add_argument(
+        "--windows",
+        type=WindowSettings.model_validate_json,
+        metavar="JSON",
+        help='that an extractor was trained with: \'{"max_seq_length": 384, "doc_stride": 128}\'',
+    )
     _add_examples(importer, required=False)
     importer.set_defaults(run=_import)
     quantizer = commands.add_parser("quantize", help="add an int8 graph, if it is as good")
@@ -69,6 +76,7 @@ def _import(arguments: argparse.Namespace) -> None:
         task=arguments.task,
         base=arguments.base,
         revision=arguments.revision,
+        windows=arguments.windows,
     )
     if arguments.dev is not None:
         arguments.folder = arguments.destination

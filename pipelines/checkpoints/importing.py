@@ -31,6 +31,7 @@ from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.qa.windows import WindowSettings
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,19 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def import_checkpoint(
-    source: str, destination: Path, *, task: Task | None = None, base: str | None = None, revision: str | None = None
+    source: str,
+    destination: Path,
+    *,
+    task: Task | None = None,
+    base: str | None = None,
+    revision: str | None = None,
+    windows: WindowSettings | None = None,
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
     `source` is a SentenceTransformer folder or zip, a transformers folder, a Hub id, or a Lightning `.ckpt`, which
     needs `base`, the folder or Hub id that gives its config and tokenizer. `task` is found out where it is None.
+    `windows` are those that an extractor was trained with; one that is in the project's format already has its own.
     The destination appears whole or not at all. Raises CheckpointError.
     """
     if destination.exists():
@@ -55,10 +63,10 @@ def import_checkpoint(
         folder = Path(scratch) / "checkpoint"
         with blaming(source, folder):
             if base is not None:
-                manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
+                manifest = _import_lightning(Path(source), base, folder, task, revision, windows, Path(scratch))
             else:
                 with fetch(source, revision) as fetched:
-                    manifest = _import_folder(fetched, folder, task)
+                    manifest = _import_folder(fetched, folder, task, windows)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -66,16 +74,22 @@ def import_checkpoint(
 
 
 def _import_lightning(
-    checkpoint: Path, base: str, folder: Path, task: Task | None, revision: str | None, scratch: Path
+    checkpoint: Path,
+    base: str,
+    folder: Path,
+    task: Task | None,
+    revision: str | None,
+    windows: WindowSettings | None,
+    scratch: Path,
 ) -> Manifest:
     with fetch(base, revision) as fetched:
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return _import_folder(merged, folder, task)
+        return _import_folder(merged, folder, task, windows)
 
 
-def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
+def _import_folder(fetched: Fetched, folder: Path, task: Task | None, windows: WindowSettings | None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, task)
@@ -84,10 +98,12 @@ def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifes
     refuse_without_vocabulary(fetched.folder)
     if task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
+    if windows is not None and head.task != "qa":
+        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, which reads no windows")
     limits = (
         _save_sentence_transformer(fetched.folder, folder) if head.auto_class is None else _save(head, fetched, folder)
     )
-    return _describe(fetched, folder, head, limits)
+    return _describe(fetched, folder, head, {**limits, "windows": windows})
 
 
 def refuse_without_vocabulary(folder: Path) -> None:

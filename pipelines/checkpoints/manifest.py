@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
+from pipelines.qa.windows import WindowSettings
 from pipelines.tokens import CheckpointRef
 
 MANIFEST = "manifest.json"
@@ -69,6 +70,7 @@ class Manifest(Frozen):
     floors: dict[str, float] = Field(default_factory=dict, description="The trivial method's scores beside them.")
     max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    windows: WindowSettings | None = Field(None, description="For QA: what it was trained with; None: the defaults.")
     threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
     int8: Int8 | None = Field(None, description="The int8 graph's score, where there is one.")
     golden: list[Golden] = Field(default_factory=list)
@@ -80,8 +82,21 @@ class Manifest(Frozen):
 
         Without scores and golden outputs: those differ in their last digits between machines that import the same.
         """
-        used = self.model_dump_json(include={"task", "kind", "max_tokens", "special_tokens", "threshold", "files"})
+        names = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
+        used = self.model_dump_json(include=names if self.windows is None else names | {"windows"})
         return hashlib.sha256(used.encode()).hexdigest()[:16]
+
+    def windows_with(self, settings: WindowSettings | None = None) -> WindowSettings:
+        """The checkpoint's windows, but for what was set explicitly in `settings`. Raises CheckpointUnsupported where
+        the two do not go together."""
+        own = self.windows or WindowSettings()
+        if settings is None:
+            return own
+        try:
+            return settings.over(own)
+        except ValidationError as error:
+            why = "; ".join(fault["msg"] for fault in error.errors())
+            raise CheckpointUnsupported(self.name, f"qa.windows with the checkpoint's own: {why}") from error
 
     @property
     def ref(self) -> CheckpointRef:

@@ -51,9 +51,10 @@ class QaLearner:
         if not tokenizer.is_fast:
             raise CheckpointUnsupported(base.name, "its tokenizer has no fast form")
         longest = longest_input(model.config, tokenizer.model_max_length)
-        needed = max(windows.max_seq_length, WindowSettings().max_seq_length)  # it is to be served by default, too
-        if longest is not None and longest < needed:
-            raise CheckpointUnsupported(base.name, f"reads {longest} tokens, less than windows of {needed}")
+        if longest is not None and longest < windows.max_seq_length:
+            raise CheckpointUnsupported(
+                base.name, f"reads {longest} tokens, less than windows of {windows.max_seq_length}"
+            )
         return cls(model, tokenizer, windows)
 
     def unfold(self, rows: Sequence[Example]) -> list[Feature]:

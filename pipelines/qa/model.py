@@ -11,7 +11,6 @@ from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.engines.settings import EngineSettings
 from pipelines.qa.spans import best_spans
-from pipelines.qa.windows import WindowSettings
 from pipelines.tokens import TokenBatch
 
 SPANS_PER_WINDOW = 5
@@ -41,6 +40,6 @@ def load(
     folder: Path, manifest: Manifest, settings: EngineSettings, *, spans_per_window: int = SPANS_PER_WINDOW
 ) -> Extractor:
     """The model of a verified checkpoint, with the default limits of its task. Raises as `load_engine`."""
-    longest = WindowSettings().max_answer_length
+    longest = manifest.windows_with().max_answer_length
     engine = load_engine(folder, manifest, settings)
     return Extractor(engine, max_answer_length=longest, spans_per_window=spans_per_window)

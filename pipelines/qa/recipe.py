@@ -28,13 +28,6 @@ def _read(source: str, _columns: Sequence[str], split: str) -> list[Example]:
     return together(read_articles(source, split))
 
 
-def _hint(windows: WindowSettings) -> str:
-    """Serving cuts windows as its own settings say."""
-    own = windows.model_dump(exclude_defaults=True)
-    settings = ", ".join(f"{name}: {value}" for name, value in own.items())
-    return f", after setting qa.windows to {{{settings}}} in serve_config.yaml," if own else ""
-
-
 RECIPE: Recipe[Example] = Recipe(
     task="qa",
     models=MODELS,
@@ -50,5 +43,5 @@ RECIPE: Recipe[Example] = Recipe(
     read=_read,
     examples=Examples.of_questions,
     apart=without_contexts,
-    hint=_hint,
+    windows=lambda options: options,
 )

@@ -42,6 +42,10 @@ class WindowSettings(BaseModel):
             raise ValueError("max_seq_length has no room for the longest question and the longest answer together")
         return self
 
+    def over(self, other: Self) -> Self:
+        """`other` with whatever was set here explicitly. Raises ValidationError where an answer fits no window then."""
+        return type(self).model_validate(other.model_dump() | self.model_dump(exclude_unset=True))
+
     def stride(self, room: int) -> int:
         """Context tokens between the starts of windows of `room` context tokens: `doc_stride`, or less where a
         window could otherwise miss an answer of `max_answer_length` tokens at its edge."""

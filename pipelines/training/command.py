@@ -140,9 +140,9 @@ def run(work: Callable[[], None], stopped: str) -> int:
     return 0
 
 
-def tell_written(manifest: Manifest, folder: Path, hint: str = "") -> None:
+def tell_written(manifest: Manifest, folder: Path) -> None:
     """The last lines of a command: what was made, and how to serve it."""
     if manifest.int8 is not None:
         sys.stdout.write(f"int8, which CPUs are served by: {manifest.int8}\n")
-    sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it{hint} with\n")
+    sys.stdout.write(f"{manifest.name}, epoch by epoch in {folder}; serve it with\n")
     sys.stdout.write(f"make serve {manifest.task.upper()}={folder}\n")

@@ -59,6 +59,7 @@ class Entrant(Generic[Row]):
             dev=data.dev_name,
             history=history,
             best=history.best(self.recipe.key),
+            windows=self.recipe.windows(self.options),
         )
 
     @property

@@ -99,7 +99,7 @@ def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argpar
     sys.stdout.write(f"\n{compare(entries, next(iter(recipe.figures)))}\n\n")
     if winner is not None:
         manifest = _export(experiment, entries, winner, parser, arguments)
-        command.tell_written(manifest, arguments.output, recipe.hint(winner.entrant.options))
+        command.tell_written(manifest, arguments.output)
 
 
 def _export(

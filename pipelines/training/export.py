@@ -12,6 +12,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
 from pipelines.checkpoints.quality import Examples
 from pipelines.local import load_model
+from pipelines.qa.windows import WindowSettings
 from pipelines.training.base import Base
 from pipelines.training.curves import draw
 from pipelines.training.history import History
@@ -35,6 +36,7 @@ class Story:
     dev: str
     history: History
     best: int
+    windows: WindowSettings | None = None
 
     @property
     def threshold(self) -> float | None:
@@ -65,7 +67,7 @@ def export(
     with TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
         learner.save(Path(scratch) / "saved")
         made = Path(scratch) / "made"
-        manifest = import_checkpoint(str(Path(scratch) / "saved"), made, task=story.task)
+        manifest = import_checkpoint(str(Path(scratch) / "saved"), made, task=story.task, windows=story.windows)
         draw(made / CURVES, {story.base.name: story.history})
         if story.threshold is not None:
             manifest = _decide(made, manifest, story.threshold)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pipelines.checkpoints.manifest import Task
 from pipelines.checkpoints.quality import Examples
 from pipelines.data_files import data_folder
+from pipelines.qa.windows import WindowSettings
 from pipelines.training.base import Base
 from pipelines.training.learner import Figures, Learner
 from pipelines.training.rows import SOURCE, Row
@@ -48,9 +49,8 @@ def unremarkable(_model: str, _figures: Figures) -> str | None:
     return None
 
 
-def plainly(_options: Any) -> str:
-    """Nothing more is needed."""
-    return ""
+def without_windows(_options: Any) -> None:
+    """The task reads texts as a whole."""
 
 
 CALIBRATED_ON = 300
@@ -75,7 +75,7 @@ class Recipe(Generic[Row]):
     remark   what to say, if anything, of a run of a model that ends with these figures
     training the settings of every run, with the task's defaults
     source   what `read` reads, for the command line
-    hint     what else it takes, if anything, to serve what was trained with these `options`
+    windows  that the `options` say contexts are cut into, where the task has any
     """
 
     task: Task
@@ -93,7 +93,7 @@ class Recipe(Generic[Row]):
     remark: Callable[[str, Figures], str | None] = unremarkable
     training: type[TrainingSettings] = TrainingSettings
     source: str = SOURCE
-    hint: Callable[[Any], str] = plainly
+    windows: Callable[[Any], WindowSettings | None] = without_windows
 
     @property
     def default_train(self) -> str:

@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from pipelines.checkpoints.manifest import (
     read_manifest,
     write_manifest,
 )
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
+from pipelines.qa.windows import WindowSettings
 
 FULL = Manifest(
     name="한국어 encoder",
@@ -94,3 +96,40 @@ def test_a_manifest_that_is_no_json_object_is_damage(folder: Path, content: byte
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(CheckpointDamaged):
         read_manifest(folder)
+
+
+WINDOWS = WindowSettings(max_seq_length=384, doc_stride=128)
+
+
+def test_windows_count_for_the_digest_and_a_manifest_without_them_has_the_one_it_always_had(folder: Path) -> None:
+    extractor = Manifest(name="QA", task="qa", kind="extractor", max_tokens=512, threshold=None)
+    assert extractor.digest == "1979c44780dc82ca"
+    with_windows = write_manifest(folder, extractor.model_copy(update={"windows": WINDOWS}))
+    assert read_manifest(folder).windows == WINDOWS
+    assert with_windows.digest != write_manifest(folder, extractor).digest
+
+
+@pytest.mark.parametrize(
+    ("own", "settings", "expected"),
+    [
+        (None, None, WindowSettings()),
+        (WINDOWS, None, WINDOWS),
+        (WINDOWS, WindowSettings(), WINDOWS),
+        (WINDOWS, WindowSettings(doc_stride=64), WindowSettings(max_seq_length=384, doc_stride=64)),
+        (None, WindowSettings(max_answer_length=9), WindowSettings(max_answer_length=9)),
+    ],
+)
+def test_windows_are_the_checkpoints_but_for_what_was_set(
+    own: WindowSettings | None, settings: WindowSettings | None, expected: WindowSettings
+) -> None:
+    manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
+    assert manifest.windows_with(settings) == expected
+    if settings is not None:
+        assert manifest.windows_with(pickle.loads(pickle.dumps(settings))) == expected  # as it reaches a replica
+
+
+def test_windows_that_do_not_go_with_the_checkpoints_own_are_refused() -> None:
+    own = WindowSettings(max_seq_length=384, max_answer_length=200)
+    manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
+    with pytest.raises(CheckpointUnsupported, match=r"qa\.windows .*max_seq_length has no room"):
+        manifest.windows_with(WindowSettings(max_seq_length=128))

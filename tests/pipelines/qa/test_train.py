@@ -22,6 +22,7 @@ from pipelines.qa.data import Example, read_squad
 from pipelines.qa.recipe import RECIPE
 from pipelines.qa.sources import together
 from pipelines.qa.windows import WindowSettings
+from pipelines.tokenization import WindowTokenizer
 from pipelines.training import command
 from pipelines.training.experiment import parser_of
 from pipelines.training.options import parse
@@ -128,10 +129,28 @@ def test_defaults_are_the_originals_settings_with_warm_up() -> None:
     assert "Windows of one step" in parser.format_help()
 
 
-def test_windows_other_than_the_servers_are_pointed_out() -> None:
-    assert RECIPE.hint(WindowSettings()) == ""
-    hint = RECIPE.hint(WindowSettings(max_seq_length=160, doc_stride=32))
-    assert "after setting qa.windows to {max_seq_length: 160, doc_stride: 32} in serve_config.yaml" in hint
+def test_what_was_trained_with_other_windows_is_served_with_them(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, squad: Path
+) -> None:
+    output, windows = tmp_path / "to", WindowSettings(max_seq_length=76, max_answer_length=20, doc_stride=16)
+    words = [
+        "--models",
+        checkpoint("bare-encoder"),
+        "--epochs",
+        1,
+        "--train",
+        f"{squad}[:9]",
+        "--dev",
+        f"{squad}[9:12]",
+    ]
+    assert main(output, *words, "--max-seq-length", 76, "--max-answer-length", 20, "--doc-stride", 16) == 0
+    manifest = verify(output, "qa")
+    assert manifest.windows == windows
+    context = " ".join(["박물관은 부산에 있다."] * 40)
+    [answer] = asyncio.run(load_pipeline(output, "qa")([("박물관은 어디에 있나?", context)]))
+    made = WindowTokenizer.load(output, manifest, windows).windows([("박물관은 어디에 있나?", context)])
+    assert answer.windows == len(made.tokens) > 3
+    assert made.tokens.lengths.max() == 76
 
 
 @pytest.mark.parametrize(
