@@ -107,7 +107,7 @@ def embedded_questions(arguments: argparse.Namespace) -> Queries:
     articles = json.loads(read_text(arguments.data / KORQUAD))["data"]
     asked = [one["question"] for article in articles for paragraph in article["paragraphs"] for one in paragraph["qas"]]
     texts = asked[:: max(1, len(asked) // arguments.searches)][: arguments.searches]
-    return list(zip(texts, Embedder.load(arguments.checkpoint).embed(texts), strict=True))
+    return list(zip(texts, Embedder.load(arguments.checkpoint).embed(texts, "query"), strict=True))
 
 
 def measure(folder: Path, queries: Queries) -> dict[str, float]:

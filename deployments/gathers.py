@@ -27,9 +27,9 @@ def qa_gather(
     return gather_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
 
 
-def embedding_gather(settings: GatherSettings, tokenizer: Handle, encoder: Handle) -> Gather[str, Embedding | None]:
-    """Embeddings of texts; None from a cross-encoder."""
-    pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE))
+def query_gather(settings: GatherSettings, tokenizer: Handle, encoder: Handle) -> Gather[str, Embedding | None]:
+    """Embeddings of texts to search with; None from a cross-encoder."""
+    pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE), role="query")
     return gather_of(pipeline, settings, len, settings.max_waiting)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import serve
 
-from deployments.gathers import Handle, embedding_gather, qa_gather
+from deployments.gathers import Handle, qa_gather, query_gather
 from deployments.one_checkpoint import OneCheckpoint
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
@@ -41,7 +41,7 @@ class PersonaChat:
         self._settings = settings.chat
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            telling_once(embedding_gather(settings.chat.gather, *sts).submit),
+            telling_once(query_gather(settings.chat.gather, *sts).submit),
             answers_of(settings.chat, *qa),
             passages=settings.chat.passages,
         )

@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.stages import RemoteStage
-from pipelines.checkpoints.manifest import Task
+from pipelines.checkpoints.manifest import Role, Task
 from pipelines.checkpoints.resolve import resolve
 from pipelines.checkpoints.verify import verify
 from pipelines.qa.windows import Windows, WindowSettings
@@ -34,9 +34,9 @@ class Tokenizer:
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await serves(model, manifest.digest)
 
-    async def passages(self, texts: Sequence[str]) -> TokenBatch:
-        """One item per text."""
-        return self._text.passages(texts)
+    async def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
+        """One item per text, behind the prompt of this role."""
+        return self._text.passages(texts, role)
 
     async def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
         """Each different sentence, or pair for a cross-encoder, once."""

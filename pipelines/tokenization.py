@@ -12,7 +12,7 @@ from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import NFC
 from tokenizers.normalizers import Sequence as Steps
 
-from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.manifest import Manifest, Role
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
 from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows, WindowSettings
@@ -41,7 +41,10 @@ class SentencePairs:
 
 
 class TextTokenizer:
-    """A checkpoint's tokenizer. Text is brought to NFC first, so decomposed Hangul gives the same tokens."""
+    """A checkpoint's tokenizer. The checkpoint's prompt, where it has one, is put before each text.
+
+    Both are brought to NFC first, so decomposed Hangul gives the same tokens.
+    """
 
     def __init__(self, tokenizer: Tokenizer, manifest: Manifest) -> None:
         tokenizer.no_padding()
@@ -65,17 +68,18 @@ class TextTokenizer:
         """The wrapped tokenizer, without truncation and padding."""
         return self._tokenizer
 
-    def passages(self, texts: Sequence[str]) -> TokenBatch:
-        """One item per text, cut at the checkpoint's `max_tokens`."""
-        return self._batch(self._encode([nfc(text) for text in texts]))
+    def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
+        """One item per text, cut at the checkpoint's `max_tokens`; `role` says which prompt goes before it."""
+        prompt = self._manifest.prompts.of(role)
+        return self._batch(self._encode([nfc(prompt + text) for text in texts]))
 
     def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
         """Pairs for the checkpoint's kind of model; repeated sentences or pairs become one item."""
-        pairs = [(nfc(left), nfc(right)) for left, right in pairs]
         if self._manifest.kind == "cross-encoder":
-            both, numbers = _unique(pairs)
+            both, numbers = _unique([(nfc(left), nfc(right)) for left, right in pairs])
             return SentencePairs(self._batch(self._encode(both)), np.stack((numbers, numbers), axis=1))
-        texts, numbers = _unique([text for pair in pairs for text in pair])
+        prompt = self._manifest.prompts.symmetric
+        texts, numbers = _unique([nfc(prompt + text) for pair in pairs for text in pair])
         return SentencePairs(self._batch(self._encode(texts)), numbers.reshape(-1, 2))
 
     def _encode(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:

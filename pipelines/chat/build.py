@@ -21,6 +21,7 @@ from tqdm import tqdm
 from pipelines.chat.chunks import MAX_CHARACTERS, Chunk, chunks_of
 from pipelines.chat.documents import Document
 from pipelines.chat.store_file import STORE, StoreContent, StoreHeader, read_header, read_store, write_store
+from pipelines.checkpoints.manifest import Role
 from pipelines.errors import DocumentUnreadable, StoreError, StoreNotFound
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,12 @@ UNFINISHED = ".unfinished"
 
 
 class Encodes(Protocol):
-    """What embeds the chunks; `checkpoint` is the digest of the checkpoint it does so by."""
+    """What embeds chunks and questions; `checkpoint` is the digest of the checkpoint it does so by."""
 
     checkpoint: str
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(texts, dimension), of unit length."""
+    def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
+        """(texts, dimension), of unit length; `role` is "document" for chunks, "query" for questions."""
 
 
 def build(
@@ -108,14 +109,14 @@ def _embed(file: Path, chunks: Sequence[Chunk], embedder: Encodes) -> NDArray[np
     if not file.exists():
         shutil.rmtree(file.parent, ignore_errors=True)  # of other documents or another checkpoint
         file.parent.mkdir()
-    first = embedder.embed([chunks[0].text])
+    first = embedder.embed([chunks[0].text], "document")
     row_bytes = first.nbytes
     done = file.stat().st_size // row_bytes if file.exists() else 0
     with file.open("ab") as vectors, tqdm(total=len(chunks), initial=done, unit=" chunks") as progress:
         vectors.truncate(done * row_bytes)
         for begin in range(done, len(chunks), PORTION):
             portion = [chunk.text for chunk in chunks[begin : begin + PORTION]]
-            vectors.write(embedder.embed(portion).tobytes())
+            vectors.write(embedder.embed(portion, "document").tobytes())
             vectors.flush()
             os.fsync(vectors.fileno())  # or a crash could leave the file's size without its data
             progress.update(len(portion))

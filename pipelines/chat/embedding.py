@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.manifest import Manifest, Role
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointUnsupported
@@ -19,7 +19,7 @@ BATCH_TOKENS = 4096
 
 
 class Embedder:
-    """An STS checkpoint as an encoder of passages; `checkpoint` is its digest."""
+    """An STS checkpoint as an encoder of passages and questions; `checkpoint` is its digest."""
 
     def __init__(self, tokenizer: TextTokenizer, model: Model, manifest: Manifest) -> None:
         self.checkpoint = manifest.digest
@@ -36,9 +36,9 @@ class Embedder:
             TextTokenizer.load(folder, manifest), load_model(folder, manifest, settings or EngineSettings()), manifest
         )
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(texts, dimension): of unit length, in the texts' order; at least one text."""
-        tokens = self._tokenizer.passages(texts)
+    def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
+        """(texts, dimension): of unit length, in the texts' order; at least one text, all of one role."""
+        tokens = self._tokenizer.passages(texts, role)
         batches = list(tokens.by_length(BATCH_TOKENS))
         vectors = np.concatenate([self._model.run(tokens.select(batch)) for batch in batches])
         return np.asarray(vectors, dtype=np.float32)[np.argsort(np.concatenate(batches))]

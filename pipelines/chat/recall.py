@@ -50,7 +50,7 @@ async def recall(store: Store, embedder: Encodes, questions: Sequence[Question],
         found = [await find(one.question, vector) for one, vector in zip(questions, vectors, strict=True)]
         return sum(map(_holds, questions, found)) / len(questions)
 
-    vectors = embedder.embed([one.question for one in questions])
+    vectors = embedder.embed([one.question for one in questions], "query")
     return Recall(
         lexical=await share(lambda text, _: store.matching(text, limit)),
         vector=await share(lambda _, vector: store.nearest(vector, limit)),

@@ -26,7 +26,7 @@ from pipelines.checkpoints.manifest import (
     read_manifest,
 )
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles
-from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
@@ -35,6 +35,7 @@ from pipelines.qa.windows import WindowSettings
 
 logger = logging.getLogger(__name__)
 
+LIBRARY_CONFIG = "config_sentence_transformers.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
@@ -122,9 +123,7 @@ def _copy(source: Path, folder: Path, task: Task | None) -> Manifest:
 def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
     """Saved through sentence-transformers. Returns what the manifest says of input."""
     model = load_sentence_transformer(source)
-    prompt = model.prompts.get(model.default_prompt_name or "")
-    if prompt:
-        raise CheckpointUnsupported(str(source), f"it wants {prompt!r} before each text, and none is put there")
+    prompts = served_prompts(model, str(source))
     if isinstance(model[0], StaticEmbedding):
         limits: dict[str, Any] = {"max_tokens": None, "special_tokens": False}
     else:
@@ -134,7 +133,7 @@ def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
     _lift_tokenizer(folder, model)
     rows = model[0].num_embeddings if isinstance(model[0], StaticEmbedding) else model[0].auto_model.config.vocab_size
     _refuse_tokens_beyond(rows, source, folder)
-    return limits
+    return limits | {"prompts": prompts}
 
 
 def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
@@ -154,6 +153,7 @@ def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
 
 
 def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
+    _refuse_prompt(fetched.folder)
     model = load_transformers(head.auto_class, fetched.folder, pickled=True)
     _keep_activation(model.config, fetched.folder)
     with refusing_damage(fetched.folder):
@@ -177,12 +177,23 @@ def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
 def _keep_activation(config: Any, source: Path) -> None:
     """sentence-transformers says since version 6 in a file of its own what it used to say in config.json: what a
     cross-encoder's output goes through."""
-    path = source / "config_sentence_transformers.json"
+    path = source / LIBRARY_CONFIG
     if path.is_file():
         with refusing_damage(path):
             said = json.loads(path.read_text(encoding="utf-8")).get("activation_fn")
         if said is not None:
             config.sentence_transformers = {"activation_fn": said}
+
+
+def _refuse_prompt(source: Path) -> None:
+    """`CrossEncoder.predict` puts the default prompt before the first text of each pair; nothing here does."""
+    path = source / LIBRARY_CONFIG
+    if path.is_file():
+        with refusing_damage(path):
+            said = json.loads(path.read_text(encoding="utf-8"))
+            prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
+        if prompt and said.get("model_type") == "CrossEncoder":
+            raise CheckpointUnsupported(str(source), f"wants {prompt!r} before each pair, where none is put")
 
 
 def longest_input(config: Any, model_max_length: int) -> int | None:

@@ -14,6 +14,8 @@ MANIFEST = "manifest.json"
 
 Task = Literal["sts", "cola", "qa"]
 Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
+Role = Literal["symmetric", "query", "document"]
+"""What a text is embedded for: to be compared with one of its kind, to search with, or to be found."""
 DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
     "bi-encoder": 0.6,
     "cross-encoder": 3.0,
@@ -35,6 +37,19 @@ class Training(Frozen):
     seed: int
     command: str = Field(description="The command that trains the checkpoint again.")
     minutes: float = Field(ge=0, description="Wall time of that command.")
+
+
+class Prompts(Frozen):
+    """What stands before a text when it is embedded, such as "query: ", by the text's role; empty: nothing."""
+
+    symmetric: str = Field("", description="Before each of two sentences that are compared.")
+    query: str = Field("", description="Before a question that passages are searched with.")
+    document: str = Field("", description="Before a passage that is to be found.")
+
+    def of(self, role: Role) -> str:
+        """The prompt of a role."""
+        prompts: dict[Role, str] = {"symmetric": self.symmetric, "query": self.query, "document": self.document}
+        return prompts[role]
 
 
 class Golden(Frozen):
@@ -70,6 +85,7 @@ class Manifest(Frozen):
     floors: dict[str, float] = Field(default_factory=dict, description="The trivial method's scores beside them.")
     max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    prompts: Prompts = Field(Prompts(), description="A bi-encoder's; they count among `max_tokens`.")
     windows: WindowSettings | None = Field(None, description="For QA: what it was trained with; None: the defaults.")
     threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
     int8: Int8 | None = Field(None, description="The int8 graph's score, where there is one.")
@@ -81,10 +97,12 @@ class Manifest(Frozen):
         """The first 16 hex digits of a SHA-256 over the files and what decides how they are used.
 
         Without scores and golden outputs: those differ in their last digits between machines that import the same.
+        Without prompts and windows where there are none: older manifests keep the digest that stores know them by.
         """
-        names = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
-        used = self.model_dump_json(include=names if self.windows is None else names | {"windows"})
-        return hashlib.sha256(used.encode()).hexdigest()[:16]
+        used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
+        used |= {"prompts"} if self.prompts != Prompts() else set()
+        used |= {"windows"} if self.windows is not None else set()
+        return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
 
     def windows_with(self, settings: WindowSettings | None = None) -> WindowSettings:
         """The checkpoint's windows, but for what was set explicitly in `settings`. Raises CheckpointUnsupported where

@@ -1,15 +1,19 @@
 """Loading with sentence-transformers, which takes a second and 100 MB to import: only who embeds sentences does."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sentence_transformers import SentenceTransformer
 
 from pipelines.checkpoints.loading import refusing_damage
-from pipelines.errors import CheckpointUnsafe, CheckpointUnsupported
+from pipelines.checkpoints.manifest import Prompts
+from pipelines.errors import CheckpointDamaged, CheckpointUnsafe, CheckpointUnsupported
 
+QUERY = ("query",)
+DOCUMENT = ("document", "passage", "corpus")
 MODULES = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout"}
 
 
@@ -25,6 +29,34 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
         return SentenceTransformer(
             str(folder), device="cpu", local_files_only=True, config_kwargs=dict(config) if config else None
         )
+
+
+def served_prompts(model: SentenceTransformer, source: str) -> Prompts:
+    """What `encode`, `encode_query` and `encode_document` put before a text, each for one role.
+
+    Unlike there, an empty prompt counts as none. The library gives each model that has no "query" or "document" an empty
+    one, and would use that: E5's "passage" would never be looked at, nor the default prompt. Here the next name is, and
+    where there is a prompt neither for queries nor for documents, both have the default one.
+
+    Raises CheckpointUnsupported, naming `source`, where the pooling leaves out the prompt's tokens; CheckpointDamaged
+    where a prompt is no text.
+    """
+    default = "" if model.default_prompt_name is None else model.prompts[model.default_prompt_name]
+    query, document = _first(model, QUERY), _first(model, DOCUMENT)
+    if not query and not document:
+        query = document = default
+    try:
+        prompts = Prompts(symmetric=default, query=query, document=document)
+    except ValidationError as error:
+        raise CheckpointDamaged(source, "a prompt of it is no text") from error
+    if prompts != Prompts() and not all(getattr(module, "include_prompt", True) for module in model):
+        raise CheckpointUnsupported(source, "its pooling leaves out prompts (include_prompt is false), ours does not")
+    return prompts
+
+
+def _first(model: SentenceTransformer, names: Sequence[str]) -> str:
+    """The first prompt of these names that is not empty."""
+    return next((model.prompts[name] for name in names if model.prompts.get(name)), "")
 
 
 def _refuse_modules(folder: Path) -> None:

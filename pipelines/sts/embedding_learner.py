@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 from torch import Tensor, nn
 
 from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS
-from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.errors import CheckpointUnsupported
 from pipelines.sts.data import ScoredPair
 from pipelines.sts.learner import Encoder, StsSettings, correlate, key, prepared, shares
@@ -21,14 +21,19 @@ from pipelines.sts.metrics import f1_at
 from pipelines.training.base import Base, keep_layers
 from pipelines.training.learner import Figures
 
+PROMPT = "sts"  # the name in the checkpoint of the prompt that is set here
 NONE = {"pearson_cosine": 0.0, "spearman_cosine": 0.0}
 
 
 class EmbeddingLearner:
-    """Learns the cosine of two sentences' embeddings. Its predictions are both embeddings, (2, dimensions)."""
+    """Learns the cosine of two sentences' embeddings. Its predictions are both embeddings, (2, dimensions).
 
-    def __init__(self, model: SentenceTransformer, settings: StsSettings) -> None:
+    `prompt` stands before each sentence: the model's default one, which is saved with it.
+    """
+
+    def __init__(self, model: SentenceTransformer, prompt: str, settings: StsSettings) -> None:
         self.model: Any = model
+        self._prompt = prompt
         model[0].processor = prepared(model.tokenizer, settings)
         self._encode = Encoder(model[0].auto_model, model.tokenizer, settings)
         self._ranking = CoSENTLoss(model)  # Su 2022, https://kexue.fm/archives/8847
@@ -38,7 +43,7 @@ class EmbeddingLearner:
     def load(cls, base: Base, settings: StsSettings) -> Self:
         """The base as sentence-transformers loads it: a bare encoder with the mean of its token vectors.
 
-        Raises as `Base.find`, CheckpointUnsupported where there is no encoder in it, CheckpointDamaged.
+        Raises as `Base.find` and `served_prompts`, CheckpointUnsupported where there is no encoder in it.
         """
         with base.folder() as folder:
             model = load_sentence_transformer(folder, base.config_changes).float()
@@ -48,7 +53,10 @@ class EmbeddingLearner:
         keep_layers(encoder, base.layers)
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing goes through it, for which workers would wait
-        return cls(model, settings)
+        if settings.prompt:
+            model.prompts[PROMPT] = settings.prompt
+            model.default_prompt_name = PROMPT
+        return cls(model, served_prompts(model, base.source).symmetric, settings)
 
     def loss(self, model: nn.Module, rows: Sequence[ScoredPair]) -> Tensor:
         """Mean squared error of the cosine, as a share of the scale, and the weighted ranking loss of the rows."""
@@ -93,7 +101,8 @@ class EmbeddingLearner:
 
     def _embed(self, model: nn.Module, rows: Sequence[ScoredPair]) -> tuple[Tensor, Tensor]:
         """Twice (rows, dimensions), from one pass: of a model that several workers train, each pass waits for all."""
-        texts = [row.sentence1 for row in rows] + [row.sentence2 for row in rows]
+        sentences = [row.sentence1 for row in rows] + [row.sentence2 for row in rows]
+        texts = [self._prompt + sentence for sentence in sentences]
         embeddings = model(dict(self._encode(texts)))["sentence_embedding"].float()
         return embeddings[: len(rows)], embeddings[len(rows) :]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.checkpoints.manifest import Role
 from pipelines.errors import MunjangError
 from pipelines.stages import ModelStage
 from pipelines.sts.pipeline import NO_EMBEDDINGS
@@ -22,17 +23,20 @@ class Embedding:
 
 class EmbeddingPipeline:
     """Texts in, one embedding or error per text out, in order; None for each where the checkpoint is a cross-encoder,
-    which scores pairs and embeds nothing."""
+    which scores pairs and embeds nothing. `role` is that of all texts."""
 
-    def __init__(self, tokenize: Callable[[Sequence[str]], Awaitable[TokenBatch]], encode: ModelStage) -> None:
+    def __init__(
+        self, tokenize: Callable[[Sequence[str], Role], Awaitable[TokenBatch]], encode: ModelStage, *, role: Role
+    ) -> None:
         self._tokenize = tokenize
         self._encode = encode
+        self._role = role
 
     async def __call__(self, texts: Sequence[str]) -> list[Embedding | MunjangError | None]:
         """Embed the texts."""
         if not texts:
             return []
-        tokens = await self._tokenize(texts)
+        tokens = await self._tokenize(texts, self._role)
         if tokens.checkpoint.kind != "bi-encoder":
             return [None] * len(texts)
         outcome = await self._encode(tokens)

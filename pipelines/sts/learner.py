@@ -40,6 +40,11 @@ class StsSettings(Frozen):
     text: Literal["raw", "hangul"] = Field(
         "raw", description="What the model sees of a text: all, or nothing but Hangul; so it is served, too."
     )
+    prompt: str = Field(
+        "",
+        description='Put before each sentence, as in "query: "; it travels with the checkpoint. Of the '
+        "sentence-transformer head alone; where empty, its base's own default prompt.",
+    )
 
 
 class PairLearner:

@@ -40,11 +40,13 @@ class Handle:
 
     def __init__(self, method: str, function: Callable[..., Any]) -> None:
         self.calls = 0
+        self.last: tuple[Any, ...] = ()
         self._function = function
         setattr(self, method, self)
 
     async def remote(self, *args: Any) -> Any:
         self.calls += 1
+        self.last = args
         return self._function(*args)
 
 
@@ -91,6 +93,7 @@ def test_an_answer_takes_one_call_of_each_stage_for_all_its_sentences(stores: Pa
     (cited,) = reply.citations
     assert (PERSONA / cited.document).read_text(encoding="utf-8")[cited.start : cited.end] == reply.output
     assert [handle.calls for handle in (*sts, *qa)] == [1, 1, 1, 1]
+    assert sts[0].last == (["생일이 언제예요?"], "query")
 
 
 def test_chats_at_the_same_time_share_calls(stores: Path) -> None:

@@ -1,12 +1,19 @@
 import asyncio
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from deployments import tokenizer
-from deployments.tokenizer import serves
+from deployments.tokenizer import Tokenizer, serves
+from pipelines.checkpoints.manifest import Prompts, read_manifest, write_manifest
 from pipelines.errors import StageUnavailable
+from pipelines.tokenization import TextTokenizer
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import copy
 
 
 class Model:
@@ -51,3 +58,19 @@ def test_a_tokenizer_whose_model_failed_to_start_fails_with_it(monkeypatch: pyte
     failed = DeploymentUnavailableError(DeploymentID(name="StsEncoder", app_name="munjang"))
     with pytest.raises(StageUnavailable, match="StsEncoder"):
         wait(Model(failed), monkeypatch)
+
+
+def test_a_replica_puts_the_prompt_of_the_role_before_each_text(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    folder = copy(imported("static"), tmp_path / "prompted")
+    prompts = Prompts(symmetric="the ", query="museum ", document="value ")
+    manifest = write_manifest(folder, read_manifest(folder).model_copy(update={"prompts": prompts}))
+
+    async def scenario() -> list[Any]:
+        cls: Any = Tokenizer.func_or_class
+        replica = cls.__new__(cls)
+        await replica.__init__(str(folder), "sts", Model(manifest.digest))
+        return [await replica.passages(["가"]), await replica.passages(["가"], "query")]
+
+    plain = TextTokenizer.load(folder, read_manifest(imported("static")))
+    for tokens, text in zip(asyncio.run(scenario()), ["the 가", "museum 가"], strict=True):
+        np.testing.assert_array_equal(tokens.ids, plain.passages([text]).ids)

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.normalizers import NFC, Sequence
 from transformers import AutoTokenizer
 
-from pipelines.checkpoints.manifest import Manifest, read_manifest
+from pipelines.checkpoints.manifest import Manifest, Prompts, Role, read_manifest
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
 from pipelines.qa.windows import WindowSettings
@@ -21,6 +21,7 @@ from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 
 TEXTS = ["오늘 과제는 코딩 과제입니다.", "", "The museum is in Busan.", "각낱말 ABC abc", "value 값 👩\u200d👧 ?"]
+PROMPTS = Prompts(symmetric="the ", query="museum ", document="\u1100")
 
 
 def load(folder: Path, **changes: object) -> TextTokenizer:
@@ -53,6 +54,29 @@ def test_pairs_for_a_cross_encoder_are_the_tokens_of_transformers(imported: Make
     assert ids(ours.tokens) == theirs["input_ids"]
     assert types(ours.tokens) == theirs["token_type_ids"]
     assert ours.truncated == [False] * len(TEXTS) + [True, True]
+
+
+def test_a_text_stands_behind_the_prompt_of_its_role(imported: MakeCheckpoint) -> None:
+    plain, prompted = load(imported("bi-encoder")), load(imported("bi-encoder"), prompts=PROMPTS)
+    roles: list[tuple[Role, str]] = [("symmetric", "the "), ("query", "museum "), ("document", "\u1100")]
+    for role, prompt in roles:
+        assert ids(prompted.passages(TEXTS, role)) == ids(plain.passages([prompt + text for text in TEXTS]))
+    pairs = prompted.sentence_pairs([("가", "나"), ("나", "나")])
+    assert ids(pairs.tokens) == ids(plain.passages(["the 가", "the 나"]))
+    assert pairs.rows.tolist() == [[0, 1], [1, 1]]
+
+
+def test_a_prompt_and_its_text_are_composed_together(imported: MakeCheckpoint) -> None:
+    plain, prompted = load(imported("bi-encoder")), load(imported("bi-encoder"), prompts=PROMPTS)
+    assert ids(prompted.passages(["\u1161\u11a8"], "document")) == ids(plain.passages(["각"]))
+
+
+def test_a_prompt_counts_among_the_tokens(imported: MakeCheckpoint) -> None:
+    texts = ["a " * (MAX_TOKENS - 2), "a " * (MAX_TOKENS - 3)]
+    assert load(imported("bi-encoder")).passages(texts).truncated.tolist() == [False, False]
+    prompted = load(imported("bi-encoder"), prompts=PROMPTS)
+    assert prompted.passages(texts).truncated.tolist() == [True, False]
+    assert prompted.sentence_pairs([(text, text) for text in texts]).truncated == [True, False]
 
 
 def test_text_over_the_limit_is_cut_and_flagged(imported: MakeCheckpoint) -> None:

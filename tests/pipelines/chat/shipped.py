@@ -26,7 +26,7 @@ class Shipped:
         windows = in_process(WindowTokenizer.load(qa, qa_manifest, WindowSettings()).windows)
         encoder = in_process_model(load_model(sts, sts_manifest, EngineSettings()))
         extractor = in_process_model(load_model(qa, qa_manifest, EngineSettings()))
-        self._embed = EmbeddingPipeline(tokenize, encoder)
+        self._embed = EmbeddingPipeline(tokenize, encoder, role="query")
         self.extract = QaPipeline(windows, extractor, null_threshold=math.inf)
 
     async def embed(self, text: str) -> Embedding:

@@ -9,23 +9,26 @@ from numpy.typing import NDArray
 
 from pipelines.chat.build import build
 from pipelines.chat.documents import Document
+from pipelines.checkpoints.manifest import Role
 
 
 class HashEmbedder:
-    """A unit vector of 8 numbers for each text, the same every time; keeps what it was asked."""
+    """A unit vector of 8 numbers for each text, the same every time and in every role; keeps what it was asked."""
 
     def __init__(self, checkpoint: str = "0123456789abcdef") -> None:
         self.checkpoint = checkpoint
         self.embedded: list[str] = []
+        self.roles: set[Role] = set()
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         self.embedded += texts
+        self.roles.add(role)
         seeds = [hashlib.sha256(text.encode()).digest() for text in texts]
         vectors = np.stack([np.random.default_rng(list(seed)).standard_normal(8) for seed in seeds])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
     def one(self, text: str) -> NDArray[np.float32]:
-        return self.embed([text])[0]
+        return self.embed([text], "query")[0]
 
 
 def make_store(folder: Path, *texts: str, checkpoint: str = "0123456789abcdef") -> Path:

@@ -14,6 +14,7 @@ from pipelines.chat import build as build_module
 from pipelines.chat.build import UNFINISHED, build, wants_build
 from pipelines.chat.documents import Document
 from pipelines.chat.store_file import STORE, StoreContent, read_store
+from pipelines.checkpoints.manifest import Role
 from pipelines.errors import DocumentUnreadable, StoreCorrupt
 from tests.pipelines.chat.stores import HashEmbedder
 from tests.pipelines.checkpoints.damage import cut
@@ -37,14 +38,18 @@ class Stops(HashEmbedder):
         super().__init__()
         self.portions, self.kill = portions, kill
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
         if len(texts) > 1:
             self.portions -= 1
         if self.portions < 0 and self.kill:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.portions < 0:
             raise Stopped
-        return super().embed(texts)
+        return super().embed(texts, role)
+
+
+def vectors_of(documents: Sequence[Document]) -> NDArray[np.float32]:
+    return HashEmbedder().embed([document.text for document in documents], "document")
 
 
 def stop_a_build(folder: Path, portions: int) -> None:
@@ -65,11 +70,13 @@ def assert_same(left: Path, right: Path) -> None:
 
 
 def test_a_store_holds_its_chunks_and_their_vectors_in_order(tmp_path: Path) -> None:
-    assert build(DOCUMENTS, tmp_path / "notes", HashEmbedder()) == 20
+    embedder = HashEmbedder()
+    assert build(DOCUMENTS, tmp_path / "notes", embedder) == 20
+    assert embedder.roles == {"document"}
     header, content = read_store(tmp_path / "notes" / STORE)
     assert header.checkpoint == HashEmbedder().checkpoint
     assert content.document_names == [document.name for document in DOCUMENTS]
-    np.testing.assert_array_equal(content.vectors, HashEmbedder().embed([document.text for document in DOCUMENTS]))
+    np.testing.assert_array_equal(content.vectors, vectors_of(DOCUMENTS))
 
 
 def test_nothing_but_the_store_is_left(tmp_path: Path) -> None:
@@ -160,9 +167,7 @@ def test_wherever_the_vectors_end_the_store_is_the_same(tmp_path_factory: pytest
 def test_what_was_done_for_other_documents_is_dropped(tmp_path: Path) -> None:
     stop_a_build(tmp_path, portions=3)
     build(DOCUMENTS[:3], tmp_path, HashEmbedder())
-    np.testing.assert_array_equal(
-        read_store(tmp_path / STORE)[1].vectors, HashEmbedder().embed([document.text for document in DOCUMENTS[:3]])
-    )
+    np.testing.assert_array_equal(read_store(tmp_path / STORE)[1].vectors, vectors_of(DOCUMENTS[:3]))
     assert not (tmp_path / UNFINISHED).exists()
 
 

@@ -15,7 +15,7 @@ TEXTS = ["오늘 과제는 코딩 과제입니다.", "안녕", "저도 그 의�
 @pytest.mark.parametrize("kind", ["static", "bi-encoder"])
 async def test_cosines_are_those_that_are_served(imported: MakeCheckpoint, kind: str) -> None:
     pipeline = load_pipeline(imported(kind), "sts")
-    vectors = Embedder.load(imported(kind)).embed(TEXTS)
+    vectors = Embedder.load(imported(kind)).embed(TEXTS, "document")
     served = [result.score for result in await pipeline([(TEXTS[0], text) for text in TEXTS])]
     assert vectors @ vectors[0] == pytest.approx(served, abs=1e-5)
 
@@ -24,15 +24,15 @@ def test_texts_keep_their_order_however_they_are_batched(
     imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = Embedder.load(imported("bi-encoder"))
-    alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
+    alone = np.concatenate([embedder.embed([text], "document") for text in TEXTS])
     for tokens in (1, 8, 40):
         monkeypatch.setattr(embedding, "BATCH_TOKENS", tokens)
-        np.testing.assert_allclose(embedder.embed(TEXTS), alone, atol=1e-5)
+        np.testing.assert_allclose(embedder.embed(TEXTS, "document"), alone, atol=1e-5)
 
 
 def test_vectors_are_of_unit_length_and_of_the_checkpoint(imported: MakeCheckpoint) -> None:
     embedder = Embedder.load(imported("static"))
-    vectors = embedder.embed(TEXTS)
+    vectors = embedder.embed(TEXTS, "document")
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert embedder.checkpoint == read_manifest(imported("static")).digest

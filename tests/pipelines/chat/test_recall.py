@@ -45,7 +45,9 @@ async def test_recall_counts_facts_found_in_their_own_document(tmp_path: Path) -
         Question("고양이", "1.txt", "고양이는 잔다"),
         Question("우산", "0.txt", "고양이는 잔다"),
     ]
-    assert (await recall(store, HashEmbedder(), questions, 2)) == Recall(1 / 3, 2 / 3, 2 / 3)
+    embedder = HashEmbedder()
+    assert (await recall(store, embedder, questions, 2)) == Recall(1 / 3, 2 / 3, 2 / 3)
+    assert embedder.roles == {"query"}
 
 
 def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:

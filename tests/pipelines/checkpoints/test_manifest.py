@@ -8,6 +8,7 @@ from pipelines.checkpoints.manifest import (
     MANIFEST,
     Golden,
     Manifest,
+    Prompts,
     Training,
     hash_files,
     read_manifest,
@@ -60,6 +61,22 @@ def test_the_digest_stands_for_all_that_the_manifest_says(folder: Path) -> None:
     assert write_manifest(folder, FULL.model_copy(update={"threshold": 0.7})).digest != digest
     (folder / "weights").write_bytes(b"abd")
     assert write_manifest(folder, FULL).digest != digest
+
+
+def test_the_digest_stands_for_the_prompts(folder: Path) -> None:
+    digests = {
+        write_manifest(folder, FULL.model_copy(update={"prompts": prompts})).digest
+        for prompts in (Prompts(), Prompts(symmetric="a"), Prompts(query="a"), Prompts(document="a"))
+    }
+    assert len(digests) == 4
+
+
+def test_a_manifest_older_than_prompts_is_read_and_keeps_its_digest(folder: Path) -> None:
+    written = json.loads(FULL.model_dump_json())
+    del written["prompts"]
+    (folder / MANIFEST).write_text(json.dumps(written), encoding="utf-8")
+    assert read_manifest(folder) == FULL
+    assert read_manifest(folder).digest == "77d0c506c3d20784"  # computed when there were no prompts
 
 
 def test_without_a_manifest_its_path_is_named(tmp_path: Path) -> None:

@@ -121,15 +121,6 @@ def test_the_limit_is_what_both_tokenizer_and_positions_allow(source: Callable[[
     assert import_checkpoint(str(folder), destination).max_tokens == 50
 
 
-def test_a_model_that_wants_a_prompt_is_unsupported(source: Callable[[str], Path], destination: Path) -> None:
-    folder = source("static")
-    config = folder / "config_sentence_transformers.json"
-    edit_json(config, prompts={"query": "query: "}, default_prompt_name="query")
-    refused(folder, destination, CheckpointUnsupported, "'query: '")
-    edit_json(config, default_prompt_name=None)
-    import_checkpoint(str(folder), destination)
-
-
 def test_a_model_without_its_tokenizer_is_damage(source: Callable[[str], Path], destination: Path) -> None:
     folder = source("extractor")
     (folder / "tokenizer.json").unlink()

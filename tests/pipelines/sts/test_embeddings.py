@@ -21,7 +21,7 @@ def pipeline(imported: MakeCheckpoint, kind: str, encode: ModelStage | None = No
     folder = imported(kind)
     manifest = read_manifest(folder)
     stage = encode or in_process_model(load_model(folder, manifest, EngineSettings()))
-    return EmbeddingPipeline(in_process(TextTokenizer.load(folder, manifest).passages), stage)
+    return EmbeddingPipeline(in_process(TextTokenizer.load(folder, manifest).passages), stage, role="query")
 
 
 def embed(embeds: EmbeddingPipeline, texts: Sequence[str]) -> list[object]:
