@@ -12,6 +12,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import Weights
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported
 
@@ -38,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--task", choices=get_args(Task), help="refuse a model for another task")
     importer.add_argument("--base", help="for a .ckpt: folder or Hub id of its base model")
     importer.add_argument("--revision", help="branch, tag or commit on the Hub")
+    rounded = "store weights so, rounded where need be (default: as the source stores them)"
+    importer.add_argument("--weights", choices=get_args(Weights), help=rounded)
     _add_examples(importer, required=False)
     importer.set_defaults(run=_import)
     quantizer = commands.add_parser("quantize", help="add an int8 graph, if it is as good")
@@ -69,6 +72,7 @@ def _import(arguments: argparse.Namespace) -> None:
         task=arguments.task,
         base=arguments.base,
         revision=arguments.revision,
+        weights=arguments.weights,
     )
     if arguments.dev is not None:
         arguments.folder = arguments.destination

@@ -30,6 +30,7 @@ from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import Weights, store_as, stored_as
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 logger = logging.getLogger(__name__)
@@ -38,12 +39,19 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def import_checkpoint(
-    source: str, destination: Path, *, task: Task | None = None, base: str | None = None, revision: str | None = None
+    source: str,
+    destination: Path,
+    *,
+    task: Task | None = None,
+    base: str | None = None,
+    revision: str | None = None,
+    weights: Weights | None = None,
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
     `source` is a SentenceTransformer folder or zip, a transformers folder, a Hub id, or a Lightning `.ckpt`, which
     needs `base`, the folder or Hub id that gives its config and tokenizer. `task` is found out where it is None.
+    Weights are stored as the source stores them, or rounded to `weights`.
     The destination appears whole or not at all. Raises CheckpointError.
     """
     if destination.exists():
@@ -55,10 +63,10 @@ def import_checkpoint(
         folder = Path(scratch) / "checkpoint"
         with blaming(source, folder):
             if base is not None:
-                manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
+                manifest = _import_lightning(Path(source), base, folder, task, revision, weights, Path(scratch))
             else:
                 with fetch(source, revision) as fetched:
-                    manifest = _import_folder(fetched, folder, task)
+                    manifest = _import_folder(fetched, folder, task, weights)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -66,27 +74,34 @@ def import_checkpoint(
 
 
 def _import_lightning(
-    checkpoint: Path, base: str, folder: Path, task: Task | None, revision: str | None, scratch: Path
+    checkpoint: Path,
+    base: str,
+    folder: Path,
+    task: Task | None,
+    revision: str | None,
+    weights: Weights | None,
+    scratch: Path,
 ) -> Manifest:
     with fetch(base, revision) as fetched:
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return _import_folder(merged, folder, task)
+        return _import_folder(merged, folder, task, weights)
 
 
-def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
+def _import_folder(fetched: Fetched, folder: Path, task: Task | None, weights: Weights | None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
     if (fetched.folder / MANIFEST).is_file():
-        return _copy(fetched.folder, folder, task)
+        return _copy(fetched.folder, folder, task, weights)
     refuse_unsafe_pickles(fetched.folder)
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
     if task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
-    limits = (
-        _save_sentence_transformer(fetched.folder, folder) if head.auto_class is None else _save(head, fetched, folder)
-    )
+    if head.auto_class is None:
+        limits = _save_sentence_transformer(fetched.folder, folder, weights)
+    else:
+        limits = _save(head, fetched.folder, folder, weights)
     return _describe(fetched, folder, head, limits)
 
 
@@ -97,13 +112,16 @@ def refuse_without_vocabulary(folder: Path) -> None:
         raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
 
 
-def _copy(source: Path, folder: Path, task: Task | None) -> Manifest:
+def _copy(source: Path, folder: Path, task: Task | None, weights: Weights | None) -> Manifest:
+    """Refuses to round: the manifest's scores and int8 graph are of the weights as they are."""
     manifest = verify(source, task or read_manifest(source).task)
+    if weights not in (None, stored_as(source)):
+        raise CheckpointUnsupported(str(source), f"in the project's format already, its weights not in {weights}")
     shutil.copytree(source, folder)
     return manifest
 
 
-def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
+def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     """Saved through sentence-transformers. Returns what the manifest says of input."""
     model = load_sentence_transformer(source)
     prompt = model.prompts.get(model.default_prompt_name or "")
@@ -113,6 +131,7 @@ def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
         limits: dict[str, Any] = {"max_tokens": None, "special_tokens": False}
     else:
         limits = {"max_tokens": _longest_sentence(source, model)}
+    store_as(model, weights or stored_as(source), source)
     with refusing_damage(source):
         model.save(str(folder), create_model_card=False)
     _lift_tokenizer(folder, model)
@@ -137,16 +156,17 @@ def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
         tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
-    model = load_transformers(head.auto_class, fetched.folder, pickled=True)
-    _keep_activation(model.config, fetched.folder)
-    with refusing_damage(fetched.folder):
-        tokenizer = AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True, use_fast=True)
+def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
+    model = load_transformers(head.auto_class, source, pickled=True)
+    store_as(model, weights or stored_as(source), source)
+    _keep_activation(model.config, source)
+    with refusing_damage(source):
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if not (folder / "tokenizer.json").is_file():
-        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
-    _refuse_tokens_beyond(model.config.vocab_size, fetched.folder, folder)
+        raise CheckpointUnsupported(str(source), "its tokenizer has no fast form")
+    _refuse_tokens_beyond(model.config.vocab_size, source, folder)
     return {"max_tokens": longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
 
 

@@ -17,14 +17,20 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
     """`SentenceTransformer(folder)` on the CPU, of modules of the library's own, never of ones the folder brings along;
     with these keys of its encoder's config changed, of those that it has.
 
+    Its weights are float32, whatever they are stored as.
     Raises CheckpointUnsafe where `modules.json` names code from elsewhere, CheckpointUnsupported for modules that are
     not served here, CheckpointDamaged as `load_transformers`.
     """
     _refuse_modules(folder)
     with refusing_damage(folder):
-        return SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, config_kwargs=dict(config) if config else None
+        model = SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"dtype": "float32"},
+            config_kwargs=dict(config) if config else None,
         )
+        return model.float()  # a table of token embeddings takes no dtype
 
 
 def _refuse_modules(folder: Path) -> None:
