@@ -13,6 +13,7 @@ from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import stored_as
 from pipelines.cola import train as command
 from pipelines.cola.recipe import RECIPE
 from pipelines.local import load_pipeline
@@ -82,6 +83,12 @@ def test_no_row_is_trained_on_that_is_measured_on(
     sets = [{row.sentence for row in rows} for rows in (fitted[0]["stages"][0].sources[0].rows, fitted[0]["dev"])]
     assert [len(rows) for rows in sets] == [14, 10]
     assert not sets[0] & sets[1]
+
+
+def test_weights_are_stored_as_the_command_says(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    words = ["--models", checkpoint("classifier"), "--epochs", 1, "--weights", "float16"]
+    assert main(tmp_path / "to", *words) == 0
+    assert stored_as(tmp_path / "to") == "float16"
 
 
 def test_defaults_are_the_originals_settings_with_warm_up() -> None:
