@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -69,7 +70,7 @@ def inline_weights(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _compute_from(graph: onnx.GraphProto, tensor: TensorProto, state: str, operator: str, **attributes: object) -> None:
+def _compute_from(graph: onnx.GraphProto, tensor: TensorProto, state: str, operator: str, **attributes: Any) -> None:
     """Let a node compute what the tensor was from what it will be, under its own name with `state` behind."""
     source = f"{tensor.name}.{state}"
     graph.node.insert(0, helper.make_node(operator, [source], [tensor.name], **attributes))
