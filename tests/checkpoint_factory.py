@@ -61,9 +61,11 @@ def make_checkpoint(kind: str, folder: Path, seed: int = 0) -> Path:
 
 
 def make_imported(kind: str, folder: Path, seed: int = 0) -> Path:
-    """As `make_checkpoint`, brought into the project's format; `folder` must not exist."""
+    """As `make_checkpoint`, brought into the project's format; `folder` must not exist. "static in float16" is a
+    static one whose weights are stored so."""
+    kind, _, weights = kind.partition(" in ")
     with TemporaryDirectory() as scratch:
-        import_checkpoint(str(make_checkpoint(kind, Path(scratch) / kind, seed)), folder)
+        import_checkpoint(str(make_checkpoint(kind, Path(scratch) / kind, seed)), folder, weights=weights or None)
     return folder
 
 
@@ -190,3 +192,4 @@ _MAKERS: dict[str, Callable[[Path], None]] = {
     "extractor-roberta": _roberta_extractor,
 }
 KINDS = tuple(_MAKERS)
+HALVED = ("classifier in float16", "static in float16", "bi-encoder in bfloat16")

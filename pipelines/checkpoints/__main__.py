@@ -12,6 +12,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import Weights
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported
 from pipelines.qa.windows import WindowSettings
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JSON",
         help='that an extractor was trained with: \'{"max_seq_length": 384, "doc_stride": 128}\'',
     )
+    rounded = "store weights so, rounded where need be (default: as the source stores them)"
+    importer.add_argument("--weights", choices=get_args(Weights), help=rounded)
     _add_examples(importer, required=False)
     importer.set_defaults(run=_import)
     quantizer = commands.add_parser("quantize", help="add an int8 graph, if it is as good")
@@ -77,6 +80,7 @@ def _import(arguments: argparse.Namespace) -> None:
         base=arguments.base,
         revision=arguments.revision,
         windows=arguments.windows,
+        weights=arguments.weights,
     )
     if arguments.dev is not None:
         arguments.folder = arguments.destination

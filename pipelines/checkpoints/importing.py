@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,7 @@ from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.tasks import Head, head_of
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import Weights, store_as, stored_as
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.qa.windows import WindowSettings
 
@@ -37,6 +39,15 @@ logger = logging.getLogger(__name__)
 
 LIBRARY_CONFIG = "config_sentence_transformers.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user says of a checkpoint to import, as `import_checkpoint` takes it."""
+
+    task: Task | None
+    windows: WindowSettings | None
+    weights: Weights | None
 
 
 def import_checkpoint(
@@ -47,12 +58,14 @@ def import_checkpoint(
     base: str | None = None,
     revision: str | None = None,
     windows: WindowSettings | None = None,
+    weights: Weights | None = None,
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
     `source` is a SentenceTransformer folder or zip, a transformers folder, a Hub id, or a Lightning `.ckpt`, which
     needs `base`, the folder or Hub id that gives its config and tokenizer. `task` is found out where it is None.
-    `windows` are those that an extractor was trained with; one that is in the project's format already has its own.
+    `windows` are those that an extractor was trained with.
+    Weights are stored as the source stores them, or rounded to `weights`.
     The destination appears whole or not at all. Raises CheckpointError.
     """
     if destination.exists():
@@ -63,11 +76,12 @@ def import_checkpoint(
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
         with blaming(source, folder):
+            wanted = Wanted(task, windows, weights)
             if base is not None:
-                manifest = _import_lightning(Path(source), base, folder, task, revision, windows, Path(scratch))
+                manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
                 with fetch(source, revision) as fetched:
-                    manifest = _import_folder(fetched, folder, task, windows)
+                    manifest = _import_folder(fetched, folder, wanted)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -78,33 +92,33 @@ def _import_lightning(
     checkpoint: Path,
     base: str,
     folder: Path,
-    task: Task | None,
     revision: str | None,
-    windows: WindowSettings | None,
+    wanted: Wanted,
     scratch: Path,
 ) -> Manifest:
     with fetch(base, revision) as fetched:
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return _import_folder(merged, folder, task, windows)
+        return _import_folder(merged, folder, wanted)
 
 
-def _import_folder(fetched: Fetched, folder: Path, task: Task | None, windows: WindowSettings | None) -> Manifest:
+def _import_folder(fetched: Fetched, folder: Path, wanted: Wanted) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
     if (fetched.folder / MANIFEST).is_file():
-        return _copy(fetched.folder, folder, task)
+        return _copy(fetched.folder, folder, wanted)
     refuse_unsafe_pickles(fetched.folder)
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
-    if task not in (None, head.task):
-        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {task}")
-    if windows is not None and head.task != "qa":
+    if wanted.task not in (None, head.task):
+        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {wanted.task}")
+    if wanted.windows is not None and head.task != "qa":
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, which reads no windows")
-    limits = (
-        _save_sentence_transformer(fetched.folder, folder) if head.auto_class is None else _save(head, fetched, folder)
-    )
-    return _describe(fetched, folder, head, {**limits, "windows": windows})
+    if head.auto_class is None:
+        limits = _save_sentence_transformer(fetched.folder, folder, wanted.weights)
+    else:
+        limits = _save(head, fetched.folder, folder, wanted.weights)
+    return _describe(fetched, folder, head, {**limits, "windows": wanted.windows})
 
 
 def refuse_without_vocabulary(folder: Path) -> None:
@@ -114,13 +128,20 @@ def refuse_without_vocabulary(folder: Path) -> None:
         raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
 
 
-def _copy(source: Path, folder: Path, task: Task | None) -> Manifest:
-    manifest = verify(source, task or read_manifest(source).task)
+def _copy(source: Path, folder: Path, wanted: Wanted) -> Manifest:
+    """Refuses to round and to cut other windows: scores and int8 graph are of the checkpoint as it is."""
+    manifest = verify(source, wanted.task or read_manifest(source).task)
+    if wanted.weights not in (None, stored_as(source)):
+        raise CheckpointUnsupported(
+            str(source), f"in the project's format already, its weights not in {wanted.weights}"
+        )
+    if wanted.windows not in (None, manifest.windows):
+        raise CheckpointUnsupported(str(source), "in the project's format already, with windows of its own")
     shutil.copytree(source, folder)
     return manifest
 
 
-def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
+def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     """Saved through sentence-transformers. Returns what the manifest says of input."""
     model = load_sentence_transformer(source)
     prompts = served_prompts(model, str(source))
@@ -128,6 +149,7 @@ def _save_sentence_transformer(source: Path, folder: Path) -> dict[str, Any]:
         limits: dict[str, Any] = {"max_tokens": None, "special_tokens": False}
     else:
         limits = {"max_tokens": _longest_sentence(source, model)}
+    store_as(model, weights or stored_as(source), source)
     with refusing_damage(source):
         model.save(str(folder), create_model_card=False)
     _lift_tokenizer(folder, model)
@@ -152,17 +174,18 @@ def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
         tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _save(head: Head, fetched: Fetched, folder: Path) -> dict[str, Any]:
-    _refuse_prompt(fetched.folder)
-    model = load_transformers(head.auto_class, fetched.folder, pickled=True)
-    _keep_activation(model.config, fetched.folder)
-    with refusing_damage(fetched.folder):
-        tokenizer = AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True, use_fast=True)
+def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
+    _refuse_prompt(source)
+    model = load_transformers(head.auto_class, source, pickled=True)
+    store_as(model, weights or stored_as(source), source)
+    _keep_activation(model.config, source)
+    with refusing_damage(source):
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if not (folder / "tokenizer.json").is_file():
-        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
-    _refuse_tokens_beyond(model.config.vocab_size, fetched.folder, folder)
+        raise CheckpointUnsupported(str(source), "its tokenizer has no fast form")
+    _refuse_tokens_beyond(model.config.vocab_size, source, folder)
     return {"max_tokens": longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
 
 

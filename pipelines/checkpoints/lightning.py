@@ -12,6 +12,7 @@ from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import read_pickle
 from pipelines.checkpoints.sources import WANTED
 from pipelines.checkpoints.tasks import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
+from pipelines.checkpoints.weights import narrowest, store_as
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 PREFIX = "model."
@@ -20,7 +21,7 @@ PREFIX = "model."
 def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
     """A transformers folder from a Lightning file and the folder of its base model.
 
-    The base gives config and tokenizer, the file all weights. Raises CheckpointError.
+    The base gives config and tokenizer, the file all weights, stored as they are there. Raises CheckpointError.
     """
     state = _state_dict(checkpoint)
     head = _head_of(checkpoint, state)
@@ -28,8 +29,9 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
         config = AutoConfig.from_pretrained(base, local_files_only=True)
         if head is not EXTRACTOR:
             config.num_labels = 1 if head is CROSS_ENCODER else 2
-        model = head.auto_class.from_config(config)
+        model = head.auto_class.from_config(config, dtype=torch.float32)
     _fill(model, state, checkpoint)
+    store_as(model, narrowest(value.dtype for value in state.values()), checkpoint)
     model.save_pretrained(folder)
     _copy_tokenizer(base, folder)
 

@@ -11,12 +11,18 @@ from pipelines.errors import CheckpointDamaged, CheckpointError
 def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, may_lack: str | None = None) -> Any:
     """`model_class.from_pretrained(folder)` from safetensors, or, with `pickled`, from a pickle where there are none.
 
+    Its weights are float32, whatever they are stored as.
+
     Raises CheckpointDamaged where files are cut, where shapes do not fit the config, or where weights are missing,
     which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`.
     """
     with refusing_damage(folder):
         model, report = model_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=None if pickled else True, output_loading_info=True
+            folder,
+            local_files_only=True,
+            use_safetensors=None if pickled else True,
+            dtype="float32",
+            output_loading_info=True,
         )
     missing = [key for key in report["missing_keys"] if may_lack is None or not key.startswith(may_lack)]
     if missing:

@@ -21,20 +21,26 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
     """`SentenceTransformer(folder)` on the CPU, of modules of the library's own, never of ones the folder brings along;
     with these keys of its encoder's config changed, of those that it has.
 
+    Its weights are float32, whatever they are stored as.
     Raises CheckpointUnsafe where `modules.json` names code from elsewhere, CheckpointUnsupported for modules that are
     not served here, CheckpointDamaged as `load_transformers`.
     """
     _refuse_modules(folder)
     with refusing_damage(folder):
-        return SentenceTransformer(
-            str(folder), device="cpu", local_files_only=True, config_kwargs=dict(config) if config else None
+        model = SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"dtype": "float32"},
+            config_kwargs=dict(config) if config else None,
         )
+        return model.float()  # a table of token embeddings takes no dtype
 
 
 def served_prompts(model: SentenceTransformer, source: str) -> Prompts:
     """What `encode`, `encode_query` and `encode_document` put before a text, each for one role.
 
-    Unlike there, an empty prompt counts as none. The library gives each model that has no "query" or "document" an empty
+    Unlike there, an empty prompt counts as none. The library gives each model without "query" or "document" an empty
     one, and would use that: E5's "passage" would never be looked at, nor the default prompt. Here the next name is, and
     where there is a prompt neither for queries nor for documents, both have the default one.
 

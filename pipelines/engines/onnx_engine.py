@@ -4,6 +4,7 @@ Threads are set on purpose. With one thread a batch runs on its caller's and not
 sleep, because the cores belong to other replicas too. The graph is written by `pipelines.engines.onnx_export`.
 """
 
+import ctypes
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +34,9 @@ class OnnxEngine:
         """The graph in `folder` of the chosen dtype. Raises CheckpointDamaged where it can't be read."""
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
-            return cls(onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"]), choice)
+            session = onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"])
+        _return_memory()
+        return cls(session, choice)
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""
@@ -41,6 +44,13 @@ class OnnxEngine:
         if "token_type_ids" in self._inputs:
             arrays["token_type_ids"] = batch.padded_types()
         return tuple(self._session.run(names, arrays))
+
+
+def _return_memory() -> None:
+    """Give the system back what preparing the weights took; glibc, where that is the C library, would keep it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

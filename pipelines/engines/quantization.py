@@ -19,7 +19,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from pipelines.engines.choice import ONNX, Choice
 from pipelines.engines.onnx_engine import OnnxEngine
 from pipelines.engines.onnx_export import quiet
-from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
+from pipelines.engines.onnx_weights import SAFETENSORS, inline_weights, share_weights
 from pipelines.tokens import TokenBatch
 
 LEVELS = 255
@@ -29,7 +29,7 @@ Range = tuple[float, float]
 
 def write_int8(folder: Path, calibration: Sequence[TokenBatch]) -> Path:
     """Quantise the float32 graph in `folder`, its activations by their ranges over the `calibration` batches."""
-    model = _with_inline_weights(folder / ONNX["float32"])
+    model = inline_weights(folder / ONNX["float32"])
     quantized = _quantize_weights(model)
     dynamic = [node for node in quantized.graph.node if node.op_type == "DynamicQuantizeLinear"]
     ranges = _ranges(model, sorted({node.input[0] for node in dynamic}), calibration)
@@ -39,18 +39,6 @@ def write_int8(folder: Path, calibration: Sequence[TokenBatch]) -> Path:
     path = folder / ONNX["int8"]
     onnx.save(quantized, path)
     return path
-
-
-def _with_inline_weights(path: Path) -> onnx.ModelProto:
-    """The graph with its weights in it, transposed where it would transpose them."""
-    model = onnx.load(path)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
-        tensor = weights[node.input[0]]
-        turned = np.ascontiguousarray(np.transpose(numpy_helper.to_array(tensor), node.attribute[0].ints))
-        tensor.CopyFrom(numpy_helper.from_array(turned, node.output[0]))
-        model.graph.node.remove(node)
-    return model
 
 
 def _quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:

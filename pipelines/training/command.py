@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import transformers
 
 from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.weights import Weights
 from pipelines.errors import CheckpointUnsupported, DataNotFound, MunjangError
 from pipelines.training.base import Base
 from pipelines.training.entrant import Entrant
@@ -54,6 +55,8 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
     for name, column in recipe.columns.items():
         text = f"{column.meaning} (default: %(default)s)"
         parser.add_argument(f"--{name}-column", default=column.default, help=text)
+    stored = "round the exported weights to this; figures of training are of those before (default: float32)"
+    parser.add_argument("--weights", choices=get_args(Weights), help=stored)
     add_options(parser, recipe.options)
     return parser
 

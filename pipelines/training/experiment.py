@@ -114,7 +114,8 @@ def _export(
     minutes = sum(sum(entry.history.seconds) for entry in entries) / 60
     story = winner.entrant.story(experiment.data, winner.trained.history, command.command_of(parser), minutes)
     texts = {RESULTS: experiment.tables(entries)}
-    return export(learner, story, arguments.output, texts, experiment.recipe.int8_examples(experiment.data))
+    int8 = experiment.recipe.int8_examples(experiment.data)
+    return export(learner, story, arguments.output, texts, int8, weights=arguments.weights)
 
 
 def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:

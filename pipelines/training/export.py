@@ -11,6 +11,7 @@ from pipelines.checkpoints.finish import REFERENCE, quantize_if_as_good
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
 from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.weights import Weights
 from pipelines.local import load_model
 from pipelines.qa.windows import WindowSettings
 from pipelines.training.base import Base
@@ -56,9 +57,10 @@ def export(
     texts: Mapping[str, str],
     int8: tuple[Examples, Examples],
     pictures: Mapping[str, Callable[[Path], None]] | None = None,
+    weights: Weights | None = None,
 ) -> Manifest:
     """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` and
-    `pictures` by name.
+    `pictures` by name; its weights are rounded to `weights` where those are named.
 
     An int8 graph is calibrated on the first of the `int8` examples and measured on the second; where it loses too much,
     the log says so and there is none. The folder appears whole or not at all. Raises as `import_checkpoint`.
@@ -67,7 +69,9 @@ def export(
     with TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
         learner.save(Path(scratch) / "saved")
         made = Path(scratch) / "made"
-        manifest = import_checkpoint(str(Path(scratch) / "saved"), made, task=story.task, windows=story.windows)
+        manifest = import_checkpoint(
+            str(Path(scratch) / "saved"), made, task=story.task, windows=story.windows, weights=weights
+        )
         draw(made / CURVES, {story.base.name: story.history})
         if story.threshold is not None:
             manifest = _decide(made, manifest, story.threshold)

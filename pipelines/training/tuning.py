@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any, Generic
 
 import torch
@@ -103,11 +102,13 @@ def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argpar
     plan = _search(recipe, parser, arguments)
     found = plan.run()
     sys.stdout.write(f"\n{tabulate(found.trials, recipe.key)}\n\n")
-    manifest = _export(plan, found, parser, arguments.output)
+    manifest = _export(plan, found, parser, arguments)
     command.tell_written(manifest, arguments.output)
 
 
-def _export(plan: Search[Any], found: Found, parser: argparse.ArgumentParser, folder: Path) -> Manifest:
+def _export(
+    plan: Search[Any], found: Found, parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> Manifest:
     best = winner(found.trials, plan.recipe.key)
     entrant, trained = plan.entrant(best.config), found.trained(best)
     learner = entrant.load()
@@ -116,7 +117,8 @@ def _export(plan: Search[Any], found: Found, parser: argparse.ArgumentParser, fo
     story = entrant.story(plan.data, trained.history, command.command_of(parser), minutes)
     table = f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.key)}\n\n![Trials]({PICTURE})\n"
     picture = partial(draw_trials, trials=found.trials, figure=plan.figure, key=plan.recipe.key)
-    return export(learner, story, folder, {TABLE: table}, plan.recipe.int8_examples(plan.data), {PICTURE: picture})
+    int8 = plan.recipe.int8_examples(plan.data)
+    return export(learner, story, arguments.output, {TABLE: table}, int8, {PICTURE: picture}, arguments.weights)
 
 
 def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Search[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
 from transformers import BertForSequenceClassification as Classifier
 
@@ -23,7 +24,7 @@ from pipelines.errors import (
 )
 from pipelines.tokenization import TextTokenizer
 from tests.checkpoint_factory import MAX_TOKENS, bert_config, make_base
-from tests.pipelines.checkpoints.damage import Planted, cut
+from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, cut, edit_json
 
 Save = Callable[..., Path]
 
@@ -116,6 +117,19 @@ def test_the_head_of_a_classification_file_tells_its_task(
     assert import_checkpoint(str(save(content(model))), destination, base=str(base)).task == task
     loaded = AutoModelForSequenceClassification.from_pretrained(destination)
     np.testing.assert_array_equal(loaded.classifier.weight.detach(), model.classifier.weight.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_file_and_not_the_base_says_what_weights_are_stored_as(
+    save: Save, tmp_path: Path, destination: Path, dtype: torch.dtype
+) -> None:
+    base = make_base(tmp_path / "base")
+    edit_json(base / "config.json", dtype="bfloat16")
+    model = extractor().to(dtype)
+    import_checkpoint(str(save(content(model))), destination, base=str(base))
+    loaded = load_file(destination / WEIGHTS)
+    assert {value.dtype for value in loaded.values()} == {dtype}
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
 
 
 def test_lightnings_own_classes_are_passed_over(

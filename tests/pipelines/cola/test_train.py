@@ -13,6 +13,7 @@ from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import stored_as
 from pipelines.cola import train as command
 from pipelines.cola.recipe import RECIPE
 from pipelines.local import load_pipeline
@@ -120,6 +121,12 @@ def test_a_weight_of_no_source_or_that_is_none_ends_the_program(
         main(tmp_path / "to", "--train-weight", given.format(train=data[1]))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_weights_are_stored_as_the_command_says(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    words = ["--models", checkpoint("classifier"), "--epochs", 1, "--weights", "float16"]
+    assert main(tmp_path / "to", *words) == 0
+    assert stored_as(tmp_path / "to") == "float16"
 
 
 def test_defaults_are_the_originals_settings_with_warm_up() -> None:

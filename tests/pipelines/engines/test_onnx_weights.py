@@ -4,11 +4,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
-from pipelines.engines.onnx_weights import share_weights
+from pipelines.engines.onnx_weights import TYPES, inline_weights, share_weights
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -16,6 +18,7 @@ DRAW = np.random.default_rng(0)
 SQUARE = DRAW.standard_normal((64, 64), dtype=np.float32)
 WIDE = DRAW.standard_normal((64, 80), dtype=np.float32)
 BIAS = DRAW.standard_normal(4096, dtype=np.float32)
+HALF = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def graph_of(**weights: NDArray[np.generic]) -> onnx.ModelProto:
@@ -114,3 +117,79 @@ def test_without_the_file_nothing_is_shared(tmp_path: Path) -> None:
     model = graph_of(w=WIDE)
     share_weights(model, tmp_path / "model.safetensors")
     assert model == graph_of(w=WIDE)
+
+
+def halved(folder: Path, dtype: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the array is after it was stored in a file of half the bits."""
+    half = torch.from_numpy(array).to(HALF[dtype])
+    save_torch({"before": half + 1, "x": half}, folder / "model.safetensors")
+    widened: NDArray[np.float32] = half.float().numpy()
+    return widened
+
+
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("array", [SQUARE, BIAS, WIDE.reshape(4, 16, 80)], ids=["matrix", "1d", "3d"])
+def test_weights_of_half_the_bits_are_read_as_they_are_and_widened(
+    tmp_path: Path, dtype: str, array: NDArray[np.float32]
+) -> None:
+    widened = halved(tmp_path, dtype, array)
+    model = graph_of(w=widened)
+    share_weights(model, tmp_path / "model.safetensors")
+    assert [tensor.data_type for tensor in model.graph.initializer] == [TYPES[dtype]]
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], widened)
+    assert (tmp_path / "model.onnx").stat().st_size < 1000
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_matrices_of_half_the_bits_are_turned_too(tmp_path: Path, dtype: str) -> None:
+    widened = halved(tmp_path, dtype, WIDE)
+    model = graph_of(w=widened.T)
+    share_weights(model, tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(computed(tmp_path, model)["w"], widened.T)
+    assert (tmp_path / "model.onnx").stat().st_size < 1000
+
+
+def looking_up(table: NDArray[np.float32], *, whole: bool) -> onnx.ModelProto:
+    """A graph that gives two rows of the table and, if wanted, the table."""
+    model = graph_of(w=table)
+    rows = np.array([2, 5])
+    model.graph.initializer.append(numpy_helper.from_array(rows, "ids"))
+    model.graph.node.append(helper.make_node("Gather", ["w", "ids"], ["out_rows"]))
+    model.graph.output.append(helper.make_tensor_value_info("out_rows", TensorProto.FLOAT, [2, table.shape[1]]))
+    if not whole:
+        del model.graph.node[0], model.graph.output[0]
+    return model
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_of_a_table_only_the_rows_that_are_looked_up_are_widened(tmp_path: Path, dtype: str) -> None:
+    widened = halved(tmp_path, dtype, WIDE)
+    model = looking_up(widened, whole=False)
+    share_weights(model, tmp_path / "model.safetensors")
+    assert [node.op_type for node in model.graph.node] == ["Gather", "Cast"]
+    np.testing.assert_array_equal(computed(tmp_path, model)["rows"], widened[[2, 5]])
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_table_that_other_nodes_use_is_widened_whole(tmp_path: Path, dtype: str) -> None:
+    widened = halved(tmp_path, dtype, WIDE)
+    model = looking_up(widened, whole=True)
+    share_weights(model, tmp_path / "model.safetensors")
+    assert [node.op_type for node in model.graph.node] == ["Cast", "Identity", "Gather"]
+    results = computed(tmp_path, model)
+    np.testing.assert_array_equal(results["w"], widened)
+    np.testing.assert_array_equal(results["rows"], widened[[2, 5]])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("dtype", HALF)
+def test_inlining_gives_back_the_graph_that_was_shared(tmp_path: Path, dtype: str, turned: bool, whole: bool) -> None:
+    widened = halved(tmp_path, dtype, WIDE)
+    model = looking_up(np.ascontiguousarray(widened.T) if turned else widened, whole=whole)
+    before = onnx.ModelProto()
+    before.CopyFrom(model)
+    share_weights(model, tmp_path / "model.safetensors")
+    assert model != before
+    onnx.save(model, tmp_path / "model.onnx")
+    assert inline_weights(tmp_path / "model.onnx") == before

@@ -16,7 +16,7 @@ from pipelines.engines.loading import load_engine
 from pipelines.engines.settings import Backend, EngineSettings
 from pipelines.tokenization import TextTokenizer
 from pipelines.tokens import TokenBatch
-from tests.checkpoint_factory import KINDS
+from tests.checkpoint_factory import HALVED, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.engines.batches import items_of, random_batch
@@ -26,7 +26,10 @@ Library = Callable[[TokenBatch], Mapping[str, torch.Tensor]]
 UNLIMITED = 300  # tokens, where a checkpoint has no limit
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
-pytestmark = [pytest.mark.parametrize("backend", ["torch", "onnx"]), pytest.mark.parametrize("kind", KINDS + SHIPPED)]
+pytestmark = [
+    pytest.mark.parametrize("backend", ["torch", "onnx"]),
+    pytest.mark.parametrize("kind", KINDS + HALVED + SHIPPED),
+]
 
 
 class Case:
@@ -76,7 +79,7 @@ def tensors_of(item: TokenBatch) -> dict[str, torch.Tensor]:
 
 
 def sentence_transformers(case: Case) -> Library:
-    model = SentenceTransformer(str(case.folder), device="cpu")
+    model = SentenceTransformer(str(case.folder), device="cpu").float()
 
     def embed(item: TokenBatch) -> dict[str, torch.Tensor]:
         tensors = tensors_of(item)
@@ -89,7 +92,7 @@ def sentence_transformers(case: Case) -> Library:
 
 
 def transformers(case: Case) -> Library:
-    model = auto_class_of(case.manifest.kind).from_pretrained(case.folder)
+    model = auto_class_of(case.manifest.kind).from_pretrained(case.folder, dtype=torch.float32)
     segments = getattr(model.config, "type_vocab_size", 1)
     unknown = {"token_type_ids"} if segments == 1 else set()
     return lambda item: model(**{name: tensor for name, tensor in tensors_of(item).items() if name not in unknown})

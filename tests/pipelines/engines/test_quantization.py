@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pipelines.checkpoints.manifest import read_manifest
 from pipelines.engines.choice import Choice
 from pipelines.engines.onnx_engine import PAD_ID, OnnxEngine
+from pipelines.engines.onnx_export import write_onnx
 from pipelines.engines.quantization import write_int8
 from pipelines.tokens import CheckpointRef, TokenBatch
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.checkpoints.damage import copy
+from tests.pipelines.checkpoints.damage import copy, edit_weights
 from tests.pipelines.engines.batches import items_of, random_batch
 
 FLOAT32 = Choice("onnx", "cpu", "float32", threads=1, slots=1)
@@ -55,6 +57,22 @@ def test_what_stays_in_float32_is_still_read_from_the_weights(folder: Path) -> N
     graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
     assert any(tensor.external_data for tensor in graph.initializer)
     assert max(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT) < 4096
+
+
+def test_int8_is_the_same_whether_or_not_weights_are_stored_in_half_the_bits(
+    imported: MakeCheckpoint, tmp_path: Path
+) -> None:
+    half, whole = (copy(imported("classifier in float16"), tmp_path / name) for name in ("half", "whole"))
+    edit_weights(whole, lambda weights: weights.update({name: value.float() for name, value in weights.items()}))
+    write_onnx(whole, read_manifest(whole))
+    paths = [write_int8(folder, calibration()) for folder in (half, whole)]
+    graph = onnx.load(paths[0], load_external_data=False).graph
+    assert any(tensor.external_data for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16)
+    assert max(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_type != TensorProto.INT8) < 4096
+    assert abs(paths[0].stat().st_size - paths[1].stat().st_size) < 1000
+    batch = random_batch([3, 20, 9], VOCABULARY, 5)
+    for choice in (FLOAT32, INT8):
+        np.testing.assert_array_equal(logits(half, choice, batch), logits(whole, choice, batch))
 
 
 def test_int8_is_close_to_float32_on_what_it_was_calibrated_on(folder: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from pipelines.checkpoints.manifest import Int8, Training
 from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import stored_as
 from pipelines.engines.settings import EngineSettings
 from pipelines.golden import check
 from pipelines.local import load_model
@@ -44,6 +45,15 @@ def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers_an
     check(tmp_path / "to", manifest, load_model(tmp_path / "to", manifest, EngineSettings(device="cpu")))
     assert (tmp_path / "to" / "results.md").read_text() == "all"
     assert "| 2 | 0.5000 | -1000000000.0000 |" in (tmp_path / "to" / "README.md").read_text(encoding="utf-8")
+
+
+def test_weights_are_rounded_before_golden_answers_and_int8_are_measured(base: Base, tmp_path: Path) -> None:
+    learner = QaLearner.load(base, WindowSettings())
+    made = export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8, weights="float16")
+    assert stored_as(tmp_path / "to") == "float16"
+    manifest = verify(tmp_path / "to", "qa")
+    assert manifest == made
+    check(tmp_path / "to", manifest, load_model(tmp_path / "to", manifest, EngineSettings(device="cpu")))
 
 
 def test_an_int8_graph_that_loses_too_much_is_left_out_and_the_log_says_so(
