@@ -1,5 +1,7 @@
 """The QA model deployment: the best answer spans of each window."""
 
+from typing import Any
+
 from ray import serve
 
 from deployments.model_replica import ModelReplica
@@ -18,10 +20,14 @@ class QaExtractor(ModelReplica):
 
         folder = resolve(settings.checkpoint, "qa")
         manifest = verify(folder, "qa")
+        self._windows = manifest.windows_with(settings.windows)  # refused before the model is loaded
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
-        longest = manifest.windows_with(settings.windows).max_answer_length
-        super().__init__(manifest, extractor.limited(longest), settings.batch)
+        super().__init__(manifest, extractor.limited(self._windows.max_answer_length), settings.batch)
+
+    def info(self) -> dict[str, Any]:
+        """As of every model, and the windows that contexts are cut into."""
+        return super().info() | {"windows": self._windows.model_dump()}
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Read by `deployments.autoscaling`."""

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from pydantic import ValidationError
+
 from pipelines import golden, local
 from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
@@ -42,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--revision", help="branch, tag or commit on the Hub")
     importer.add_argument(
         "--windows",
-        type=WindowSettings.model_validate_json,
+        type=_windows,
         metavar="JSON",
         help='that an extractor was trained with: \'{"max_seq_length": 384, "doc_stride": 128}\'',
     )
@@ -59,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     verifier.add_argument("task", choices=get_args(Task))
     verifier.set_defaults(run=_verify)
     return parser
+
+
+def _windows(given: str) -> WindowSettings:
+    try:
+        return WindowSettings.model_validate_json(given)
+    except ValidationError as error:
+        faults = (": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in error.errors())
+        raise argparse.ArgumentTypeError("; ".join(faults)) from error
 
 
 def _add_examples(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -13,6 +13,7 @@ from pipelines.checkpoints.__main__ import main
 from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.verify import verify
+from pipelines.qa.windows import WindowSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving
@@ -248,3 +249,30 @@ def test_refusals_of_the_hub_exit_with_1_and_leave_nothing(done: dict[str, Done]
     assert done[words].errors[-1].startswith(message)
     assert not any("Traceback" in line for line in done[words].errors)
     assert list(done[words].folder.parent.iterdir()) == []
+
+
+def test_import_says_which_windows_a_model_is_served_with(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows, to = '{"max_seq_length": 150, "doc_stride": 50}', tmp_path / "to"
+    assert run("import", checkpoint("extractor"), to, "--windows", windows) == 0
+    assert read_manifest(to).windows == WindowSettings(max_seq_length=150, doc_stride=50)
+    assert run("import", checkpoint("extractor"), tmp_path / "long", "--windows", '{"max_seq_length": 384}') == 1
+    assert "less than max_seq_length 384" in capsys.readouterr().err
+    assert run("import", checkpoint("classifier"), tmp_path / "other", "--windows", windows) == 1
+    assert "a model for cola, which reads no windows" in capsys.readouterr().err
+    assert run("import", to, tmp_path / "copy", "--windows", '{"max_seq_length": 160}') == 1
+    assert "with windows of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("windows", "why"),
+    [("384", "valid"), ('{"stride": 64}', "stride: "), ('{"max_seq_length": 40}', "max_seq_length has no room")],
+)
+def test_windows_that_are_none_exit_with_2(
+    run: Run, tmp_path: Path, windows: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("import", "owner/name", tmp_path / "to", "--windows", windows)
+    assert caught.value.code == 2
+    assert why in capsys.readouterr().err

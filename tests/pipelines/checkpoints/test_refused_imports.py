@@ -19,6 +19,7 @@ from pipelines.errors import (
     CheckpointUnsafe,
     CheckpointUnsupported,
 )
+from pipelines.qa.windows import WindowSettings
 from tests.checkpoint_factory import bert_config, make_checkpoint, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import (
@@ -112,7 +113,9 @@ def test_other_architectures_are_unsupported(tmp_path: Path, destination: Path) 
 def test_a_model_too_short_for_the_windows_is_unsupported(tmp_path: Path, destination: Path) -> None:
     folder = make_checkpoint("extractor", tmp_path / "source")
     edit_json(folder / "tokenizer_config.json", model_max_length=100)
-    refused(folder, destination, CheckpointUnsupported, "reads 100 tokens")
+    refused(folder, destination, CheckpointUnsupported, "reads 100 tokens, less than max_seq_length 128")
+    windows = WindowSettings(max_seq_length=100)
+    assert import_checkpoint(str(folder), destination, windows=windows).windows == windows
 
 
 def test_the_limit_is_what_both_tokenizer_and_positions_allow(source: Callable[[str], Path], destination: Path) -> None:

@@ -1,0 +1,95 @@
+"""Windows in the graph: the tokenizer and the model of a QA checkpoint as its replicas make them, without Ray."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deployments.length_queue import Lane
+from deployments.qa_extractor import QaExtractor
+from deployments.settings import QaSettings
+from deployments.tokenizer import Tokenizer
+from pipelines.checkpoints.manifest import read_manifest, write_manifest
+from pipelines.engines.settings import EngineSettings
+from pipelines.errors import CheckpointError, CheckpointUnsupported
+from pipelines.qa.windows import WindowSettings
+from tests.checkpoint_factory import MAX_TOKENS
+from tests.conftest import MakeCheckpoint
+
+REQUEST = ("Where is the museum?", "The museum is in Busan. It opened in 1998. " * 12)
+OWN = WindowSettings(max_seq_length=MAX_TOKENS, max_query_length=20, max_answer_length=9, doc_stride=40)
+TORCH = EngineSettings(device="cpu", backend="torch", dtype="float32")
+
+
+class Model:
+    """A handle on a replica that serves the checkpoint of this digest."""
+
+    deployment_name = "QaExtractor"
+
+    def __init__(self, digest: str) -> None:
+        self._digest = digest
+
+    @property
+    def checkpoint(self) -> "Model":
+        return self
+
+    async def remote(self) -> str:
+        return self._digest
+
+
+@pytest.fixture
+def folder(imported: MakeCheckpoint, tmp_path: Path) -> Path:
+    """A checkpoint that was trained with windows of its own."""
+    folder = Path(shutil.copytree(imported("extractor"), tmp_path / "qa"))
+    write_manifest(folder, read_manifest(folder).model_copy(update={"windows": OWN, "golden": []}))
+    return folder
+
+
+async def serve(folder: Path, windows: WindowSettings) -> tuple[Any, NDArray[np.void], dict[str, Any]]:
+    """The windows of the request, the spans found in them, and what /info says of them."""
+    settings = QaSettings(checkpoint=str(folder), windows=windows, engine=TORCH)
+    extractor = QaExtractor.func_or_class(settings)
+    tokenizer = Tokenizer.func_or_class.__new__(Tokenizer.func_or_class)
+    await tokenizer.__init__(str(folder), "qa", Model(extractor.checkpoint()), settings.windows)
+    made = await tokenizer.windows([REQUEST])
+    outcome = await extractor.run(made.tokens, Lane.INTERACTIVE)
+    return made, outcome.rows, extractor.info()["windows"]
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"max_seq_length": 100}, {"max_answer_length": 3}, {"max_seq_length": 128, "doc_stride": 80}]
+)
+def test_tokenizer_and_model_serve_the_checkpoints_windows_save_what_the_user_sets(
+    folder: Path, given: dict[str, int]
+) -> None:
+    expected = OWN.model_dump() | given
+    made, spans, told = asyncio.run(serve(folder, WindowSettings(**given)))
+    assert told == expected
+    assert made.tokens.lengths.max() == expected["max_seq_length"]
+    assert set(np.diff(made.first).tolist()) == {expected["doc_stride"]}
+    assert (spans["end"] - spans["start"])[:, 1:].max() == expected["max_answer_length"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"max_answer_length": 80}, "qa.windows with the checkpoint's own: .* max_seq_length has no room"),
+        ({"max_seq_length": MAX_TOKENS + 1}, f"less than max_seq_length {MAX_TOKENS + 1}"),
+    ],
+)
+def test_windows_that_the_checkpoint_can_not_be_served_with_keep_the_replica_from_starting(
+    folder: Path, given: dict[str, int], why: str
+) -> None:
+    with pytest.raises(CheckpointUnsupported, match=why):
+        asyncio.run(serve(folder, WindowSettings(**given)))
+
+
+def test_a_checkpoint_with_longer_windows_than_its_model_reads_is_refused(folder: Path) -> None:
+    long = WindowSettings(max_seq_length=384, doc_stride=128)
+    write_manifest(folder, read_manifest(folder).model_copy(update={"windows": long}))
+    with pytest.raises(CheckpointError, match=f"reads {MAX_TOKENS} tokens, less than max_seq_length 384"):
+        asyncio.run(serve(folder, WindowSettings()))
