@@ -35,8 +35,8 @@ class OnnxEngine:
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
             session = onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"])
-        _return_memory()
-        return cls(session, choice)
+            _return_memory()
+            return cls(session, choice)
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""

@@ -21,7 +21,7 @@ EXPORT = """
 import sys
 from pathlib import Path
 from pipelines.checkpoints.manifest import read_manifest
-from pipelines.engines.onnx_weights import HALVES
+from pipelines.engines.onnx_export import write_onnx
 write_onnx(Path(sys.argv[1]), read_manifest(Path(sys.argv[1])))
 """
 MACHINE = (str(ROOT), sys.prefix, str(Path.home()), "site-packages", ".py")
