@@ -30,9 +30,9 @@ def load_sentence_transformer(folder: Path) -> SentenceTransformer:
 def served_prompts(model: SentenceTransformer, source: str) -> Prompts:
     """What `encode`, `encode_query` and `encode_document` put before a text, each for one role.
 
-    Unlike there, an empty prompt counts as none. The library gives each model that has no "query" or "document" an empty
-    one, and would use that: E5's "passage" would never be looked at, nor the default prompt. Here the next name is, and
-    where there is a prompt neither for queries nor for documents, both have the default one.
+    Unlike there, an empty prompt counts as none. The library gives each model that has no "query" or "document" an
+    empty one, and would use that: E5's "passage" would never be looked at, nor the default prompt. Here the next name
+    is, and where there is a prompt neither for queries nor for documents, both have the default one.
 
     Raises CheckpointUnsupported, naming `source`, where the pooling leaves out the prompt's tokens; CheckpointDamaged
     where a prompt is no text.
