@@ -58,7 +58,7 @@ def import_checkpoint(
                 manifest = _import_lightning(Path(source), base, folder, task, revision, Path(scratch))
             else:
                 with fetch(source, revision) as fetched:
-                    manifest = _import_folder(fetched, folder, task)
+                    manifest = import_folder(fetched, folder, task)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -72,10 +72,10 @@ def _import_lightning(
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return _import_folder(merged, folder, task)
+        return import_folder(merged, folder, task)
 
 
-def _import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
+def import_folder(fetched: Fetched, folder: Path, task: Task | None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, task)

@@ -12,7 +12,8 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
     """`model_class.from_pretrained(folder)` from safetensors, or, with `pickled`, from a pickle where there are none.
 
     Raises CheckpointDamaged where files are cut, where shapes do not fit the config, or where weights are missing,
-    which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`.
+    which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`, a
+    part of the model that is then taken out of it.
     """
     with refusing_damage(folder):
         model, report = model_class.from_pretrained(
@@ -21,6 +22,8 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
     missing = [key for key in report["missing_keys"] if may_lack is None or not key.startswith(may_lack)]
     if missing:
         raise CheckpointDamaged(str(folder), f"its weights lack {', '.join(sorted(missing)[:3])}")
+    if may_lack is not None and report["missing_keys"]:
+        setattr(model, may_lack.removesuffix("."), None)
     return model
 
 
