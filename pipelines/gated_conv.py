@@ -144,6 +144,10 @@ class GatedConvModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.encoder = GatedConvEncoder(config)
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The table of one row per token id, for transformers and `pipelines.checkpoints.trim`."""
+        return self.encoder.words
+
     def multiply(self) -> None:
         """Put matrix products in the place of the convolutions, for export."""
         for block in self.encoder.blocks.children():

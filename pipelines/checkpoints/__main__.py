@@ -1,4 +1,5 @@
-"""The command line: `python -m pipelines.checkpoints import SOURCE DEST`, `quantize FOLDER`, `verify FOLDER TASK`."""
+"""The command line: `python -m pipelines.checkpoints import SOURCE DEST`, `trim SOURCE DEST --texts FILE`,
+`quantize FOLDER`, `verify FOLDER TASK`."""
 
 import argparse
 import logging
@@ -13,10 +14,13 @@ from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.trim import trim
+from pipelines.checkpoints.trim_pieces import script
+from pipelines.checkpoints.trim_texts import SUFFIXES
 from pipelines.checkpoints.verify import verify
 from pipelines.checkpoints.weights import Weights
 from pipelines.engines.settings import EngineSettings
-from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported
+from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported, DataError
 from pipelines.qa.windows import WindowSettings
 
 
@@ -27,7 +31,7 @@ def main() -> int:
     logging.getLogger("pipelines").setLevel(logging.INFO)
     try:
         arguments.run(arguments)
-    except CheckpointError as error:
+    except (CheckpointError, DataError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     return 0
@@ -52,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--weights", choices=get_args(Weights), help=rounded)
     _add_examples(importer, required=False)
     importer.set_defaults(run=_import)
+    _add_trim(commands.add_parser("trim", help="leave out the vocabulary that some texts have no use for"))
     quantizer = commands.add_parser("quantize", help="add an int8 graph, if it is as good")
     quantizer.add_argument("folder", type=Path)
     _add_examples(quantizer, required=True)
@@ -69,6 +74,16 @@ def _windows(given: str) -> WindowSettings:
     except ValidationError as error:
         faults = (": ".join([*map(str, fault["loc"]), fault["msg"]]) for fault in error.errors())
         raise argparse.ArgumentTypeError("; ".join(faults)) from error
+
+
+def _add_trim(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="checkpoint, anything that import takes, or an encoder to fine-tune")
+    parser.add_argument("destination", type=Path, help="folder to write; must not exist")
+    files = f"their texts give the same tokens and outputs as before: {', '.join(SUFFIXES)}; .xz is unpacked"
+    parser.add_argument("--texts", type=Path, nargs="+", required=True, metavar="FILE", help=files)
+    scripts = "Unicode scripts of which all single characters stay: Hangul, Latin; Common is digits, signs"
+    parser.add_argument("--scripts", type=script, nargs="+", default=[], metavar="SCRIPT", help=scripts)
+    parser.set_defaults(run=_trim)
 
 
 def _add_examples(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -95,6 +110,11 @@ def _import(arguments: argparse.Namespace) -> None:
     if arguments.dev is not None:
         arguments.folder = arguments.destination
         _quantize(arguments)
+
+
+def _trim(arguments: argparse.Namespace) -> None:
+    trimmed = trim(arguments.source, arguments.destination, arguments.texts, arguments.scripts)
+    sys.stdout.write(f"{trimmed}\n")
 
 
 def _quantize(arguments: argparse.Namespace) -> None:

@@ -45,9 +45,9 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 class Wanted:
     """What a user says of a checkpoint to import, as `import_checkpoint` takes it."""
 
-    task: Task | None
-    windows: WindowSettings | None
-    weights: Weights | None
+    task: Task | None = None
+    windows: WindowSettings | None = None
+    weights: Weights | None = None
 
 
 def import_checkpoint(
@@ -81,7 +81,7 @@ def import_checkpoint(
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
                 with fetch(source, revision) as fetched:
-                    manifest = _import_folder(fetched, folder, wanted)
+                    manifest = import_folder(fetched, folder, wanted)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -100,11 +100,12 @@ def _import_lightning(
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return _import_folder(merged, folder, wanted)
+        return import_folder(merged, folder, wanted)
 
 
-def _import_folder(fetched: Fetched, folder: Path, wanted: Wanted) -> Manifest:
+def import_folder(fetched: Fetched, folder: Path, wanted: Wanted | None = None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
+    wanted = wanted or Wanted()
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
     refuse_unsafe_pickles(fetched.folder)

@@ -14,7 +14,8 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
     Its weights are float32, whatever they are stored as.
 
     Raises CheckpointDamaged where files are cut, where shapes do not fit the config, or where weights are missing,
-    which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`.
+    which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`, a
+    part of the model that is then taken out of it.
     """
     with refusing_damage(folder):
         model, report = model_class.from_pretrained(
@@ -27,6 +28,8 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
     missing = [key for key in report["missing_keys"] if may_lack is None or not key.startswith(may_lack)]
     if missing:
         raise CheckpointDamaged(str(folder), f"its weights lack {', '.join(sorted(missing)[:3])}")
+    if may_lack is not None and report["missing_keys"]:
+        setattr(model, may_lack.removesuffix("."), None)
     return model
 
 

@@ -58,8 +58,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without int8 dot products (VNNI) an x64 CPU adds products of int8 in 16 bits, which can overflow: this takes another
-    # kernel there, which is slower and exact, and changes nothing elsewhere.
+    # Without int8 dot products (VNNI) an x64 CPU adds products of int8 in 16 bits, which can overflow: take an exact,
+    # slower kernel there. Nothing changes elsewhere.
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.enable_mem_pattern = False  # it keeps a plan for every shape ever seen
     return options

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,23 @@ def test_verify_names_the_damaged_file(
     cut(folder / WEIGHTS, 99)
     assert run("verify", folder, "sts") == 1
     assert f"CheckpointDamaged: {folder / WEIGHTS}: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untraced")
+def test_trim_says_how_much_is_kept_and_refuses_what_import_does(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("오늘 과제는 코딩 과제입니다.\n", encoding="utf-8")
+    arguments = ["trim", checkpoint("classifier"), tmp_path / "to", "--texts", texts]
+    assert run(*arguments, "--scripts", "Latin", "Common") == 0
+    assert re.fullmatch(r"kept \d+ of \d+ pieces, 0\.\d of 0\.\d MB\n", capsys.readouterr().out)
+    assert run("verify", tmp_path / "to", "cola") == 0
+    assert capsys.readouterr().out == "classifier, trimmed: whole, and answers as when it was written\n"
+    assert run(*arguments) == 1
+    assert f"CheckpointUnsupported: {tmp_path / 'to'}: exists already" in capsys.readouterr().err
+    assert run("trim", checkpoint("classifier"), tmp_path / "more", "--texts", tmp_path / "none.txt") == 1
+    assert f"DataNotFound: {tmp_path / 'none.txt'}: there is no such file" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -119,7 +137,17 @@ def test_quantize_refuses_what_it_can_not_read(
     assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.onnx"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["import"], ["verify", "folder"], ["verify", "folder", "translation"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["import"],
+        ["trim", "a", "b"],
+        ["trim", "a", "b", "--texts", "c", "--scripts", "Klingon"],
+        ["verify", "folder"],
+        ["verify", "folder", "translation"],
+    ],
+)
 def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)

@@ -1,0 +1,185 @@
+"""A multilingual checkpoint with only the pieces of its vocabulary that some texts and scripts need."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from transformers import AutoModel, AutoTokenizer
+
+from pipelines.checkpoints.finish import finish
+from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
+from pipelines.checkpoints.loading import load_transformers, refusing_damage
+from pipelines.checkpoints.manifest import MANIFEST, Manifest, read_manifest
+from pipelines.checkpoints.pickles import refuse_unsafe_pickles
+from pipelines.checkpoints.sources import Fetched, blaming, fetch
+from pipelines.checkpoints.trim_check import check_outputs, check_saved, check_tokens
+from pipelines.checkpoints.trim_pieces import PieceFinder
+from pipelines.checkpoints.trim_texts import Text, read_texts
+from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
+from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
+from pipelines.checkpoints.verify import verify
+from pipelines.engines.choice import ONNX
+from pipelines.errors import CheckpointUnsupported
+from pipelines.golden import INPUTS
+from pipelines.tokenization import TOKENIZER
+
+logger = logging.getLogger(__name__)
+
+CARD = "README.md"
+PROMPTS = "config_sentence_transformers.json"
+SUFFIX = ", trimmed"
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """How many pieces and bytes (of weights and tokenizer) were kept, of how many."""
+
+    pieces: int
+    pieces_before: int
+    bytes: int
+    bytes_before: int
+
+    def __str__(self) -> str:
+        pieces = f"{self.pieces:,} of {self.pieces_before:,} pieces"
+        return f"kept {pieces}, {self.bytes / MEGABYTE:.1f} of {self.bytes_before / MEGABYTE:.1f} MB"
+
+
+def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequence[str] = ()) -> Trimmed:
+    """Write `source` to `destination` without the pieces that neither the files' texts nor the scripts need.
+
+    `source` is what `fetch` takes: a checkpoint of this project, a model that `import_checkpoint` takes, which is
+    brought into the project's format, or a transformers encoder without a head, which stays a plain folder for
+    transformers. Texts give the same tokens and the same outputs as before. The destination appears whole or not at
+    all. Raises CheckpointError, and DataError where the files can't be read.
+    """
+    if destination.exists():
+        raise CheckpointUnsupported(str(destination), "exists already")
+    texts = read_texts(files)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".trim-", dir=destination.parent) as scratch:
+        folder = Path(scratch) / "trimmed"
+        with blaming(source, folder), _prepared(source, Path(scratch) / "whole") as whole:
+            trimmed = _trim(whole, folder, texts, scripts, [path.name for path in files])
+        folder.rename(destination)
+    return trimmed
+
+
+@contextmanager
+def _prepared(source: str, scratch: Path) -> Iterator[Path]:
+    """The source as a folder with `manifest.json`, or as an encoder that transformers loads from safetensors."""
+    with fetch(source) as fetched, blaming(source, scratch):
+        if (fetched.folder / MANIFEST).is_file():
+            verify(fetched.folder, read_manifest(fetched.folder).task)
+            yield fetched.folder
+            return
+        if _has_head(fetched.folder):
+            import_folder(fetched, scratch, None)
+        else:
+            _save_encoder(fetched, scratch)
+        yield scratch
+
+
+def _has_head(folder: Path) -> bool:
+    if (folder / "modules.json").is_file() or not (folder / CONFIG).is_file():  # without either, import says what lacks
+        return True
+    with refusing_damage(folder):
+        names = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("architectures") or [""]
+    return str(names[0]).endswith(("ForSequenceClassification", "ForQuestionAnswering"))
+
+
+def _save_encoder(fetched: Fetched, folder: Path) -> None:
+    """Without a language model's head, if it has one: who fine-tunes the encoder has no use for that."""
+    refuse_unsafe_pickles(fetched.folder)
+    refuse_without_vocabulary(fetched.folder)
+    model = load_transformers(AutoModel, fetched.folder, pickled=True, may_lack="pooler.")
+    with refusing_damage(fetched.folder):
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True).save_pretrained(folder)
+    if not (folder / TOKENIZER).is_file():
+        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
+
+
+def _trim(whole: Path, folder: Path, texts: Sequence[Text], scripts: Sequence[str], names: Sequence[str]) -> Trimmed:
+    manifest = read_manifest(whole) if (whole / MANIFEST).is_file() else None
+    texts = [*_prompted(whole, texts), *_golden(manifest)]
+    _copy(whole, folder, manifest)
+    trimmed = _trim_vocabulary(whole, folder, manifest, texts, scripts)
+    check_saved(whole, folder, texts)
+    check_outputs(whole, folder, manifest, texts)
+    _note(folder, trimmed, names, scripts)
+    if manifest is not None:
+        _finish(folder, manifest)
+    return trimmed
+
+
+def _prompted(whole: Path, texts: Sequence[Text]) -> list[Text]:
+    """The texts alone, and behind each prompt that the model has: a word may be cut otherwise at a text's start."""
+    path = whole / PROMPTS
+    prompts: dict[str, str] = {}
+    if path.is_file():
+        with refusing_damage(path):
+            prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") or {}
+    different = dict.fromkeys(["", *prompts.values()])
+    return [Text(text.where, prompt + text.text) for prompt in different for text in texts]
+
+
+def _golden(manifest: Manifest | None) -> list[Text]:
+    if manifest is None:
+        return []
+    inputs = [*INPUTS[manifest.task], *(golden.inputs for golden in manifest.golden)]
+    return [Text("golden inputs", text) for texts in inputs for text in texts]
+
+
+def _copy(whole: Path, folder: Path, manifest: Manifest | None) -> None:
+    """All files of the checkpoint but its graphs, which are made anew."""
+    found = [path.relative_to(whole).as_posix() for path in whole.rglob("*")] if manifest is None else manifest.files
+    for name in {*found, CARD} - set(ONNX.values()):
+        if (whole / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(whole / name, folder / name)
+
+
+def _trim_vocabulary(
+    whole: Path, folder: Path, manifest: Manifest | None, texts: Sequence[Text], scripts: Sequence[str]
+) -> Trimmed:
+    content, tokenizer = read_tokenizer(folder / TOKENIZER)
+    pieces = PieceFinder(str(folder), content, tokenizer).find(texts, scripts)
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    numbers = Numbers.of(ids, pieces, named_ids(content, str(folder)) | config_ids(folder))
+    after = trim_tokenizer(content, ids, numbers, str(folder))
+    check_tokens(tokenizer, after, texts, str(folder))
+    after.save(str(folder / TOKENIZER))
+    trim_model(folder, load_encoder(whole, manifest), numbers)
+    return Trimmed(len(numbers.kept), len(ids), _size(folder), _size(whole))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (*folder.glob("*.safetensors"), folder / TOKENIZER))
+
+
+def _note(folder: Path, trimmed: Trimmed, names: Sequence[str], scripts: Sequence[str]) -> None:
+    """Say on the card what was done."""
+    card = folder / CARD
+    before = card.read_text(encoding="utf-8").rstrip() + "\n\n" if card.is_file() else ""
+    also = f", and the single characters of {', '.join(scripts)}" if scripts else ""
+    card.write_text(
+        f"{before}## Trimmed\n\n"
+        f"The vocabulary holds {trimmed.pieces:,} of {trimmed.pieces_before:,} pieces: what the texts of "
+        f"{', '.join(names)} need{also}. On those texts tokens and outputs are as before; other texts may be cut into "
+        "more pieces, or unknown ones.\n",
+        encoding="utf-8",
+    )
+
+
+def _finish(folder: Path, manifest: Manifest) -> None:
+    if manifest.int8 is not None:
+        logger.warning("the int8 graph of %s is left out; quantize makes one again", manifest.name)
+    name = manifest.name.removesuffix(SUFFIX) + SUFFIX
+    finish(folder, manifest.model_copy(update={"name": name, "int8": None, "golden": [], "files": {}}))
+    verify(folder, manifest.task)

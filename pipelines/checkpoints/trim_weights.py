@@ -1,0 +1,148 @@
+"""A model's table of token embeddings with part of its rows, and the ids that its configuration names."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from torch import nn
+from transformers import AutoModel
+
+from pipelines.checkpoints.loading import load_transformers
+from pipelines.checkpoints.manifest import Manifest
+from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+from pipelines.checkpoints.tasks import auto_class_of
+from pipelines.checkpoints.trim_tokenizer import Numbers
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+
+CONFIG = "config.json"
+CONFIGS = (CONFIG, "generation_config.json")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+STALE = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "*.model")
+"""The vocabulary again, in other libraries' formats."""
+
+
+def load_encoder(folder: Path, manifest: Manifest | None) -> nn.Module:
+    """The model that has the table: of a bi-encoder what comes first, of a folder without manifest the encoder."""
+    if manifest is None:
+        return torch_module(load_transformers(AutoModel, folder, may_lack="pooler."))
+    if manifest.kind != "bi-encoder":
+        return torch_module(load_transformers(auto_class_of(manifest.kind), folder))
+    first = load_sentence_transformer(folder)[0]
+    return torch_module(first if isinstance(first, StaticEmbedding) else first.auto_model)
+
+
+def torch_module(model: Any) -> nn.Module:
+    """The model, of whose library the type checker knows nothing, as what it is."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{type(model).__name__} is no torch module")
+    return model
+
+
+def table_of(encoder: Any) -> torch.Tensor:
+    """(rows, dimensions): one row per token id."""
+    table = encoder.embedding if isinstance(encoder, StaticEmbedding) else encoder.get_input_embeddings()
+    return torch.as_tensor(table.weight)
+
+
+def config_ids(folder: Path) -> set[int]:
+    """All token ids that the model's configurations name."""
+    named: set[int] = set()
+
+    def note(number: int) -> int:
+        named.add(number)
+        return number
+
+    for path in _existing(folder):
+        _renumber(_read(path), note, {})
+    return named
+
+
+def trim_model(folder: Path, encoder: nn.Module, numbers: Numbers) -> None:
+    """Select the table's rows in the folder's safetensors, and renumber in its configurations.
+
+    Raises CheckpointUnsupported where the table is in none of the files, or positions are counted from the padding's id
+    and that would change; CheckpointDamaged where a token has no row.
+    """
+    table = table_of(encoder)
+    if numbers.kept[-1] >= len(table):
+        raise CheckpointDamaged(
+            str(folder), f"has tokens up to {numbers.kept[-1]}, its model only {len(table)} of them"
+        )
+    _refuse_moved_positions(folder, encoder, numbers)
+    names = {name for name, weights in encoder.named_parameters(remove_duplicate=False) if weights is table}
+    selected = [_select_rows(path, names, numbers) for path in sorted(folder.glob("*.safetensors"))]
+    if not any(selected):
+        raise CheckpointUnsupported(str(folder), f"its weights hold no {' or '.join(sorted(names))}")
+    _trim_configs(folder, len(table), numbers)
+
+
+def _refuse_moved_positions(folder: Path, encoder: nn.Module, numbers: Numbers) -> None:
+    """RoBERTa and its kin number positions from the padding's id on, and have it as the table's padding."""
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None:
+            before = module.padding_idx
+            if numbers.moved.get(before) != before:
+                raise CheckpointUnsupported(
+                    str(folder), f"positions are counted from the padding's id, {before}, and it would change"
+                )
+
+
+def _select_rows(path: Path, names: set[str], numbers: Numbers) -> bool:
+    """Whether the file holds one of the tensors; then it holds the kept rows of it afterwards."""
+    with safe_open(path, framework="pt") as file:
+        held, metadata = names & set(file.keys()), file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()} if held else {}  # noqa: SIM118  no mapping
+    for name in held:
+        tensors[name] = tensors[name][list(numbers.kept)].contiguous()
+    if held:
+        save_file(tensors, path, metadata=metadata)
+    return bool(held)
+
+
+def _trim_configs(folder: Path, rows: int, numbers: Numbers) -> None:
+    moved = numbers.moved
+    for path in _existing(folder):
+        _write(path, _renumber(_read(path), lambda number: moved.get(number, number), {rows: len(moved)}))
+    path = folder / TOKENIZER_CONFIG
+    tokens: Mapping[str, Any] | None = _read(path).get("added_tokens_decoder") if path.is_file() else None
+    if tokens is not None:
+        decoder = {str(moved[int(number)]): token for number, token in tokens.items()}
+        _write(path, {**_read(path), "added_tokens_decoder": decoder})
+    for pattern in STALE:
+        for stale in folder.glob(pattern):
+            stale.unlink()
+
+
+def _renumber(value: Any, move: Callable[[int], int], sizes: Mapping[int, int]) -> Any:
+    """A copy with `move(id)` for all `..._token_id`, nested ones too, and `sizes[size]` for all `vocab_size`."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _renumber_entry(name, inner, move, sizes) for name, inner in value.items()}
+
+
+def _renumber_entry(name: str, value: Any, move: Callable[[int], int], sizes: Mapping[int, int]) -> Any:
+    if name.endswith("_token_id"):
+        numbers = value if isinstance(value, list) else [value]
+        moved = [number if number is None else move(int(number)) for number in numbers]
+        return moved if isinstance(value, list) else moved[0]
+    if name == "vocab_size":
+        return sizes.get(value, value)
+    return _renumber(value, move, sizes)
+
+
+def _existing(folder: Path) -> list[Path]:
+    return [folder / name for name in CONFIGS if (folder / name).is_file()]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
