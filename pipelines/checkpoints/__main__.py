@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import transformers
 from pydantic import ValidationError
 
 from pipelines import golden, local
@@ -29,6 +30,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("pipelines").setLevel(logging.INFO)
+    transformers.utils.logging.set_verbosity_error()  # what weights lack is said here, or is no matter
+    transformers.utils.logging.disable_progress_bar()
     try:
         arguments.run(arguments)
     except (CheckpointError, DataError) as error:

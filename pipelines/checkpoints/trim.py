@@ -23,6 +23,7 @@ from pipelines.checkpoints.trim_texts import Text, read_texts
 from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
 from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
 from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.weights import store_as, stored_as
 from pipelines.engines.choice import ONNX
 from pipelines.errors import CheckpointUnsupported
 from pipelines.golden import INPUTS
@@ -79,7 +80,7 @@ def _prepared(source: str, scratch: Path) -> Iterator[Path]:
             yield fetched.folder
             return
         if _has_head(fetched.folder):
-            import_folder(fetched, scratch, None)
+            import_folder(fetched, scratch)
         else:
             _save_encoder(fetched, scratch)
         yield scratch
@@ -98,6 +99,7 @@ def _save_encoder(fetched: Fetched, folder: Path) -> None:
     refuse_unsafe_pickles(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
     model = load_transformers(AutoModel, fetched.folder, pickled=True, may_lack="pooler.")
+    store_as(model, stored_as(fetched.folder), fetched.folder)
     with refusing_damage(fetched.folder):
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True).save_pretrained(folder)
