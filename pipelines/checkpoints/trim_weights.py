@@ -101,6 +101,7 @@ def _select_rows(path: Path, names: set[str], numbers: Numbers) -> bool:
         tensors[name] = tensors[name][list(numbers.kept)].contiguous()
     if held:
         save_file(tensors, path, metadata=metadata)
+        path.chmod(0o644)  # for whom a container runs as
     return bool(held)
 
 
