@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.settings import EngineSettings
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import WindowOverrides
 
 
 class Frozen(BaseModel):
@@ -82,8 +82,8 @@ class QaSettings(Frozen):
     null_threshold: float | None = Field(
         None, description="No answer where null score - best score is above it; null: the checkpoint's."
     )
-    windows: WindowSettings = Field(
-        WindowSettings(), description="How contexts are cut; what is not set here is as the checkpoint was trained."
+    windows: WindowOverrides = Field(
+        WindowOverrides(), description="How contexts are cut; what is not set here is as the checkpoint was trained."
     )
     spans_per_window: int = Field(5, ge=1, description="Best spans kept of each window before ranking.")
     engine: EngineSettings = EngineSettings()

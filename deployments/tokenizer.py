@@ -11,7 +11,7 @@ from deployments.stages import RemoteStage
 from pipelines.checkpoints.manifest import Role, Task
 from pipelines.checkpoints.resolve import resolve
 from pipelines.checkpoints.verify import verify
-from pipelines.qa.windows import Windows, WindowSettings
+from pipelines.qa.windows import WindowOverrides, Windows
 from pipelines.tokenization import SentencePairs, TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
 
@@ -24,7 +24,7 @@ class Tokenizer:
     """One checkpoint's tokenizer; each call is on a whole batch."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, checkpoint: str, task: Task, model: DeploymentHandle[Any], windows: WindowSettings | None = None
+        self, checkpoint: str, task: Task, model: DeploymentHandle[Any], windows: WindowOverrides | None = None
     ) -> None:
         """Ready when a replica of `model` serves the same checkpoint: in an update tokens are new from then on, and
         old ones go on being made for a model that is slow to load, or fails to. Raises TimeoutError."""

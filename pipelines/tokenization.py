@@ -15,7 +15,7 @@ from tokenizers.normalizers import Sequence as Steps
 from pipelines.checkpoints.manifest import Manifest, Role
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
-from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows, WindowSettings
+from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, WindowOverrides, Windows
 from pipelines.tokens import Int32, TokenBatch
 
 TOKENIZER = "tokenizer.json"
@@ -131,12 +131,12 @@ class WindowTokenizer:
         self._make = make
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest, settings: WindowSettings | None = None) -> Self:
-        """As `TextTokenizer.load`. The windows are the checkpoint's, but for what was set explicitly in `settings`.
+    def load(cls, folder: Path, manifest: Manifest, overrides: WindowOverrides | None = None) -> Self:
+        """As `TextTokenizer.load`. The windows are the checkpoint's, but for what `overrides` set.
 
         Raises CheckpointUnsupported where the model is too short for the windows.
         """
-        settings = manifest.windows_with(settings)
+        settings = manifest.windows_with(overrides)
         if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
             why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
             raise CheckpointUnsupported(str(folder), why)

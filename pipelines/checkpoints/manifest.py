@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import WindowOverrides, WindowSettings
 from pipelines.tokens import CheckpointRef
 
 MANIFEST = "manifest.json"
@@ -104,14 +104,12 @@ class Manifest(Frozen):
         used |= {"windows"} if self.windows is not None else set()
         return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
 
-    def windows_with(self, settings: WindowSettings | None = None) -> WindowSettings:
-        """The checkpoint's windows, but for what was set explicitly in `settings`. Raises CheckpointUnsupported where
-        the two do not go together."""
+    def windows_with(self, overrides: WindowOverrides | None = None) -> WindowSettings:
+        """The checkpoint's windows, but for what `overrides` set. Raises CheckpointUnsupported where the two do not go
+        together."""
         own = self.windows or WindowSettings()
-        if settings is None:
-            return own
         try:
-            return settings.over(own)
+            return overrides.over(own) if overrides else own
         except ValidationError as error:
             why = "; ".join(fault["msg"] for fault in error.errors())
             raise CheckpointUnsupported(self.name, f"qa.windows with the checkpoint's own: {why}") from error

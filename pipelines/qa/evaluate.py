@@ -11,17 +11,16 @@ from pipelines.engines.settings import EngineSettings
 from pipelines.qa.data import Example
 from pipelines.qa.model import load
 from pipelines.qa.spans import rank
-from pipelines.qa.windows import WindowSettings
 from pipelines.tokenization import WindowTokenizer
 from pipelines.tokens import TokenBatch
 
 BATCH = 32
 
 
-def answers(folder: Path, manifest: Manifest, examples: Sequence[Example], settings: WindowSettings) -> list[str]:
-    """One answer per example, never the empty one while any span is possible."""
-    windows = WindowTokenizer.load(folder, manifest, settings).windows([(e.question, e.context) for e in examples])
-    extractor = load(folder, manifest, EngineSettings()).limited(settings.max_answer_length)
+def answers(folder: Path, manifest: Manifest, examples: Sequence[Example]) -> list[str]:
+    """One answer per example, with the checkpoint's windows; never the empty one while any span is possible."""
+    windows = WindowTokenizer.load(folder, manifest).windows([(e.question, e.context) for e in examples])
+    extractor = load(folder, manifest, EngineSettings())
     spans = [
         extractor.run(TokenBatch.gather([(windows.tokens, number) for number in range(start, end)]))
         for start, end in tqdm(_cuts(len(windows.tokens)), desc="qa answers")

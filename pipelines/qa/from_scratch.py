@@ -179,9 +179,10 @@ def export(
         training=training,
         floors=figures([lexical_answer(example.question, example.context) for example in test], test),
         max_tokens=windows.max_seq_length,
+        windows=windows,
         threshold=None,
     )
-    found = answers(folder, manifest, test, windows)
+    found = answers(folder, manifest, test)
     return finish(
         folder,
         manifest.model_copy(update={"scores": figures(found, test)}),

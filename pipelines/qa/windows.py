@@ -42,14 +42,25 @@ class WindowSettings(BaseModel):
             raise ValueError("max_seq_length has no room for the longest question and the longest answer together")
         return self
 
-    def over(self, other: Self) -> Self:
-        """`other` with whatever was set here explicitly. Raises ValidationError where an answer fits no window then."""
-        return type(self).model_validate(other.model_dump() | self.model_dump(exclude_unset=True))
-
     def stride(self, room: int) -> int:
         """Context tokens between the starts of windows of `room` context tokens: `doc_stride`, or less where a
         window could otherwise miss an answer of `max_answer_length` tokens at its edge."""
         return min(self.doc_stride, room - self.max_answer_length + 1)
+
+
+class WindowOverrides(BaseModel):
+    """What a user sets of the windows; None: as the checkpoint was trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_seq_length: int | None = Field(None, ge=16, description="Question, context and special tokens together.")
+    max_query_length: int | None = Field(None, ge=1, description="A longer question is cut.")
+    max_answer_length: int | None = Field(None, ge=1, description="The longest answer.")
+    doc_stride: int | None = Field(None, ge=1, description="Context tokens from one window's start to the next one's.")
+
+    def over(self, own: WindowSettings) -> WindowSettings:
+        """`own` but for what is set here. Raises ValidationError where an answer fits no window then."""
+        return WindowSettings.model_validate(own.model_dump() | self.model_dump(exclude_none=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

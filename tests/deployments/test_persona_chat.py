@@ -21,7 +21,6 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import ProviderKeyRefused, ProviderRejected, StoreNotFound
 from pipelines.local import load_model
-from pipelines.qa.windows import WindowSettings
 from pipelines.stages import Outcome
 from pipelines.sts.embeddings import Embedding
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
@@ -61,7 +60,7 @@ def handles(task: Any) -> tuple[Handle, Handle]:
         return Outcome(model.run(batch))
 
     if task == "qa":
-        windows = WindowTokenizer.load(folder, manifest, WindowSettings()).windows
+        windows = WindowTokenizer.load(folder, manifest).windows
         return Handle("windows", windows), Handle("run", run)
     return Handle("passages", TextTokenizer.load(folder, manifest).passages), Handle("run", run)
 

@@ -16,7 +16,7 @@ from deployments.tokenizer import Tokenizer
 from pipelines.checkpoints.manifest import read_manifest, write_manifest
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointUnsupported
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import WindowOverrides, WindowSettings
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 
@@ -49,7 +49,7 @@ def folder(imported: MakeCheckpoint, tmp_path: Path) -> Path:
     return folder
 
 
-async def serve(folder: Path, windows: WindowSettings) -> tuple[Any, NDArray[np.void], dict[str, Any]]:
+async def serve(folder: Path, windows: WindowOverrides) -> tuple[Any, NDArray[np.void], dict[str, Any]]:
     """The windows of the request, the spans found in them, and what /info says of them."""
     settings = QaSettings(checkpoint=str(folder), windows=windows, engine=TORCH)
     extractor = QaExtractor.func_or_class(settings)
@@ -67,7 +67,7 @@ def test_tokenizer_and_model_serve_the_checkpoints_windows_save_what_the_user_se
     folder: Path, given: dict[str, int]
 ) -> None:
     expected = OWN.model_dump() | given
-    made, spans, told = asyncio.run(serve(folder, WindowSettings(**given)))
+    made, spans, told = asyncio.run(serve(folder, WindowOverrides(**given)))
     assert told == expected
     assert made.tokens.lengths.max() == expected["max_seq_length"]
     assert set(np.diff(made.first).tolist()) == {expected["doc_stride"]}
@@ -77,7 +77,7 @@ def test_tokenizer_and_model_serve_the_checkpoints_windows_save_what_the_user_se
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"max_answer_length": 80}, "qa.windows with the checkpoint's own: .* max_seq_length has no room"),
+        ({"max_seq_length": 32}, "qa.windows with the checkpoint's own: .* max_seq_length has no room"),
         ({"max_seq_length": MAX_TOKENS + 1}, f"less than max_seq_length {MAX_TOKENS + 1}"),
     ],
 )
@@ -85,11 +85,11 @@ def test_windows_that_the_checkpoint_can_not_be_served_with_keep_the_replica_fro
     folder: Path, given: dict[str, int], why: str
 ) -> None:
     with pytest.raises(CheckpointUnsupported, match=why):
-        asyncio.run(serve(folder, WindowSettings(**given)))
+        asyncio.run(serve(folder, WindowOverrides(**given)))
 
 
 def test_a_checkpoint_with_longer_windows_than_its_model_reads_is_refused(folder: Path) -> None:
     long = WindowSettings(max_seq_length=384, doc_stride=128)
     write_manifest(folder, read_manifest(folder).model_copy(update={"windows": long}))
     with pytest.raises(CheckpointError, match=f"reads {MAX_TOKENS} tokens, less than max_seq_length 384"):
-        asyncio.run(serve(folder, WindowSettings()))
+        asyncio.run(serve(folder, WindowOverrides()))

@@ -3,6 +3,7 @@ import yaml
 from pydantic import ValidationError
 
 from deployments.settings import Settings
+from pipelines.qa.windows import WindowSettings
 from tests.serve.server import ROOT
 
 
@@ -12,7 +13,7 @@ def test_the_shipped_configuration_is_valid() -> None:
 
 
 def test_the_defaults_are_those_of_the_original_services() -> None:
-    windows = Settings().qa.windows
+    windows = Settings().qa.windows.over(WindowSettings())
     assert (windows.max_seq_length, windows.max_query_length, windows.max_answer_length, windows.doc_stride) == (
         128,
         32,
@@ -26,7 +27,7 @@ def test_the_defaults_are_those_of_the_original_services() -> None:
     [
         {"sts": {"treshold": 0.5}},
         {"st": {}},
-        {"qa": {"windows": {"max_seq_length": 40}}},
+        {"qa": {"windows": {"max_seq_length": 15}}},
         {"qa": {"batch": {"max_tokens": 0}}},
         {"qa": {"batch": {"target_batch_s": 0}}},
         {"sts": {"cache_bytes": -1}},

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from pipelines.checkpoints.manifest import Manifest, Prompts, Role, read_manifest
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import WindowOverrides
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
 from pipelines.tokens import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
@@ -189,19 +189,19 @@ def test_a_file_that_is_no_tokenizer_is_named(imported: MakeCheckpoint, tmp_path
 def test_a_model_too_short_for_the_windows_is_refused(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     manifest: Manifest = read_manifest(folder)
-    WindowTokenizer.load(folder, manifest, WindowSettings(max_seq_length=MAX_TOKENS))
+    WindowTokenizer.load(folder, manifest, WindowOverrides(max_seq_length=MAX_TOKENS))
     with pytest.raises(CheckpointUnsupported, match=f"reads {MAX_TOKENS} tokens"):
-        WindowTokenizer.load(folder, manifest, WindowSettings(max_seq_length=MAX_TOKENS + 1))
+        WindowTokenizer.load(folder, manifest, WindowOverrides(max_seq_length=MAX_TOKENS + 1))
 
 
 def test_the_config_says_whether_context_tokens_carry_the_overlap(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("extractor"), tmp_path)
     request = [("museum", "The museum is in Busan")]
     manifest = read_manifest(folder)
-    plain = WindowTokenizer.load(folder, manifest, WindowSettings()).windows(request)
+    plain = WindowTokenizer.load(folder, manifest).windows(request)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": True}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    marked = WindowTokenizer.load(folder, manifest, WindowSettings()).windows(request)
+    marked = WindowTokenizer.load(folder, manifest).windows(request)
     assert set(plain.tokens.types.tolist()) == {0, 1}
     assert set(marked.tokens.types.tolist()) == {0, 1, 2}
 
@@ -211,7 +211,7 @@ def test_overlap_types_of_another_number_are_refused(imported: MakeCheckpoint, t
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": 7}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointUnsupported, match="expects 7 overlap types"):
-        WindowTokenizer.load(folder, read_manifest(folder), WindowSettings())
+        WindowTokenizer.load(folder, read_manifest(folder))
 
 
 def copy(folder: Path, to: Path) -> Path:

@@ -7,7 +7,6 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.settings import EngineSettings
 from pipelines.local import load_model
 from pipelines.qa.pipeline import QaPipeline
-from pipelines.qa.windows import WindowSettings
 from pipelines.stages import in_process, in_process_model
 from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
 from pipelines.tokenization import TextTokenizer, WindowTokenizer
@@ -23,7 +22,7 @@ class Shipped:
         sts_manifest, qa_manifest = read_manifest(sts), read_manifest(qa)
         self.digest = sts_manifest.digest
         tokenize = in_process(TextTokenizer.load(sts, sts_manifest).passages)
-        windows = in_process(WindowTokenizer.load(qa, qa_manifest, WindowSettings()).windows)
+        windows = in_process(WindowTokenizer.load(qa, qa_manifest).windows)
         encoder = in_process_model(load_model(sts, sts_manifest, EngineSettings()))
         extractor = in_process_model(load_model(qa, qa_manifest, EngineSettings()))
         self._embed = EmbeddingPipeline(tokenize, encoder, role="query")

@@ -295,7 +295,7 @@ def test_import_says_which_windows_a_model_is_served_with(
 
 @pytest.mark.parametrize(
     ("windows", "why"),
-    [("384", "valid"), ('{"stride": 64}', "stride: "), ('{"max_seq_length": 40}', "max_seq_length has no room")],
+    [("384", "object"), ('{"stride": 64}', "stride: "), ('{"max_seq_length": 40}', "max_seq_length has no room")],
 )
 def test_windows_that_are_none_exit_with_2(
     run: Run, tmp_path: Path, windows: str, why: str, capsys: pytest.CaptureFixture[str]

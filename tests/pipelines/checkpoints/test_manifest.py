@@ -1,5 +1,4 @@
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from pipelines.checkpoints.manifest import (
     write_manifest,
 )
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import WindowOverrides, WindowSettings
 
 FULL = Manifest(
     name="한국어 encoder",
@@ -127,26 +126,25 @@ def test_windows_count_for_the_digest_and_a_manifest_without_them_has_the_one_it
 
 
 @pytest.mark.parametrize(
-    ("own", "settings", "expected"),
+    ("own", "overrides", "expected"),
     [
         (None, None, WindowSettings()),
         (WINDOWS, None, WINDOWS),
-        (WINDOWS, WindowSettings(), WINDOWS),
-        (WINDOWS, WindowSettings(doc_stride=64), WindowSettings(max_seq_length=384, doc_stride=64)),
-        (None, WindowSettings(max_answer_length=9), WindowSettings(max_answer_length=9)),
+        (WINDOWS, WindowOverrides(), WINDOWS),
+        (WINDOWS, WindowOverrides(doc_stride=64), WindowSettings(max_seq_length=384, doc_stride=64)),
+        (WINDOWS, WindowOverrides(max_answer_length=200), WINDOWS.model_copy(update={"max_answer_length": 200})),
+        (None, WindowOverrides(max_answer_length=9), WindowSettings(max_answer_length=9)),
     ],
 )
 def test_windows_are_the_checkpoints_but_for_what_was_set(
-    own: WindowSettings | None, settings: WindowSettings | None, expected: WindowSettings
+    own: WindowSettings | None, overrides: WindowOverrides | None, expected: WindowSettings
 ) -> None:
     manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
-    assert manifest.windows_with(settings) == expected
-    if settings is not None:
-        assert manifest.windows_with(pickle.loads(pickle.dumps(settings))) == expected  # as it reaches a replica
+    assert manifest.windows_with(overrides) == expected
 
 
 def test_windows_that_do_not_go_with_the_checkpoints_own_are_refused() -> None:
     own = WindowSettings(max_seq_length=384, max_answer_length=200)
     manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
     with pytest.raises(CheckpointUnsupported, match=r"qa\.windows .*max_seq_length has no room"):
-        manifest.windows_with(WindowSettings(max_seq_length=128))
+        manifest.windows_with(WindowOverrides(max_seq_length=128))

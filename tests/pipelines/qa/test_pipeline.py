@@ -9,7 +9,6 @@ from pipelines.errors import EngineError, MunjangError
 from pipelines.local import load_pipeline
 from pipelines.qa.pipeline import QaPipeline, Request
 from pipelines.qa.spans import Answer
-from pipelines.qa.windows import WindowSettings
 from pipelines.stages import ModelStage, Outcome, in_process
 from pipelines.tokenization import WindowTokenizer
 from pipelines.tokens import TokenBatch
@@ -32,7 +31,7 @@ async def ask(pipeline: QaPipeline, requests: list[Request]) -> list[Answer | Mu
 
 def failing(imported: MakeCheckpoint, extract: ModelStage) -> QaPipeline:
     folder = imported("extractor")
-    windows = WindowTokenizer.load(folder, read_manifest(folder), WindowSettings()).windows
+    windows = WindowTokenizer.load(folder, read_manifest(folder)).windows
     return QaPipeline(in_process(windows), extract)
 
 
@@ -73,7 +72,7 @@ def test_the_setting_decides_before_the_manifest(imported: MakeCheckpoint, thres
     folder = imported("extractor")
     for own in (1e9, -1e9, None):
         manifest = read_manifest(folder).model_copy(update={"threshold": own})
-        windows = WindowTokenizer.load(folder, manifest, WindowSettings()).windows
+        windows = WindowTokenizer.load(folder, manifest).windows
         pipeline = QaPipeline(in_process(windows), extract, null_threshold=threshold)
         answer = asyncio.run(ask(pipeline, [REQUESTS[2]]))[0]
         counts = threshold if threshold is not None else own

@@ -148,7 +148,7 @@ def test_what_was_trained_with_other_windows_is_served_with_them(
     assert manifest.windows == windows
     context = " ".join(["박물관은 부산에 있다."] * 40)
     [answer] = asyncio.run(load_pipeline(output, "qa")([("박물관은 어디에 있나?", context)]))
-    made = WindowTokenizer.load(output, manifest, windows).windows([("박물관은 어디에 있나?", context)])
+    made = WindowTokenizer.load(output, manifest).windows([("박물관은 어디에 있나?", context)])
     assert answer.windows == len(made.tokens) > 3
     assert made.tokens.lengths.max() == 76
 
