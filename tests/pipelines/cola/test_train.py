@@ -228,7 +228,7 @@ def test_models_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=480,
         )
     assert process.returncode == 0, process.stderr
     manifest = read_manifest(tmp_path / "to")

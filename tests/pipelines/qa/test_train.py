@@ -202,7 +202,7 @@ def test_a_model_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: P
             env=environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=480,
         )
     assert process.returncode == 0, process.stderr
     manifest = verify(tmp_path / "to", "qa")
