@@ -24,7 +24,6 @@ from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokeni
 from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
 from pipelines.checkpoints.verify import verify
 from pipelines.checkpoints.weights import store_as, stored_as
-from pipelines.engines.choice import ONNX
 from pipelines.errors import CheckpointUnsupported
 from pipelines.golden import INPUTS
 from pipelines.tokenization import TOKENIZER
@@ -139,9 +138,9 @@ def _golden(manifest: Manifest | None) -> list[Text]:
 
 
 def _copy(whole: Path, folder: Path, manifest: Manifest | None) -> None:
-    """All files of the checkpoint but its graphs, which are made anew."""
+    """All files of the checkpoint, its graphs too, which `finish` takes away."""
     found = [path.relative_to(whole).as_posix() for path in whole.rglob("*")] if manifest is None else manifest.files
-    for name in {*found, CARD} - set(ONNX.values()):
+    for name in {*found, CARD}:
         if (whole / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(whole / name, folder / name)

@@ -101,7 +101,7 @@ def _select_rows(path: Path, names: set[str], numbers: Numbers) -> bool:
         tensors[name] = tensors[name][list(numbers.kept)].contiguous()
     if held:
         save_file(tensors, path, metadata=metadata)
-        path.chmod(0o644)  # for whom a container runs as
+        path.chmod(0o644)  # the library writes it for the owner alone
     return bool(held)
 
 

@@ -28,6 +28,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import MANIFEST, read_manifest, write_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.trim import Trimmed, trim
+from pipelines.checkpoints.trim_weights import trim_model
 from pipelines.checkpoints.verify import verify
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointError, CheckpointUnsupported, DataNotFound
@@ -192,28 +193,29 @@ def refused(source: Path, destination: Path, files: list[Path], error: type[Exce
     assert not destination.parent.exists() or list(destination.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("part", ["check_tokens", "check_outputs"])
+@pytest.mark.parametrize("kind", ["static", "classifier"])
 @pytest.mark.usefixtures("untraced")
-def test_other_tokens_or_outputs_leave_nothing_behind_and_name_the_line(
-    checkpoint: MakeCheckpoint,
-    texts: Path,
-    destination: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    part: str,
+def test_other_tokens_leave_nothing_behind_and_name_the_line(
+    checkpoint: MakeCheckpoint, texts: Path, destination: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    if part == "check_tokens":
-        find = trimming.PieceFinder.find
-        monkeypatch.setattr(trimming.PieceFinder, "find", lambda *args: find(*args) - {"##습니다", "museum"})
-        line = f"{texts}, line 2: other tokens than before"
-    else:
-        trim_model = trimming.trim_model
+    find = trimming.PieceFinder.find
+    monkeypatch.setattr(trimming.PieceFinder, "find", lambda *args: find(*args) - {"museum"})
+    if kind == "classifier":  # so that what transformers reads is left to tell; of the other kind it reads nothing
+        monkeypatch.setattr(trimming, "check_tokens", lambda *args: None)
+    line = f"{texts}, line 2: other tokens than before"
+    refused(checkpoint(kind), destination, [texts], CheckpointUnsupported, line)
 
-        def damage(folder: Path, *args: Any) -> None:
-            trim_model(folder, *args)
-            edit_weights(folder, lambda weights: weights["classifier.weight"].mul_(1.01))
 
-        monkeypatch.setattr(trimming, "trim_model", damage)
-        line = f"{texts}, line 1: other outputs than before"
+@pytest.mark.usefixtures("untraced")
+def test_other_outputs_leave_nothing_behind_and_name_the_line(
+    checkpoint: MakeCheckpoint, texts: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damage(folder: Path, *args: Any) -> None:
+        trim_model(folder, *args)
+        edit_weights(folder, lambda weights: weights["classifier.weight"].mul_(1.01))
+
+    monkeypatch.setattr(trimming, "trim_model", damage)
+    line = f"{texts}, line 1: other outputs than before"
     refused(checkpoint("classifier"), destination, [texts], CheckpointUnsupported, line)
 
 

@@ -39,6 +39,7 @@ def test_rows_are_selected_and_nothing_else_is_touched(folder: Path) -> None:
     after = load_file(folder / WEIGHTS)
     assert torch.equal(after.pop(TABLE), before.pop(TABLE)[[0, 2, 7, 9, 39]])
     assert all(torch.equal(after[name], weights) for name, weights in before.items())
+    assert (folder / WEIGHTS).stat().st_mode & 0o777 == 0o644
     assert {weights.dtype for weights in after.values()} == {torch.float16}
     assert load_encoder(folder, None).get_parameter(TABLE).shape == (5, 32)
 
