@@ -41,20 +41,17 @@ def share_weights(model: onnx.ModelProto, weights: Path) -> None:
     ONNX calls that external data (https://onnx.ai/onnx/repo-docs/ExternalData.html): a file, an offset, a length.
     Behind a reference come the nodes that make of what stands there what the graph wants: Cast, Transpose.
     """
-    if not weights.is_file():
-        return
-    places = _places(weights)
-    for tensor in list(model.graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < WORTH_SHARING:
-            continue
-        place = places.get(_digest(numpy_helper.to_array(tensor)))
-        if place is None:
-            continue
+    for tensor, place in _found(model.graph, weights):
         if place.transposed:
             _compute_from(model.graph, tensor, "transposed", "Transpose", perm=[1, 0])
         if place.type in HALVES and not _widen_rows(model.graph, tensor.name):
             _compute_from(model.graph, tensor, "half", "Cast", to=TensorProto.FLOAT)
         _refer(tensor, weights.name, place)
+
+
+def names_in(model: onnx.ModelProto, weights: Path) -> set[str]:
+    """Names of the initialisers that `share_weights` would share."""
+    return {tensor.name for tensor, _place in _found(model.graph, weights)}
 
 
 def inline_weights(path: Path) -> onnx.ModelProto:
@@ -68,6 +65,18 @@ def inline_weights(path: Path) -> onnx.ModelProto:
         tensor.CopyFrom(numpy_helper.from_array(turned, node.output[0]))
         model.graph.node.remove(node)
     return model
+
+
+def _found(graph: onnx.GraphProto, weights: Path) -> list[tuple[TensorProto, _Place]]:
+    """The float32 initialisers worth sharing that stand in the file, and where; none where there is no such file."""
+    places = _places(weights) if weights.is_file() else {}
+    tensors = [
+        tensor
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= WORTH_SHARING
+    ]
+    found = [(tensor, places.get(_digest(numpy_helper.to_array(tensor)))) for tensor in tensors]
+    return [(tensor, place) for tensor, place in found if place is not None]
 
 
 def _compute_from(graph: onnx.GraphProto, tensor: TensorProto, state: str, operator: str, **attributes: Any) -> None:
