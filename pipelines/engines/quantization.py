@@ -66,10 +66,9 @@ def _quantize_when_loaded(quantized: onnx.ModelProto, model: onnx.ModelProto, na
         if weight.name not in names or not _quantizes_to(integers, *map(numpy_helper.to_array, (weight, scale, zero))):
             continue
         inputs, output = [weight.name, scale.name, zero.name], integers.name
-        axis = {"axis": 1} if scale.dims and scale.dims[0] > 1 else {}
         quantized.graph.initializer.remove(integers)
         quantized.graph.initializer.append(weight)
-        quantized.graph.node.insert(0, helper.make_node("QuantizeLinear", inputs, [output], **axis))
+        quantized.graph.node.insert(0, helper.make_node("QuantizeLinear", inputs, [output], axis=1))
 
 
 def _quantizes_to(
