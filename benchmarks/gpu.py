@@ -1,7 +1,7 @@
 """The PyTorch engine alone, on KLUE-STS train's sentences at base size (12 layers of 768, random weights).
 
-    python benchmarks/gpu.py --data ../shared/data                              # on a GPU
-    python benchmarks/gpu.py --device cpu --dtypes bfloat16 --layers 2 --sentences 64 --tokens 512   # does it run?
+    python -m benchmarks.gpu --data ../shared/data                              # on a GPU
+    python -m benchmarks.gpu --device cpu --dtypes bfloat16 --layers 2 --sentences 64 --tokens 512   # does it run?
 
 Prints JSON lines, all measured in one run:
 
@@ -40,12 +40,12 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
+from benchmarks.models import train_wordpiece
 from pipelines.engines.choice import Choice
 from pipelines.engines.settings import Dtype
 from pipelines.engines.torch_engine import SentenceTransformerEngine
-from pipelines.sts.data import read_klue_train
+from pipelines.sts.data import KLUE_TRAIN, read_scored_pairs
 from pipelines.tokens import CheckpointRef, TokenBatch
-from pipelines.wordpiece import train_wordpiece
 
 HIDDEN, INTERMEDIATE, LONGEST, VOCABULARY = 768, 3072, 512, 32_000
 SHAPES = ((HIDDEN, HIDDEN), (HIDDEN, INTERMEDIATE), (INTERMEDIATE, HIDDEN))  # inputs, outputs of a layer's linear maps
@@ -210,7 +210,7 @@ def best_of(rounds: int, call: Callable[[], Any]) -> tuple[float, Any]:
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> Work:
     """Weights and a vocabulary, made on the spot: speed depends on neither, lengths do on the vocabulary's size."""
-    pairs = read_klue_train(arguments.data)
+    pairs = read_scored_pairs(arguments.data / KLUE_TRAIN)
     texts = list(dict.fromkeys(chain.from_iterable((pair.sentence1, pair.sentence2) for pair in pairs)))
     tokenizer = train_wordpiece(texts, VOCABULARY, LONGEST)
     texts = texts[: arguments.sentences]

@@ -10,17 +10,18 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from sentence_transformers import SentenceTransformer
-from transformers import BertConfig, BertModel
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
 from pipelines.data_files import data_folder
 from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN
-from pipelines.wordpiece import train_wordpiece
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / ".models"
@@ -74,6 +75,13 @@ def make(name: str, data: Path, folder: Path) -> None:
             for i, (path, kind) in enumerate(modules)
         ],
     )
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> BertTokenizerFast:
+    """A lower-casing WordPiece tokenizer of at most `vocab_size` pieces, which cuts texts at `max_tokens`."""
+    trained = BertWordPieceTokenizer(strip_accents=False)  # stripping them would decompose Hangul
+    trained.train_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
+    return BertTokenizerFast(tokenizer_object=trained._tokenizer, model_max_length=max_tokens)
 
 
 def _readable_by_all(path: Path) -> dict[str, object]:

@@ -50,7 +50,7 @@ class ModelReplica:
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
         shown = self._manifest.model_dump(
-            include={"name", "kind", "base_model", "revision", "scores", "floors", "int8", "max_tokens", "threshold"}
+            include={"name", "kind", "base_model", "revision", "scores", "int8", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
         told = {"digest": self._digest, "engine": self._engine.name, "versions": versions}

@@ -82,7 +82,6 @@ class Manifest(Frozen):
     revision: str | None = Field(None, description="Commit of the base model on the Hub.")
     training: Training | None = None
     scores: dict[str, float] = Field(default_factory=dict, description="Dev-set scores by name.")
-    floors: dict[str, float] = Field(default_factory=dict, description="The trivial method's scores beside them.")
     max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
     prompts: Prompts = Field(Prompts(), description="A bi-encoder's; they count among `max_tokens`.")

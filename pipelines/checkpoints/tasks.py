@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-import pipelines.gated_conv
-import pipelines.two_layers  # noqa: F401  both register their architectures
+import pipelines.two_layers  # noqa: F401  registers its architecture
 from pipelines.checkpoints.manifest import Kind, Task
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 

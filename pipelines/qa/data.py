@@ -109,10 +109,3 @@ def _find(context: str, text: str, start: int) -> tuple[int, int] | None:
             low, high = normalized.to_original(offsets)[0].tolist()
             return low, high
     return None
-
-
-def load(folder: Path, train_articles: int = TRAIN_ARTICLES) -> tuple[list[Example], list[Example]]:
-    """(train, test): the first `train_articles` articles, and all those behind them."""
-    articles = read_squad(folder / KORQUAD)
-    train, test = articles[:train_articles], articles[train_articles:]
-    return [example for article in train for example in article], [example for article in test for example in article]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -25,22 +24,6 @@ class LabelledWindows:
     windows: Windows
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-
-    @cached_property
-    def bounds(self) -> NDArray[np.int64]:
-        """(examples + 1,) number of each example's first window, and of all windows."""
-        return np.searchsorted(self.windows.request, np.arange(self.windows.request.max(initial=-1) + 2))
-
-    def draw(self, batch: int, random_share: float, draw: np.random.Generator) -> NDArray[np.int64]:
-        """(batch,) windows of random examples: ones with the answer, or in a `random_share` of draws any."""
-        return np.array([self._one(random_share, draw) for _ in range(batch)], dtype=np.int64)
-
-    def _one(self, random_share: float, draw: np.random.Generator) -> int:
-        example = draw.integers(len(self.bounds) - 1)
-        own = np.arange(self.bounds[example], self.bounds[example + 1])
-        answering = own[self.starts[own] > 0]
-        anywhere = draw.random() < random_share or not len(answering)
-        return int(draw.choice(own if anywhere else answering))
 
     @property
     def features(self) -> list["Feature"]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import pearsonr, spearmanr
 
 
@@ -23,15 +23,3 @@ def f1_at(cosines: ArrayLike, same: Sequence[bool], threshold: float) -> float:
     truth = np.asarray(same, dtype=bool)
     hits = int((called & truth).sum())
     return 2 * hits / int(called.sum() + truth.sum()) if hits else 0.0
-
-
-def best_threshold(cosines: ArrayLike, same: Sequence[bool]) -> float:
-    """The cosine at which calling pairs the same gives the highest F1 on these pairs."""
-    values: NDArray[np.float64] = np.asarray(cosines, dtype=np.float64)
-    order = np.argsort(-values, kind="stable")
-    truth = np.asarray(same, dtype=bool)[order]
-    f1 = 2 * np.cumsum(truth) / (np.arange(1, len(truth) + 1) + truth.sum())
-    cut = int(np.argmax(f1))
-    # Half way to the next lower cosine, so that rounding does not drop the pair on the border.
-    lower = values[order[min(cut + 1, len(order) - 1)]]
-    return float((values[order[cut]] + lower) / 2)

@@ -1,7 +1,5 @@
-"""Hand-made CoLA rows and English text for tests."""
+"""Hand-made CoLA rows for tests."""
 
-import json
-import lzma
 from pathlib import Path
 
 from pipelines.cola import data
@@ -26,27 +24,4 @@ def write_cola(folder: Path, train: list[tuple[str, bool]], dev: list[tuple[str,
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(row(*pair) for pair in rows), encoding="utf-8")
-    return folder
-
-
-def write_text(folder: Path) -> Path:
-    """The data folder, with the correct sentences in every other source's place."""
-    text = " ".join(good_sentences())
-    squad = json.dumps({"data": [{"paragraphs": [{"context": text}]}]})
-    book = json.dumps({"text": f"{text}\n{text}"})
-    pair = json.dumps({"sentence_good": "The boys walk.", "sentence_bad": "The boys walks."})
-    files = {
-        data.BLIMP: pair,
-        data.NOVELS: book,
-        data.SPEECHES: book,
-        data.MASC: f"file\tgenre\ttext\nf\tnews\t{text}\nf\tspam\tBuy these cheap spam words now.",
-        **dict.fromkeys(data.PASSAGES, squad),
-        **dict.fromkeys(
-            data.WIKITEXT, " The <unk> is a bird . The bird doesn 't sing , or so they say . \n = Title = \n"
-        ),
-    }
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(lzma.compress(content.encode()) if name.endswith(".xz") else content.encode())
     return folder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import BadRow
 from pipelines.normalization import nfc
-from pipelines.qa.data import KORQUAD, Example, example, load, read_squad
+from pipelines.qa.data import KORQUAD, Example, example, read_squad
 from pipelines.qa.nodes import Node
 from tests.pipelines.qa.rows import COLOURS, article, town, write_korquad, write_squad
 
@@ -22,23 +22,16 @@ def test_answers_are_stretches_of_their_context(tmp_path: Path) -> None:
     assert [[example.answer for example in examples] for examples in articles] == [[COLOURS[0]], [COLOURS[1]]]
 
 
-def test_train_and_test_share_no_article(tmp_path: Path) -> None:
-    train, test = load(write_korquad(tmp_path, [article(number) for number in range(6)]), train_articles=4)
-    assert [example.id for example in train] == ["q0", "q1", "q2", "q3"]
-    assert [example.id for example in test] == ["q4", "q5"]
-    assert not {example.context for example in train} & {example.context for example in test}
-
-
 def test_an_answer_that_stands_elsewhere_is_refused(tmp_path: Path) -> None:
     wrong = article(0)
     wrong["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] += 1
     with pytest.raises(BadRow, match="q0"):
-        load(write_korquad(tmp_path, [wrong]))
+        read_squad(write_squad(tmp_path / "wrong.json", [wrong]))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"KorQuAD_v1\.0_dev.*MUNJANG_DATA"):
-        load(tmp_path)
+        read_squad(tmp_path / KORQUAD)
 
 
 def test_questions_that_are_marked_impossible_have_the_empty_answer(tmp_path: Path) -> None:

@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.qa.data import Example, load
+from pipelines.qa.data import Example, read_squad
 from pipelines.qa.features import LabelledWindows, label
-from pipelines.qa.from_scratch import window_maker
 from pipelines.qa.windows import WindowMaker, WindowSettings
-from pipelines.wordpiece import train_wordpiece
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.qa.rows import article, write_korquad
+from tests.pipelines.qa.rows import article, write_squad
 from tests.pipelines.qa.test_windows import KINDS, maker
 
 SETTINGS = WindowSettings(max_seq_length=32, max_query_length=16, max_answer_length=8, doc_stride=8)
@@ -19,13 +17,13 @@ SETTINGS = WindowSettings(max_seq_length=32, max_query_length=16, max_answer_len
 
 @pytest.fixture
 def examples(tmp_path: Path) -> list[Example]:
-    return load(write_korquad(tmp_path, [article(number) for number in range(4)]))[0]
+    articles = read_squad(write_squad(tmp_path / "squad.json", [article(number) for number in range(4)]))
+    return [example for examples in articles for example in examples]
 
 
 @pytest.fixture
-def labelled(examples: list[Example]) -> LabelledWindows:
-    texts = [text for example in examples for text in (example.question, example.context)]
-    return label(examples, window_maker(train_wordpiece(texts, 120, None), SETTINGS))
+def labelled(examples: list[Example], imported: MakeCheckpoint) -> LabelledWindows:
+    return label(examples, maker(imported("extractor"), SETTINGS))
 
 
 def test_labels_lead_back_to_the_answer(labelled: LabelledWindows, examples: list[Example]) -> None:
@@ -71,9 +69,3 @@ def characters(labelled: LabelledWindows, number: int) -> tuple[int, int]:
 def test_some_windows_miss_the_answer_and_point_at_the_first_token(labelled: LabelledWindows) -> None:
     assert (labelled.starts == 0).any()
     assert ((labelled.starts == 0) == (labelled.ends == 0)).all()
-
-
-def test_without_random_windows_all_draws_hold_an_answer(labelled: LabelledWindows) -> None:
-    draw = np.random.default_rng(0)
-    assert (labelled.starts[labelled.draw(64, 0.0, draw)] > 0).all()
-    assert (labelled.starts[labelled.draw(64, 1.0, draw)] == 0).any()

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.metrics import f1_score
 
-from pipelines.sts.metrics import best_threshold, f1_at, pearson, spearman
+from pipelines.sts.metrics import f1_at, pearson, spearman
 
 
 def test_correlations_are_those_of_their_definitions() -> None:
@@ -33,10 +33,3 @@ def test_f1_without_a_hit_is_0() -> None:
 
 def test_a_cosine_on_the_threshold_counts_as_the_same() -> None:
     assert f1_at([0.6, 0.59], [True, False], 0.6) == 1.0
-
-
-def test_no_other_threshold_gives_a_higher_f1() -> None:
-    draw = np.random.default_rng(2)
-    cosines, same = draw.random(50), (draw.random(50) < 0.5).tolist()
-    best = f1_at(cosines, same, best_threshold(cosines, same))
-    assert best == max(f1_at(cosines, same, threshold) for threshold in cosines)

@@ -15,7 +15,7 @@ from pipelines.sts.recipe import RECIPE
 from pipelines.training.experiment import parser_of
 from pipelines.training.options import parse
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.sts.rows import write_all
+from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all
 
 Main = Callable[..., int]
 HEADS = list(RECIPE.heads)
@@ -25,7 +25,7 @@ HEADS = list(RECIPE.heads)
 def files(tmp_path: Path) -> list[str]:
     """The options that name the data."""
     folder = write_all(tmp_path / "data")
-    return ["--train", str(folder / data.KLUE_TRAIN), "--dev", str(folder / data.KORSTS_TRAIN)]
+    return ["--train", str(folder / data.KLUE_TRAIN), "--dev", str(folder / KORSTS_TRAIN)]
 
 
 @pytest.fixture
