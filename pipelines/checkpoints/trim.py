@@ -154,8 +154,10 @@ def _trim_vocabulary(
     ids = tokenizer.get_vocab(with_added_tokens=True)
     numbers = Numbers.of(ids, pieces, named_ids(content, str(folder)) | config_ids(folder))
     after = trim_tokenizer(content, ids, numbers, str(folder))
-    check_tokens(tokenizer, after, texts, str(folder))
     after.save(str(folder / TOKENIZER))
+    after.no_truncation()
+    after.no_padding()
+    check_tokens(tokenizer, after, texts, str(folder))
     trim_model(folder, load_encoder(whole, manifest), numbers)
     return Trimmed(len(numbers.kept), len(ids), _size(folder), _size(whole))
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS
 from pipelines.checkpoints.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.errors import CheckpointUnsupported
+from pipelines.sts.centering import PORTION, TEXTS, center, last_norm
 from pipelines.sts.data import ScoredPair
 from pipelines.sts.learner import Encoder, StsSettings, correlate, key, prepared, shares
 from pipelines.sts.metrics import f1_at
@@ -31,9 +32,11 @@ class EmbeddingLearner:
     `prompt` stands before each sentence: the model's default one, which is saved with it.
     """
 
-    def __init__(self, model: SentenceTransformer, prompt: str, settings: StsSettings) -> None:
+    def __init__(self, model: SentenceTransformer, prompt: str, settings: StsSettings, source: str) -> None:
         self.model: Any = model
         self._prompt = prompt
+        self._source = source
+        self._center = settings.center
         model[0].processor = prepared(model.tokenizer, settings)
         self._encode = Encoder(model[0].auto_model, model.tokenizer, settings)
         self._ranking = CoSENTLoss(model)  # Su 2022, https://kexue.fm/archives/8847
@@ -43,7 +46,8 @@ class EmbeddingLearner:
     def load(cls, base: Base, settings: StsSettings) -> Self:
         """The base as sentence-transformers loads it: a bare encoder with the mean of its token vectors.
 
-        Raises as `Base.find` and `served_prompts`, CheckpointUnsupported where there is no encoder in it.
+        Raises as `Base.find` and `served_prompts`, CheckpointUnsupported where there is no encoder in it, or none that
+        can be centred though it should be.
         """
         with base.folder() as folder:
             model = load_sentence_transformer(folder, base.config_changes).float()
@@ -56,7 +60,18 @@ class EmbeddingLearner:
         if settings.prompt:
             model.prompts[PROMPT] = settings.prompt
             model.default_prompt_name = PROMPT
-        return cls(model, served_prompts(model, base.source).symmetric, settings)
+        if settings.center:
+            last_norm(model, base.source)
+        return cls(model, served_prompts(model, base.source).symmetric, settings, base.source)
+
+    def prepare(self, rows: Sequence[ScoredPair]) -> None:
+        """Centre the embeddings, if that is set. Raises as `center`."""
+        if not self._center:
+            return
+        sentences = [sentence for row in rows for sentence in (row.sentence1, row.sentence2)]
+        texts = [self._prompt + sentence for sentence in sentences[:: -(-len(sentences) // TEXTS)]]
+        batches = [self._encode(texts[start : start + PORTION]) for start in range(0, len(texts), PORTION)]
+        center(self.model, batches, self._source)
 
     def loss(self, model: nn.Module, rows: Sequence[ScoredPair]) -> Tensor:
         """Mean squared error of the cosine, as a share of the scale, and the weighted ranking loss of the rows."""

@@ -37,6 +37,11 @@ class StsSettings(Frozen):
         ge=0,
         description="Of the ranking loss beside the squared error, where a SentenceTransformer is trained: 0 for none.",
     )
+    center: bool = Field(
+        False,
+        description="Before training, move the embeddings so that the training sentences' mean is zero; for encoders "
+        "whose cosines are all high, such as E5. Of the sentence-transformer head alone.",
+    )
     text: Literal["raw", "hangul"] = Field(
         "raw", description="What the model sees of a text: all, or nothing but Hangul; so it is served, too."
     )

@@ -47,6 +47,14 @@ class Unfolds(Protocol[Row]):
         """What `loss` takes in the rows' place; the same in every process and every attempt."""
 
 
+@runtime_checkable
+class Prepares(Protocol[Row]):
+    """A learner that changes its model before the first step."""
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Given all rows of the first stage; does the same in every process and every attempt."""
+
+
 def unfold(learner: Learner[Row], rows: Sequence[Row]) -> Sequence[Any]:
     """What there is to learn of the rows: the rows themselves, if the learner has nothing else to say."""
     return learner.unfold(rows) if isinstance(learner, Unfolds) else rows

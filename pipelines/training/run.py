@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.training.history import History
-from pipelines.training.learner import Figures, Load, Row, unfold
+from pipelines.training.learner import Figures, Load, Prepares, Row, unfold
 from pipelines.training.optimization import optimizer_of, rate
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
@@ -78,6 +78,8 @@ class Run(Generic[Row]):
         self._dev, self._progress = dev, progress
         torch.manual_seed(settings.seed)  # for the head, which no base model has
         self.learner = load()
+        if isinstance(self.learner, Prepares):
+            self.learner.prepare([row for source in stages[0].sources for row in source.rows])
         self._stages = [stage.map(partial(unfold, self.learner)) for stage in stages]
         self.learner.model.to(self.place.device)
         self._model = self._synchronised(self.learner.model)

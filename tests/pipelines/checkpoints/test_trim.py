@@ -119,6 +119,22 @@ def test_every_tokenizer_and_positions_behind_the_padding_do(
 
 
 @pytest.mark.usefixtures("untraced")
+def test_a_tokenizer_that_cuts_and_pads_by_itself_goes_on_doing_so(
+    texts: Path, tmp_path: Path, destination: Path
+) -> None:
+    source = tmp_path / "imported"
+    import_checkpoint(str(xlm_roberta("Unigram", XLMRobertaForSequenceClassification, tmp_path / "model")), source)
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=64, pad_id=1, pad_token="<pad>")
+    tokenizer.save(str(source / "tokenizer.json"))
+    write_manifest(source, read_manifest(source))
+    assert_trimmed(source, destination, trim(str(source), destination, [texts]))
+    after = Tokenizer.from_file(str(destination / "tokenizer.json"))
+    assert (after.truncation, after.padding) == (tokenizer.truncation, tokenizer.padding)
+
+
+@pytest.mark.usefixtures("untraced")
 def test_what_import_takes_is_imported_first(texts: Path, tmp_path: Path, destination: Path) -> None:
     """This one has its vocabulary's size in an inner configuration."""
     import_checkpoint(str(two_layers(tmp_path / "model")), tmp_path / "imported")

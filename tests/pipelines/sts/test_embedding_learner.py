@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.manifest import Prompts
@@ -17,6 +19,7 @@ from pipelines.sts.data import ScoredPair
 from pipelines.sts.embedding_learner import EmbeddingLearner
 from pipelines.sts.learner import StsSettings
 from pipelines.training.base import Base
+from tests.checkpoint_factory import SIZES
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_json
 
@@ -89,3 +92,29 @@ def test_pooling_without_the_prompt_is_unsupported_before_anything_is_learned(ba
     load(base)
     with pytest.raises(CheckpointUnsupported, match="pooling leaves out prompts"):
         load(base, prompt="오늘: ")
+
+
+def mean_before_normalizing(model: SentenceTransformer, texts: list[str]) -> Any:
+    return SentenceTransformer(modules=list(model)[:2], device="cpu").encode(texts).mean(axis=0)
+
+
+@pytest.mark.parametrize("prompt", ["", "오늘: "])
+def test_centred_embeddings_have_no_mean_and_their_cosines_spread(base: Path, prompt: str) -> None:
+    plain, centred = load(base, prompt=prompt), load(base, prompt=prompt, center=True)
+    expected = len(list(centred.model.parameters()))
+    for learner in (plain, centred):
+        learner.prepare(ROWS)
+    texts = [prompt + sentence for row in ROWS for sentence in (row.sentence1, row.sentence2)]
+    before, after = (mean_before_normalizing(learner.model, texts) for learner in (plain, centred))
+    assert np.linalg.norm(after) < 1e-3 * np.linalg.norm(before)
+    assert np.ptp(cosines(centred)) > np.ptp(cosines(plain))
+    assert len(list(centred.model.parameters())) == expected
+
+
+def test_a_model_that_can_not_be_centred_is_refused(checkpoint: MakeCheckpoint, base: Path) -> None:
+    with pytest.raises(CheckpointUnsupported, match="no encoder"):
+        load(checkpoint("static"), center=True)
+    learner = load(base, center=True)
+    learner.model.insert(2, Dense(SIZES["hidden_size"], 4))
+    with pytest.raises(CheckpointUnsupported, match="do not move with its last layer norm"):
+        learner.prepare(ROWS)
