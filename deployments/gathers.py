@@ -9,6 +9,7 @@ from deployments.gather import Gather
 from deployments.length_queue import Lane
 from deployments.settings import GatherSettings
 from deployments.stages import RemoteStage, across_updates
+from pipelines.checkpoints.manifest import Role
 from pipelines.qa.pipeline import QaPipeline, Request
 from pipelines.qa.spans import Answer
 from pipelines.stages import ModelStage, Outcome
@@ -27,9 +28,11 @@ def qa_gather(
     return gather_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
 
 
-def query_gather(settings: GatherSettings, tokenizer: Handle, encoder: Handle) -> Gather[str, Embedding | None]:
-    """Embeddings of texts to search with; None from a cross-encoder."""
-    pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE), role="query")
+def embedding_gather(
+    settings: GatherSettings, tokenizer: Handle, encoder: Handle, role: Role
+) -> Gather[str, Embedding | None]:
+    """Embeddings of texts of one role; None from a cross-encoder."""
+    pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE), role=role)
     return gather_of(pipeline, settings, len, settings.max_waiting)
 
 

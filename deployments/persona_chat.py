@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import serve
 
-from deployments.gathers import Handle, qa_gather, query_gather
+from deployments.gathers import Handle, embedding_gather, qa_gather
 from deployments.one_checkpoint import OneCheckpoint
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
@@ -41,8 +41,8 @@ class PersonaChat:
         self._settings = settings.chat
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            telling_once(query_gather(settings.chat.gather, *sts).submit),
-            answers_of(settings.chat, *qa),
+            telling_once(embedding_gather(settings.chat.gather, *sts, role="query").submit),
+            answers_of(settings.chat, sts, qa),
             passages=settings.chat.passages,
         )
 
@@ -75,13 +75,15 @@ def _tell_the_operator(error: MunjangError) -> None:
         logger.warning("a chat failed: %s", error)
 
 
-def answers_of(settings: ChatSettings, tokenizer: Handle, extractor: Handle) -> Answers:
+def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> Answers:
     """The provider's answers where one is set, or else the extractor's."""
     if settings.provider is None:
-        gather = qa_gather(settings.gather, tokenizer, extractor, null_threshold=ALWAYS_A_SPAN)
+        gather = qa_gather(settings.gather, *qa, null_threshold=ALWAYS_A_SPAN)
         return ExtractiveAnswers(
             OneCheckpoint(gather).submit_all,
+            embedding_gather(settings.gather, *sts, role="document").submit_all,
             sentences=settings.sentences,
+            cosine_weight=settings.cosine_weight,
             margin_weight=settings.margin_weight,
             threshold=settings.threshold,
             unknown=settings.unknown,

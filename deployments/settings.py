@@ -107,13 +107,16 @@ class ChatSettings(Frozen):
     sentences: int = Field(
         5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
     )
-    margin_weight: float = Field(
-        0.03,
+    cosine_weight: float = Field(
+        4.0,
         ge=0,
-        description="Of a span's score over that of there being none, beside the share of the "
-        "question's bigrams that its sentence has; for a better extractor than the shipped one, more.",
+        description="Of a sentence's cosine with the question, beside the share of the question's bigrams that it has; "
+        "0 saves embedding the sentences.",
     )
-    threshold: float = Field(0.1, description="The least that the sum of the two must be for an answer.")
+    margin_weight: float = Field(
+        0.03, ge=0, description="Of the extractor's score of a sentence's best span over that of there being none."
+    )
+    threshold: float = Field(0.1, description="The least that the sum of the three must be for an answer.")
     unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
     gather: ChatGatherSettings = ChatGatherSettings()
     max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")

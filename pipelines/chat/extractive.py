@@ -11,11 +11,13 @@ from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.normalization import nfc
 from pipelines.qa.spans import Answer
+from pipelines.sts.embeddings import Embedding
 
 HEADING = re.compile(r"#{1,6}\s")
 MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))(?:\s+|$))*")  # of a list or a quotation in Markdown
 
 Extract = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Answer]]]
+Embed = Callable[[Sequence[str]], Awaitable[Sequence[Embedding | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +37,46 @@ class Sentence:
 class ExtractiveAnswers:
     """One sentence, whole and cited exactly, so that `document[start:end] == output`; or `unknown`, with no citation.
 
+    A sentence's score is a sum: the share of the question's bigrams that it has, in [0, 1]; its cosine with the
+    question; and, of those that are then most likely, how sure the extractor is that it holds the answer.
+
     extract        takes (question, sentence) pairs, returns the best span of each and its null span's score, in order
-    sentences      so many, those that share most with the question, are looked at by the extractor
-    margin_weight  of best score - null score, in raw logits, beside the share of the question's bigrams that the
-                   sentence has, in [0, 1]: the more, the better the extractor
-    threshold      of that sum; no sentence below it is an answer
+    embed          takes sentences, returns an embedding of each, in order, or None where the checkpoint has none
+    sentences      so many, the most likely, are looked at by the extractor
+    cosine_weight  of the cosine
+    margin_weight  of best score - null score, in raw logits: the more, the better the extractor
+    threshold      of the sum; no sentence below it is an answer
 
     Spans are looked for sentence by sentence: in a whole passage a small extractor points to one sentence for most
     questions, and the right one is then not even compared (benchmarks/LOG.md).
     """
 
     def __init__(
-        self, extract: Extract, *, sentences: int, margin_weight: float, threshold: float, unknown: str
+        self,
+        extract: Extract,
+        embed: Embed,
+        *,
+        sentences: int,
+        cosine_weight: float,
+        margin_weight: float,
+        threshold: float,
+        unknown: str,
     ) -> None:
         self._extract = extract
+        self._embed = embed
         self._sentences = sentences
+        self._cosine_weight = cosine_weight
         self._margin_weight = margin_weight
         self._threshold = threshold
         self._unknown = unknown
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
-        """The whole answer. Raises what `extract` raises."""
+        """The whole answer. Raises what `extract` and `embed` raise."""
         found = [sentence for passage in grounds.passages for sentence in sentences_of(passage)]
-        shares = {sentence: shared_bigrams(request.prompt, sentence.text) for sentence in found}
-        likely = sorted(shares, key=shares.__getitem__, reverse=True)[: self._sentences]
+        likeness = await self._likeness(request.prompt, grounds.question, found)
+        likely = sorted(likeness, key=likeness.__getitem__, reverse=True)[: self._sentences]
         answers = await self._extract([(request.prompt, sentence.text) for sentence in likely])
-        scores = [shares[likely[i]] + self._margin(answer) for i, answer in enumerate(answers)]
+        scores = [likeness[likely[i]] + self._margin(answer) for i, answer in enumerate(answers)]
         if max(scores, default=-math.inf) < self._threshold:
             return Reply(self._unknown, ())
         best = likely[scores.index(max(scores))]
@@ -72,8 +88,26 @@ class ExtractiveAnswers:
         yield reply.output
         yield reply
 
+    async def _likeness(
+        self, prompt: str, question: Embedding | None, sentences: Sequence[Sentence]
+    ) -> dict[Sentence, float]:
+        """Shared bigrams and weighted cosine of each sentence."""
+        shares = {sentence: shared_bigrams(prompt, sentence.text) for sentence in sentences}
+        if question is None or not self._cosine_weight:
+            return shares
+        embeddings = await self._embed([sentence.text for sentence in shares])
+        cosines = zip(shares, (_cosine(question, embedding) for embedding in embeddings), strict=True)
+        return {sentence: shares[sentence] + self._cosine_weight * cosine for sentence, cosine in cosines}
+
     def _margin(self, answer: Answer) -> float:
         return self._margin_weight * (answer.score - answer.null_score) if answer.text else -math.inf
+
+
+def _cosine(question: Embedding, sentence: Embedding | None) -> float:
+    """0 where the two are of different checkpoints, as they may be during an update."""
+    if sentence is None or sentence.checkpoint != question.checkpoint:
+        return 0.0
+    return float(question.vector @ sentence.vector)
 
 
 def sentences_of(passage: Passage) -> Iterator[Sentence]:

@@ -82,8 +82,10 @@ class ChatPipeline:
         store = await self._stores.get(request.db_path)
         embedding = await self._embed(request.prompt)
         if embedding is None or self._of_another_checkpoint(store, embedding):
-            return Grounds(store.name, tuple(await store.matching(request.prompt, self._passages)))
-        return Grounds(store.name, tuple(await store.search(request.prompt, embedding.vector, self._passages)))
+            found = await store.matching(request.prompt, self._passages)
+        else:
+            found = await store.search(request.prompt, embedding.vector, self._passages)
+        return Grounds(store.name, tuple(found), embedding)
 
     def _of_another_checkpoint(self, store: Searchable, embedding: Embedding) -> bool:
         """Such vectors can't be compared; the operator is told once of each such store."""

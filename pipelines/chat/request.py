@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from pipelines.chat.passage import Passage
+from pipelines.sts.embeddings import Embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What was found to answer from: the passages, best first, and the store's name."""
+    """What was found to answer from: the passages, best first, and the store's name.
+
+    question  the question's embedding, where the STS checkpoint gives one
+    """
 
     store: str
     passages: tuple[Passage, ...]
+    question: Embedding | None = None

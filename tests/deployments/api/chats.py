@@ -23,7 +23,15 @@ WAIT_S = 10
 
 
 def chats(shipped: Shipped, stores: MemoryStores, answers: Answers | None = None) -> ChatPipeline:
-    extractive = ExtractiveAnswers(shipped.extract, sentences=5, margin_weight=0.01, threshold=0.1, unknown="모른다.")  # type: ignore[arg-type]
+    extractive = ExtractiveAnswers(
+        shipped.extract,
+        shipped.embed_sentences,
+        sentences=5,
+        cosine_weight=1,
+        margin_weight=0.01,
+        threshold=0.1,
+        unknown="모른다.",
+    )  # type: ignore[arg-type]
     return ChatPipeline(stores, shipped.embed, answers or extractive, passages=2)
 
 

@@ -26,6 +26,7 @@ class Shipped:
         encoder = in_process_model(load_model(sts, sts_manifest, EngineSettings()))
         extractor = in_process_model(load_model(qa, qa_manifest, EngineSettings()))
         self._embed = EmbeddingPipeline(tokenize, encoder, role="query")
+        self.embed_sentences = EmbeddingPipeline(tokenize, encoder, role="document")
         self.extract = QaPipeline(windows, extractor, null_threshold=math.inf)
 
     async def embed(self, text: str) -> Embedding:

@@ -1,16 +1,19 @@
 import asyncio
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from pipelines.chat.extractive import ExtractiveAnswers, sentences_of, shared_bigrams
+from pipelines.chat.extractive import Embed, ExtractiveAnswers, sentences_of, shared_bigrams
 from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.errors import EngineError
 from pipelines.qa.spans import Answer
+from pipelines.sts.embeddings import Embedding
 
 ASKED = ChatRequest("언제 태어났어?", "vector_store/", SecretStr("sk"))
 UNKNOWN = "잘 모르겠어요."
@@ -25,16 +28,23 @@ def passage(document: str, start: int, text: str) -> Passage:
 GROUNDS = Grounds("vector_store", (passage("family.md", 100, FAMILY), passage("hobby.md", 7, HOBBY)))
 
 
-def answers(margins: dict[str, float], **settings: float) -> ExtractiveAnswers:
+async def no_embeddings(sentences: Sequence[str]) -> list[Embedding | None]:
+    return [None] * len(sentences)
+
+
+def unit(angle: float, checkpoint: str = "sts") -> Embedding:
+    return Embedding(np.array([math.cos(angle), math.sin(angle)], dtype=np.float32), checkpoint)
+
+
+def answers(margins: dict[str, float], embed: Embed = no_embeddings, **settings: float) -> ExtractiveAnswers:
     """Spans with these margins over their null scores in these sentences, and with -10 in others."""
 
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         assert all(question == ASKED.prompt for question, _ in requests)
         return [Answer(text[:2], 0, 2, 3 + margins.get(text, -10), 3, 1, "digest") for _, text in requests]
 
-    return ExtractiveAnswers(
-        extract, **{"sentences": 9, "margin_weight": 0.1, "threshold": 0.0, **settings}, unknown=UNKNOWN
-    )  # type: ignore[arg-type]
+    defaults = {"sentences": 9, "cosine_weight": 1.0, "margin_weight": 0.1, "threshold": 0.0}
+    return ExtractiveAnswers(extract, embed, **{**defaults, **settings}, unknown=UNKNOWN)  # type: ignore[arg-type]
 
 
 def reply(margins: dict[str, float], **settings: float) -> Reply:
@@ -59,6 +69,29 @@ def test_only_the_sentences_that_share_most_are_looked_at(sentences: int, output
     assert reply({"형제는 없다.": 99.0}, sentences=sentences, threshold=-99).output == output
 
 
+@pytest.mark.parametrize(("weight", "output"), [(0.0, "한결은 1994년 3월에 태어났다."), (2.0, "비가 오면 쉰다.")])
+def test_the_sentence_nearest_to_the_question_counts_as_much_as_its_weight(weight: float, output: str) -> None:
+    async def embed(sentences: Sequence[str]) -> list[Embedding | None]:
+        assert weight
+        return [unit(0.1 if text == "비가 오면 쉰다." else math.pi / 2) for text in sentences]
+
+    near = answers(
+        dict.fromkeys((output, "한결은 1994년 3월에 태어났다."), 0.0), embed, cosine_weight=weight, sentences=1
+    )
+    grounds = Grounds(GROUNDS.store, GROUNDS.passages, unit(0.0))
+    assert asyncio.run(near.reply(ASKED, grounds)).output == output
+
+
+@pytest.mark.parametrize("question", [None, unit(0.0, "newer")])
+def test_without_a_question_of_the_same_checkpoint_words_decide(question: Embedding | None) -> None:
+    async def embed(sentences: Sequence[str]) -> list[Embedding | None]:
+        return [unit(0.0) for _ in sentences]
+
+    far = answers({}, embed, cosine_weight=9.0, threshold=-9)
+    grounds = Grounds(GROUNDS.store, GROUNDS.passages, question)
+    assert asyncio.run(far.reply(ASKED, grounds)).output == "한결은 1994년 3월에 태어났다."
+
+
 def test_below_the_threshold_the_answer_is_that_it_is_not_known() -> None:
     assert reply({"형제는 없다.": 5.0}, threshold=0.5).output == "형제는 없다."
     assert reply({"형제는 없다.": 5.0}, threshold=0.51) == Reply(UNKNOWN, ())
@@ -68,7 +101,9 @@ def test_a_sentence_without_a_span_is_no_answer() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         return [Answer("", 0, 0, 0.0, 0.0, 0, "digest") for _ in requests]
 
-    silent = ExtractiveAnswers(extract, sentences=9, margin_weight=1, threshold=-1e9, unknown=UNKNOWN)
+    silent = ExtractiveAnswers(
+        extract, no_embeddings, sentences=9, cosine_weight=1, margin_weight=1, threshold=-1e9, unknown=UNKNOWN
+    )
     assert asyncio.run(silent.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())
 
 
@@ -90,10 +125,11 @@ def test_what_the_extractor_fails_with_is_the_callers() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         raise EngineError("RuntimeError")
 
+    failing = ExtractiveAnswers(
+        extract, no_embeddings, sentences=9, cosine_weight=1, margin_weight=1, threshold=0, unknown=UNKNOWN
+    )
     with pytest.raises(EngineError):
-        asyncio.run(
-            ExtractiveAnswers(extract, sentences=9, margin_weight=1, threshold=0, unknown=UNKNOWN).reply(ASKED, GROUNDS)
-        )
+        asyncio.run(failing.reply(ASKED, GROUNDS))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> ChatPipeline:
     build(read_documents(PERSONA), root / SAMPLE_STORE, Embedder.load(CHECKPOINTS / "sts"))
     answers = ExtractiveAnswers(
         shipped.extract,  # type: ignore[arg-type]
+        shipped.embed_sentences,  # type: ignore[arg-type]
         sentences=SETTINGS.sentences,
+        cosine_weight=SETTINGS.cosine_weight,
         margin_weight=SETTINGS.margin_weight,
         threshold=SETTINGS.threshold,
         unknown=SETTINGS.unknown,
