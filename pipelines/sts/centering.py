@@ -65,4 +65,5 @@ def _pooled(model: SentenceTransformer, batch: Any) -> Tensor:
         if isinstance(module, Normalize):
             break
         features = module(features)
-    return features["sentence_embedding"].float()
+    embeddings: Tensor = features["sentence_embedding"].float()
+    return embeddings
