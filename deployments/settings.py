@@ -108,7 +108,7 @@ class ChatSettings(Frozen):
         5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
     )
     cosine_weight: float = Field(
-        4.0,
+        0.0,
         ge=0,
         description="Of a sentence's cosine with the question, beside the share of the question's bigrams that it has; "
         "0 saves embedding the sentences.",

@@ -1,5 +1,6 @@
 """Texts to ragged token arrays, with the checkpoint's own tokenizer and nothing heavier than `tokenizers`."""
 
+import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,7 +15,7 @@ from tokenizers.normalizers import Sequence as Steps
 from pipelines.checkpoints.manifest import Manifest, Role
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.normalization import nfc
-from pipelines.qa.windows import WindowMaker, WindowOverrides, Windows
+from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, WindowOverrides, Windows
 from pipelines.tokens import Int32, TokenBatch
 
 TOKENIZER = "tokenizer.json"
@@ -140,7 +141,13 @@ class WindowTokenizer:
             why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
             raise CheckpointUnsupported(str(folder), why)
         text = TextTokenizer.load(folder, manifest)
-        return cls(text, manifest, WindowMaker(text.tokenizer, settings))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints say true for 1
+        if overlap_types not in OVERLAP_TYPES:
+            raise CheckpointUnsupported(
+                str(folder), f"expects {overlap_types} overlap types, not one of {OVERLAP_TYPES}"
+            )
+        return cls(text, manifest, WindowMaker(text.tokenizer, settings, overlap_types=overlap_types))
 
     def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
         """The windows of (question, context) requests, in order."""

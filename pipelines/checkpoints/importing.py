@@ -13,7 +13,8 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.two_layers  # noqa: F401  registers its architecture
+import pipelines.gated_conv
+import pipelines.two_layers  # noqa: F401  both register their architectures
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.loading import load_transformers, refusing_damage

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-import pipelines.two_layers  # noqa: F401  registers its architecture
+import pipelines.gated_conv
+import pipelines.two_layers  # noqa: F401  both register their architectures
 from pipelines.checkpoints.manifest import Kind, Task
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 

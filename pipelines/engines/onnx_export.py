@@ -23,6 +23,7 @@ from pipelines.engines.onnx_engine import PAD_ID
 from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
 from pipelines.engines.torch_engine import takes_types
 from pipelines.errors import CheckpointUnsupported
+from pipelines.gated_conv import GatedConvModel
 
 EXAMPLE_SHAPE = (3, 9)  # items, tokens: unlike any size of a model, so that tracing takes neither for a constant
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -86,6 +87,8 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
         pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # static embeddings have a tokenizer without
     else:
         model = load_transformers(auto_class_of(manifest.kind), folder)
+        if isinstance(model, GatedConvModel):
+            model.multiply()
         module, inputs, pad_id = Headed(model, OUTPUTS[manifest.kind]), _inputs(model), model.config.pad_token_id
     traced = _trace(module, inputs, OUTPUTS[manifest.kind])
     helper.set_model_props(traced, {PAD_ID: str(pad_id or 0)})

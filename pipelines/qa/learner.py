@@ -42,7 +42,7 @@ class QaLearner:
         whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the one that is saved may cut texts
         whole.no_truncation()
         whole.no_padding()
-        self._make = WindowMaker(whole, windows)
+        self._make = WindowMaker(whole, windows, overlap_types=getattr(model.config, "overlap_types", 0))
 
     @classmethod
     def load(cls, base: Base, windows: WindowSettings) -> "QaLearner":

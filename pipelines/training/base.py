@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.two_layers  # noqa: F401  registers its architecture
+import pipelines.gated_conv
+import pipelines.two_layers  # noqa: F401  both register their architectures
 from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
 from pipelines.checkpoints.loading import refusing_damage
 from pipelines.checkpoints.pickles import refuse_unsafe_pickles

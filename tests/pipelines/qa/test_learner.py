@@ -18,7 +18,7 @@ from pipelines.qa.data import Example, read_squad
 from pipelines.qa.learner import QaLearner
 from pipelines.qa.sources import together
 from pipelines.qa.spans import Answer
-from pipelines.qa.windows import WindowSettings
+from pipelines.qa.windows import OVERLAP_TYPE, WindowSettings
 from pipelines.training.base import Base
 from pipelines.training.learner import unfold
 from pipelines.training.run import Run
@@ -163,6 +163,14 @@ def test_a_base_that_can_not_read_the_windows_is_refused(tmp_path: Path) -> None
     QaLearner.load(Base.find(str(folder)), WindowSettings(max_seq_length=100))
     with pytest.raises(CheckpointUnsupported, match="reads 100 tokens, less than windows of 101"):
         QaLearner.load(Base.find(str(folder)), WindowSettings(max_seq_length=101))
+
+
+def test_tokens_that_share_something_with_the_question_are_marked_where_the_base_expects_it() -> None:
+    from pipelines.checkpoints.resolve import ROOT
+
+    learner = QaLearner.load(Base.find(str(ROOT / "checkpoints" / "qa")), WINDOWS)
+    [feature] = learner.unfold([Example("", "박물관은 어디에 있나?", "박물관은 부산에 있다.", 5, 7)])
+    assert max(feature.labelled.windows.tokens.types) >= OVERLAP_TYPE
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["one window", "several windows"])
