@@ -31,7 +31,7 @@ from benchmarks.provider import HANG
 from benchmarks.servers import ROOT, merged, serve_environment
 from pipelines.chat.recall import read_questions
 from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE
-from pipelines.data_files import data_folder
+from pipelines.text.files import data_folder
 
 KEY = "sk-benchmark"
 PATIENCE_S = 20.0

@@ -16,18 +16,18 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.chat.build import build
-from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.extractive import Sentence, sentences_of, shared_bigrams
 from pipelines.chat.recall import Question, read_questions
-from pipelines.chat.store import Store
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.chat.store.build import build
+from pipelines.chat.store.documents import read_documents
+from pipelines.chat.store.store import Store
+from pipelines.checkpoints.in_process import load_model
+from pipelines.engines.model_stage import in_process, in_process_model
 from pipelines.engines.settings import EngineSettings
-from pipelines.local import load_model
+from pipelines.format.manifest import read_manifest
 from pipelines.qa.pipeline import QaPipeline
-from pipelines.stages import in_process, in_process_model
-from pipelines.tokenization import WindowTokenizer
+from pipelines.qa.window_tokenizer import WindowTokenizer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

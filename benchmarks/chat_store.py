@@ -29,10 +29,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from pipelines.chat.chunks import MAX_CHARACTERS, chunks_of
-from pipelines.chat.documents import Document
-from pipelines.chat.store import Store
-from pipelines.data_files import data_folder, read_text, read_tsv
+from pipelines.chat.store.chunks import MAX_CHARACTERS, chunks_of
+from pipelines.chat.store.documents import Document
+from pipelines.chat.store.store import Store
+from pipelines.text.files import data_folder, read_text, read_tsv
 
 KORQUAD, REVIEWS = "korquad_v1/KorQuAD_v1.0_dev.json.xz", "nsmc/nsmc_raw_reviews.tsv.xz"
 DOCUMENT_CHARACTERS = 2000
@@ -60,8 +60,8 @@ def main() -> None:
 
 
 def build_both(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    from pipelines.chat.build import build
     from pipelines.chat.embedding import Embedder
+    from pipelines.chat.store.build import build
 
     embedder = Embedder.load(arguments.checkpoint)
     seconds = {}

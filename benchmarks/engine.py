@@ -17,11 +17,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
-from pipelines import local
-from pipelines.checkpoints.manifest import read_manifest
-from pipelines.data_files import data_folder
+from pipelines.checkpoints import in_process
 from pipelines.engines.settings import EngineSettings
-from pipelines.tokenization import TextTokenizer
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.text.files import data_folder
 
 BUDGETS = (128, 256, 512, 1024, 4096)
 """Padded tokens of a batch: smaller ones fit the processor's caches, larger ones cost less each. The best counts."""
@@ -48,7 +48,7 @@ def main() -> None:
 def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
     """(budget, pairs/s) of the project's engine."""
     manifest = read_manifest(folder)
-    model = local.load_model(folder, manifest, settings)
+    model = in_process.load_model(folder, manifest, settings)
     tokens = TextTokenizer.load(folder, manifest).sentence_pairs(pairs).tokens
     for budget in BUDGETS:
         batches = [tokens.select(batch) for batch in tokens.by_length(budget)]

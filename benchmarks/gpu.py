@@ -45,7 +45,7 @@ from pipelines.engines.choice import Choice
 from pipelines.engines.settings import Dtype
 from pipelines.engines.torch_engine import SentenceTransformerEngine
 from pipelines.sts.data import KLUE_TRAIN, read_scored_pairs
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 HIDDEN, INTERMEDIATE, LONGEST, VOCABULARY = 768, 3072, 512, 32_000
 SHAPES = ((HIDDEN, HIDDEN), (HIDDEN, INTERMEDIATE), (INTERMEDIATE, HIDDEN))  # inputs, outputs of a layer's linear maps

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.clients import MunjangClient, session
 from benchmarks.measure import Plan, measure
 from benchmarks.pairs import read_pairs, stream
-from pipelines.data_files import data_folder
+from pipelines.text.files import data_folder
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
-from pipelines.data_files import data_folder
 from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN
+from pipelines.text.files import data_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / ".models"

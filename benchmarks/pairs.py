@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.data_files import read_csv
 from pipelines.sts.data import KLUE_TRAIN
+from pipelines.text.files import read_csv
 
 Pair = tuple[str, str]
 

@@ -34,7 +34,7 @@ from benchmarks.pairs import read_pairs, stream
 from benchmarks.processes import running
 from benchmarks.report import write_report
 from benchmarks.servers import ROOT, SERVERS, Munjang, Server, chosen
-from pipelines.data_files import data_folder
+from pipelines.text.files import data_folder
 
 LOGS = ROOT / "benchmarks" / ".logs"
 ENGINE_S = 1200

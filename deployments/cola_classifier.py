@@ -4,9 +4,9 @@ from ray import serve
 
 from deployments.model_replica import ModelReplica
 from deployments.settings import ColaSettings
-from pipelines import golden
+from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
-from pipelines.checkpoints.verify import verify
+from pipelines.format.verify import verify
 
 
 @serve.deployment

@@ -15,12 +15,12 @@ from ray.exceptions import RayError
 
 from deployments.api.app import make_api
 from deployments.api.services import Submits
-from deployments.gather import Gather
-from deployments.gathers import Handle, gather_of, in_lane, qa_gather
-from deployments.length_queue import Lane
-from deployments.one_checkpoint import OneCheckpoint
+from deployments.batching.queue import Lane
+from deployments.calls.group_commit import Gather
+from deployments.calls.one_checkpoint import OneCheckpoint
+from deployments.calls.remote import RemoteStage, RemoteStream
+from deployments.calls.remote_pipelines import Handle, gather_of, in_lane, qa_gather
 from deployments.settings import Settings
-from deployments.stages import RemoteStage, RemoteStream
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
 from pipelines.errors import MunjangError

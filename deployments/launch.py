@@ -25,14 +25,14 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from deployments.settings import Settings
-from pipelines.chat.build import wants_build
-from pipelines.chat.documents import read_documents
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
-from pipelines.chat.stores import stores_root
-from pipelines.checkpoints.manifest import Task, read_manifest
+from pipelines.chat.store.build import wants_build
+from pipelines.chat.store.documents import read_documents
+from pipelines.chat.store.stores import stores_root
 from pipelines.checkpoints.resolve import portable, resolve
-from pipelines.checkpoints.verify import verify
 from pipelines.errors import CheckpointError, StoreError
+from pipelines.format.manifest import Task, read_manifest
+from pipelines.format.verify import verify
 
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}

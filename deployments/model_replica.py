@@ -5,14 +5,14 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from deployments.batcher import Batcher
-from deployments.length_queue import Lane
-from deployments.row_cache import RowCache
+from deployments.batching.batcher import Batcher
+from deployments.batching.cache import RowCache
+from deployments.batching.queue import Lane
 from deployments.settings import BatchSettings
-from pipelines.checkpoints.manifest import Manifest
+from pipelines.engines.model_stage import Model, Outcome
 from pipelines.errors import CheckpointMismatch
-from pipelines.stages import Model, Outcome
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import Manifest
+from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 

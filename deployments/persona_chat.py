@@ -8,13 +8,13 @@ from typing import Any
 
 from ray import serve
 
-from deployments.gathers import Handle, embedding_gather, qa_gather
-from deployments.one_checkpoint import OneCheckpoint
+from deployments.calls.one_checkpoint import OneCheckpoint
+from deployments.calls.remote_pipelines import Handle, embedding_gather, qa_gather
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.request import ChatRequest, Reply
-from pipelines.chat.stores import Stores, stores_root
+from pipelines.chat.store.stores import Stores, stores_root
 from pipelines.errors import (
     MunjangError,
     ProviderAnswerUnusable,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.settings import EngineSettings
-from pipelines.qa.windows import WindowOverrides
+from pipelines.format.windows import WindowOverrides
 
 
 class Frozen(BaseModel):

@@ -2,12 +2,12 @@
 
 from ray import serve
 
+from deployments.batching.cache import RowCache
 from deployments.model_replica import ModelReplica
-from deployments.row_cache import RowCache
 from deployments.settings import StsSettings
-from pipelines import golden
+from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
-from pipelines.checkpoints.verify import verify
+from pipelines.format.verify import verify
 
 
 @serve.deployment

@@ -7,13 +7,15 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.stages import RemoteStage
-from pipelines.checkpoints.manifest import Role, Task
+from deployments.calls.remote import RemoteStage
 from pipelines.checkpoints.resolve import resolve
-from pipelines.checkpoints.verify import verify
-from pipelines.qa.windows import WindowOverrides, Windows
-from pipelines.tokenization import SentencePairs, TextTokenizer, WindowTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import Role, Task
+from pipelines.format.tokenizer import SentencePairs, TextTokenizer
+from pipelines.format.verify import verify
+from pipelines.format.windows import WindowOverrides
+from pipelines.qa.window_tokenizer import WindowTokenizer
+from pipelines.qa.windows import Windows
+from pipelines.text.token_batch import TokenBatch
 
 POLL_S = 0.25
 MODEL_WITHIN_S = 600.0

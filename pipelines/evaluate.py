@@ -15,22 +15,22 @@ from typing import Any, get_args
 import numpy as np
 from pydantic import ValidationError
 
-from pipelines.checkpoints.manifest import DEFAULT_THRESHOLDS, Task, read_manifest
+from pipelines.checkpoints.in_process import load_model, pipeline_of
 from pipelines.checkpoints.quality import Examples, run
 from pipelines.checkpoints.resolve import resolve
-from pipelines.checkpoints.verify import verify
 from pipelines.cola.metrics import matthews
-from pipelines.cola.recipe import RECIPE as COLA
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import MunjangError
-from pipelines.local import load_model, pipeline_of
+from pipelines.format.manifest import DEFAULT_THRESHOLDS, Task, read_manifest
+from pipelines.format.verify import verify
+from pipelines.measure.served import Served
 from pipelines.qa.metrics import score_any
-from pipelines.qa.recipe import RECIPE as QA
-from pipelines.served import Served
 from pipelines.sts.data import SAME_FROM
 from pipelines.sts.metrics import f1_at, pearson, spearman
-from pipelines.sts.recipe import RECIPE as STS
+from pipelines.training.cola.recipe import RECIPE as COLA
+from pipelines.training.qa.recipe import RECIPE as QA
 from pipelines.training.recipe import Recipe
+from pipelines.training.sts.recipe import RECIPE as STS
 
 Figures = dict[str, float]
 RECIPES: dict[Task, Recipe[Any]] = {"sts": STS, "cola": COLA, "qa": QA}

@@ -29,8 +29,8 @@ from transformers import (
     RobertaTokenizer,
 )
 
+from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.golden import INPUTS
 
 MAX_TOKENS = 160
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

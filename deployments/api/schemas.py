@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Sec
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from pipelines.normalization import is_unicode
+from pipelines.text.normalization import is_unicode
 
 UNSEEN = {"Cc", "Cf"}  # controls, and formats such as zero-width joiners
 PRINTABLE = re.compile(r"[!-~]+")

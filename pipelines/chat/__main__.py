@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from pipelines.chat.build import build
-from pipelines.chat.chunks import MAX_CHARACTERS
-from pipelines.chat.documents import READERS, Document, read_documents
 from pipelines.chat.embedding import Embedder
-from pipelines.chat.langchain import read_faiss
 from pipelines.chat.recall import read_questions, recall
-from pipelines.chat.store import Store
+from pipelines.chat.store.build import build
+from pipelines.chat.store.chunks import MAX_CHARACTERS
+from pipelines.chat.store.documents import READERS, Document, read_documents
+from pipelines.chat.store.langchain import read_faiss
+from pipelines.chat.store.store import Store
 from pipelines.checkpoints.resolve import resolve
 from pipelines.errors import CheckpointError, StoreError, StoreMismatch
 

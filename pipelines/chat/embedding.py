@@ -7,13 +7,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.manifest import Manifest, Role
-from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints.in_process import load_model
+from pipelines.engines.model_stage import Model
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointUnsupported
-from pipelines.local import load_model
-from pipelines.stages import Model
-from pipelines.tokenization import TextTokenizer
+from pipelines.format.manifest import Manifest, Role
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.format.verify import verify
 
 BATCH_TOKENS = 4096
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipelines.chat.chunks import sentence_spans
-from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
-from pipelines.normalization import nfc
+from pipelines.chat.store.chunks import sentence_spans
+from pipelines.chat.store.passage import Passage
 from pipelines.qa.spans import Answer
 from pipelines.sts.embeddings import Embedding
+from pipelines.text.normalization import nfc
 
 HEADING = re.compile(r"#{1,6}\s")
 MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))(?:\s+|$))*")  # of a list or a quotation in Markdown

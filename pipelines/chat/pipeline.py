@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Grounds, Reply
+from pipelines.chat.store.passage import Passage
 from pipelines.errors import StoreMismatch
 from pipelines.sts.embeddings import Embedding
 

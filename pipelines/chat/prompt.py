@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from pipelines.chat.passage import Passage
+from pipelines.chat.store.passage import Passage
 
 DEFAULT_PERSONA = (
     "너는 아래 자료가 이야기하는 사람이다. 그 사람으로서 1인칭으로, 상대가 쓴 언어로 짧고 친근하게 대답한다. "

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.chat.build import Encodes
-from pipelines.chat.passage import Passage
-from pipelines.chat.store import Float32, Store
+from pipelines.chat.store.build import Encodes
+from pipelines.chat.store.passage import Passage
+from pipelines.chat.store.store import Float32, Store
 from pipelines.errors import DocumentUnreadable
 
 Find = Callable[[str, Float32], Awaitable[list[Passage]]]

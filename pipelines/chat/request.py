@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from pipelines.chat.passage import Passage
+from pipelines.chat.store.passage import Passage
 from pipelines.sts.embeddings import Embedding
 
 

@@ -10,19 +10,19 @@ from typing import get_args
 import transformers
 from pydantic import ValidationError
 
-from pipelines import golden, local
+from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import Task, read_manifest
 from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.trim import trim
 from pipelines.checkpoints.trim_pieces import script
 from pipelines.checkpoints.trim_texts import SUFFIXES
-from pipelines.checkpoints.verify import verify
-from pipelines.checkpoints.weights import Weights
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported, DataError
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.manifest import Task, read_manifest
+from pipelines.format.verify import verify
+from pipelines.format.weights import Weights
+from pipelines.format.windows import WindowSettings
 
 
 def main() -> int:
@@ -129,7 +129,7 @@ def _quantize(arguments: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     manifest = verify(arguments.folder, arguments.task)
-    golden.check(arguments.folder, manifest, local.load_model(arguments.folder, manifest, EngineSettings()))
+    golden.check(arguments.folder, manifest, in_process.load_model(arguments.folder, manifest, EngineSettings()))
     sys.stdout.write(f"{manifest.name}: whole, and answers as when it was written\n")
 
 

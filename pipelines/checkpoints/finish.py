@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines import golden, local
-from pipelines.checkpoints.loading import refusing_damage
-from pipelines.checkpoints.manifest import Int8, Manifest, hash_files, write_manifest
+from pipelines.checkpoints import golden, in_process
+from pipelines.checkpoints.in_process import token_batches
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.engines.choice import ONNX
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
-from pipelines.local import token_batches
+from pipelines.format.loading import refusing_damage
+from pipelines.format.manifest import Int8, Manifest, hash_files, write_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, d
         (folder / graph).unlink(missing_ok=True)  # of the weights that lay here before
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # libraries write some for the owner alone, whom a container need not run as
-    reference = local.load_model(folder, draft, REFERENCE)
+    reference = in_process.load_model(folder, draft, REFERENCE)
     with refusing_damage(folder):
         manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
     _try_onnx(folder, manifest)
@@ -61,7 +61,7 @@ def _try_onnx(folder: Path, manifest: Manifest) -> None:
     try:
         path = write_onnx(folder, manifest)
         hashed = manifest.model_copy(update={"files": hash_files(folder)})
-        golden.check(folder, hashed, local.load_model(folder, hashed, ONNX_FLOAT32), tolerance=SAME)
+        golden.check(folder, hashed, in_process.load_model(folder, hashed, ONNX_FLOAT32), tolerance=SAME)
     except Exception as error:  # whatever the exporter raises: the checkpoint serves without
         (folder / ONNX["float32"]).unlink(missing_ok=True)
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -106,8 +106,10 @@ def _restoring(path: Path) -> Iterator[None]:
 
 
 def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
-    models = [local.load_model(folder, manifest, settings) for settings in (REFERENCE, ONNX_INT8)]
-    scores: Sequence[float] = [score(local.pipeline_of(folder, manifest, model), manifest, dev) for model in models]
+    models = [in_process.load_model(folder, manifest, settings) for settings in (REFERENCE, ONNX_INT8)]
+    scores: Sequence[float] = [
+        score(in_process.pipeline_of(folder, manifest, model), manifest, dev) for model in models
+    ]
     compared = Int8(metric=dev.metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
     if not 100 * (scores[0] - scores[1]) <= MOST_POINTS_LOST:  # nor where a score is no number
         raise CheckpointUnsupported(str(folder), f"int8 loses more than {MOST_POINTS_LOST} points: {compared}")

@@ -13,12 +13,14 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.gated_conv
-import pipelines.two_layers  # noqa: F401  both register their architectures
+import pipelines.format.architectures  # noqa: F401  registers those of the project
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.loading import load_transformers, refusing_damage
-from pipelines.checkpoints.manifest import (
+from pipelines.checkpoints.sources import Fetched, blaming, fetch
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.kinds import Head, head_of
+from pipelines.format.loading import load_transformers, refusing_damage
+from pipelines.format.manifest import (
     DEFAULT_THRESHOLDS,
     MANIFEST,
     Kind,
@@ -26,14 +28,11 @@ from pipelines.checkpoints.manifest import (
     Task,
     read_manifest,
 )
-from pipelines.checkpoints.pickles import refuse_unsafe_pickles
-from pipelines.checkpoints.sentence_transformer import load_sentence_transformer, served_prompts
-from pipelines.checkpoints.sources import Fetched, blaming, fetch
-from pipelines.checkpoints.tasks import Head, head_of
-from pipelines.checkpoints.verify import verify
-from pipelines.checkpoints.weights import Weights, store_as, stored_as
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.pickles import refuse_unsafe_pickles
+from pipelines.format.sentence_transformer import load_sentence_transformer, served_prompts
+from pipelines.format.verify import verify
+from pipelines.format.weights import Weights, store_as, stored_as
+from pipelines.format.windows import WindowSettings
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from pipelines.checkpoints.loading import refusing_damage
-from pipelines.checkpoints.pickles import read_pickle
 from pipelines.checkpoints.sources import WANTED
-from pipelines.checkpoints.tasks import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
-from pipelines.checkpoints.weights import narrowest, store_as
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
+from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import read_pickle
+from pipelines.format.weights import narrowest, store_as
 
 PREFIX = "model."
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pipelines.checkpoints.loading import refusing_damage
-from pipelines.checkpoints.manifest import Manifest, Task
 from pipelines.cola.data import Judgement, read_cola
 from pipelines.cola.metrics import matthews
 from pipelines.errors import MunjangError
+from pipelines.format.loading import refusing_damage
+from pipelines.format.manifest import Manifest, Task
 from pipelines.qa.data import Example, read_squad
 from pipelines.qa.metrics import score_any
 from pipelines.sts.data import ScoredPair, read_scored_pairs

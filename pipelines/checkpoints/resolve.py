@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipelines.checkpoints.manifest import MANIFEST, Task
+from pipelines.format.manifest import MANIFEST, Task
 
 logger = logging.getLogger(__name__)
 

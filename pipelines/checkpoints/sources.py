@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi, snapshot_download
 
-from pipelines.checkpoints.manifest import MANIFEST
-from pipelines.checkpoints.pickles import PICKLED
 from pipelines.engines.choice import ONNX
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
+from pipelines.format.manifest import MANIFEST
+from pipelines.format.pickles import PICKLED
 
 WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
 LARGEST_ZIP_BYTES = 64 * 2**30

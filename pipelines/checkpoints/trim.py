@@ -12,21 +12,21 @@ from tempfile import TemporaryDirectory
 from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints.finish import finish
+from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
-from pipelines.checkpoints.loading import load_transformers, refusing_damage
-from pipelines.checkpoints.manifest import MANIFEST, Manifest, read_manifest
-from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.checkpoints.trim_check import check_outputs, check_saved, check_tokens
 from pipelines.checkpoints.trim_pieces import PieceFinder
 from pipelines.checkpoints.trim_texts import Text, read_texts
 from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
 from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
-from pipelines.checkpoints.verify import verify
-from pipelines.checkpoints.weights import store_as, stored_as
 from pipelines.errors import CheckpointUnsupported
-from pipelines.golden import INPUTS
-from pipelines.tokenization import TOKENIZER
+from pipelines.format.loading import load_transformers, refusing_damage
+from pipelines.format.manifest import MANIFEST, Manifest, read_manifest
+from pipelines.format.pickles import refuse_unsafe_pickles
+from pipelines.format.tokenizer import TOKENIZER
+from pipelines.format.verify import verify
+from pipelines.format.weights import store_as, stored_as
 
 logger = logging.getLogger(__name__)
 

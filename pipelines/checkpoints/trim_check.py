@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
-from pipelines import local
+from pipelines.checkpoints import in_process
 from pipelines.checkpoints.finish import REFERENCE
 from pipelines.checkpoints.importing import longest_input
-from pipelines.checkpoints.loading import load_transformers, refusing_damage
-from pipelines.checkpoints.manifest import Manifest, Task
 from pipelines.checkpoints.trim_pieces import encode
 from pipelines.checkpoints.trim_texts import Text
 from pipelines.checkpoints.trim_weights import TOKENIZER_CONFIG
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointUnsupported
+from pipelines.format.loading import load_transformers, refusing_damage
+from pipelines.format.manifest import Manifest, Task
 
 SAME = 1e-5  # of logits and of an embedding's numbers: the same float32 arithmetic on the same rows
 SAMPLE = 8  # texts that the model is asked
@@ -81,9 +81,9 @@ def _inputs(task: Task, texts: Sequence[str]) -> list[Any]:
 
 def _outputs(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> Iterator[NDArray[np.float32]]:
     """All numbers that the model gives for each input, in one row."""
-    engine = local.load_model(folder, manifest, REFERENCE).engine
+    engine = in_process.load_model(folder, manifest, REFERENCE).engine
     for asked in inputs:
-        batches = local.token_batches(folder, manifest, [asked])
+        batches = in_process.token_batches(folder, manifest, [asked])
         yield np.concatenate([out.ravel() for one in batches for out in engine.outputs(one, *OUTPUTS[manifest.kind])])
 
 

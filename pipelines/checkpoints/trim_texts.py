@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.data_files import read_text
 from pipelines.errors import BadRow, DataNotFound
-from pipelines.normalization import is_unicode, nfc
-from pipelines.training.rows import FORMATS, read_file, refusing_no_text
+from pipelines.text.files import read_text
+from pipelines.text.normalization import is_unicode, nfc
+from pipelines.text.rows import FORMATS, read_file, refusing_no_text
 
 PLAIN = (".txt", ".md")
 SUFFIXES = (*PLAIN, *FORMATS)

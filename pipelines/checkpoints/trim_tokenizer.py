@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from tokenizers import Tokenizer
 
-from pipelines.checkpoints.loading import refusing_damage
 from pipelines.errors import CheckpointUnsupported
+from pipelines.format.loading import refusing_damage
 
 Move = Callable[[int], int]
 

@@ -12,12 +12,12 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import nn
 from transformers import AutoModel
 
-from pipelines.checkpoints.loading import load_transformers
-from pipelines.checkpoints.manifest import Manifest
-from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
-from pipelines.checkpoints.tasks import auto_class_of
 from pipelines.checkpoints.trim_tokenizer import Numbers
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.kinds import auto_class_of
+from pipelines.format.loading import load_transformers
+from pipelines.format.manifest import Manifest
+from pipelines.format.sentence_transformer import load_sentence_transformer
 
 CONFIG = "config.json"
 CONFIGS = (CONFIG, "generation_config.json")

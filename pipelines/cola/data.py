@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data_files import read_tsv
+from pipelines.text.files import read_tsv
 
 COLA_TRAIN = "cola/in_domain_train.tsv"
 COLA_DEV = "cola/in_domain_dev.tsv"

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.engines.settings import EngineSettings
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import Manifest
+from pipelines.text.token_batch import TokenBatch
 
 
 class Classifier:

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from pipelines.engines.model_stage import ModelStage
 from pipelines.errors import MunjangError
-from pipelines.stages import ModelStage
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ What was interrupted goes on from its last whole epoch when the same command is 
 
 import sys
 
-from pipelines.cola.recipe import RECIPE
 from pipelines.training import experiment
+from pipelines.training.cola.recipe import RECIPE
 
 
 def main() -> int:

@@ -5,9 +5,9 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines.settings import Backend, Dtype, EngineSettings
 from pipelines.errors import CheckpointUnsupported
+from pipelines.format.manifest import Manifest
 
 ONNX: dict[Dtype, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

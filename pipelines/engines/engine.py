@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.manifest import Kind
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import Kind
+from pipelines.text.token_batch import TokenBatch
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "bi-encoder": ("sentence_embedding",),

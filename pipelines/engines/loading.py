@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines.choice import Choice, choose
 from pipelines.engines.engine import Engine
 from pipelines.engines.settings import EngineSettings
+from pipelines.format.manifest import Manifest
 
 
 def load_engine(folder: Path, manifest: Manifest, settings: EngineSettings) -> Engine:
@@ -25,11 +25,11 @@ def _torch_engine(folder: Path, manifest: Manifest, choice: Choice) -> Engine:
     from pipelines.engines.torch_engine import SentenceTransformerEngine, TorchEngine
 
     if manifest.kind == "bi-encoder":
-        from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
+        from pipelines.format.sentence_transformer import load_sentence_transformer
 
         return SentenceTransformerEngine(load_sentence_transformer(folder), choice)
-    from pipelines.checkpoints.loading import load_transformers
-    from pipelines.checkpoints.tasks import auto_class_of
+    from pipelines.format.kinds import auto_class_of
+    from pipelines.format.loading import load_transformers
 
     model = load_transformers(auto_class_of(manifest.kind), folder)
     return TorchEngine(model, choice, pad_id=model.config.pad_token_id or 0)

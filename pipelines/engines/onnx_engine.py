@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.loading import refusing_damage
 from pipelines.engines.choice import ONNX, Choice
-from pipelines.tokens import TokenBatch
+from pipelines.format.loading import refusing_damage
+from pipelines.text.token_batch import TokenBatch
 
 PAD_ID = "munjang.pad_id"
 

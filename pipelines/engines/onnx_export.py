@@ -13,17 +13,17 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from torch import Tensor, nn
 
-from pipelines.checkpoints.loading import load_transformers
-from pipelines.checkpoints.manifest import Manifest
-from pipelines.checkpoints.sentence_transformer import load_sentence_transformer
-from pipelines.checkpoints.tasks import auto_class_of
 from pipelines.engines.choice import ONNX
 from pipelines.engines.engine import OUTPUTS
 from pipelines.engines.onnx_engine import PAD_ID
 from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
 from pipelines.engines.torch_engine import takes_types
 from pipelines.errors import CheckpointUnsupported
-from pipelines.gated_conv import GatedConvModel
+from pipelines.format.gated_conv import GatedConvModel
+from pipelines.format.kinds import auto_class_of
+from pipelines.format.loading import load_transformers
+from pipelines.format.manifest import Manifest
+from pipelines.format.sentence_transformer import load_sentence_transformer
 
 EXAMPLE_SHAPE = (3, 9)  # items, tokens: unlike any size of a model, so that tracing takes neither for a constant
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 PACKED = "munjang_packed"
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}

@@ -23,7 +23,7 @@ from pipelines.engines.choice import ONNX, Choice
 from pipelines.engines.onnx_engine import OnnxEngine
 from pipelines.engines.onnx_export import quiet
 from pipelines.engines.onnx_weights import SAFETENSORS, inline_weights, names_in, share_weights
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 
 LEVELS = 255
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pipelines.engines.choice import Choice
 from pipelines.engines.packed import Packing, Stack
 from pipelines.engines.transfer import Transfer
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 
 if TYPE_CHECKING:  # takes a second and 100 MB, and who has a model of it has imported it
     from sentence_transformers import SentenceTransformer

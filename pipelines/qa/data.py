@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data_files import read_text
 from pipelines.errors import BadRow
-from pipelines.normalization import Normalized, nfc
 from pipelines.qa.nodes import Node
+from pipelines.text.files import read_text
+from pipelines.text.normalization import Normalized, nfc
 
 KORQUAD = "korquad_v1/KorQuAD_v1.0_dev.json.xz"
 TRAIN_ARTICLES = 100

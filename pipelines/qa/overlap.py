@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tokens import Int32
+from pipelines.text.token_batch import Int32
 
 Bigrams = NDArray[np.uint64]
 

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
+from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.errors import MunjangError
 from pipelines.qa.spans import SPAN, Answer, rank
 from pipelines.qa.windows import Windows
-from pipelines.stages import ModelStage, Outcome
 
 Request = tuple[str, str]
 

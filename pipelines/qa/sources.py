@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.errors import DataNotFound
 from pipelines.qa.data import Example, example, read_squad
 from pipelines.qa.nodes import Node
-from pipelines.training.rows import Record, is_file, part_of, read_data_set, read_file, refusing_no_text
+from pipelines.text.rows import Record, is_file, part_of, read_data_set, read_file, refusing_no_text
 
 SOURCE = (
     "a SQuAD .json file, v1 or v2, .xz too, a .jsonl file of rows, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.qa.windows import Windows
-from pipelines.tokens import Int32
+from pipelines.text.token_batch import Int32
 
 Logits = NDArray[np.float32]
 CharacterSpan = tuple[int, int, float]

@@ -9,8 +9,8 @@ What was interrupted goes on from its last whole epoch when the same command is 
 
 import sys
 
-from pipelines.qa.recipe import RECIPE
 from pipelines.training import experiment
+from pipelines.training.qa.recipe import RECIPE
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data_files import read_csv, read_text, read_tsv
+from pipelines.text.files import read_csv, read_text, read_tsv
 
 KLUE_TRAIN = "klue_sts/klue_sts_train.csv.xz"
 KLUE_DEV = "klue_sts/klue-sts-v1.1_dev.json"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.checkpoints.manifest import Role
+from pipelines.engines.model_stage import ModelStage
 from pipelines.errors import MunjangError
-from pipelines.stages import ModelStage
+from pipelines.format.manifest import Role
 from pipelines.sts.pipeline import NO_EMBEDDINGS
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.model_stage import ModelStage
 from pipelines.errors import MunjangError
-from pipelines.stages import ModelStage
-from pipelines.tokenization import SentencePairs
+from pipelines.format.tokenizer import SentencePairs
 
 Pair = tuple[str, str]
 

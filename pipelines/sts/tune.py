@@ -8,8 +8,8 @@ written as a checkpoint, with a table (trials.md) and a picture (trials.png) of 
 
 import sys
 
-from pipelines.sts.recipe import RECIPE
 from pipelines.training import tuning
+from pipelines.training.sts.recipe import RECIPE
 
 
 def main() -> int:

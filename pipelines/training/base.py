@@ -11,13 +11,12 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.gated_conv
-import pipelines.two_layers  # noqa: F401  both register their architectures
+import pipelines.format.architectures  # noqa: F401  registers those of the project
 from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
-from pipelines.checkpoints.loading import refusing_damage
-from pipelines.checkpoints.pickles import refuse_unsafe_pickles
 from pipelines.checkpoints.sources import fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import refuse_unsafe_pickles
 
 
 @dataclass(frozen=True)

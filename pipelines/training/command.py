@@ -12,14 +12,14 @@ from typing import Any, get_args
 
 import transformers
 
-from pipelines.checkpoints.manifest import Manifest
-from pipelines.checkpoints.weights import Weights
 from pipelines.errors import CheckpointUnsupported, DataNotFound, MunjangError
+from pipelines.format.manifest import Manifest
+from pipelines.format.weights import Weights
+from pipelines.text.rows import Row
 from pipelines.training.base import Base
 from pipelines.training.entrant import Entrant
 from pipelines.training.options import add_options
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.rows import Row
 from pipelines.training.stage import Source, Stage
 
 logger = logging.getLogger(__name__)

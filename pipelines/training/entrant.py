@@ -6,14 +6,14 @@ from typing import Generic
 
 from pydantic import BaseModel
 
-from pipelines.checkpoints.manifest import Training
+from pipelines.format.manifest import Training
+from pipelines.text.rows import Row
 from pipelines.training.base import Base
 from pipelines.training.export import Story
 from pipelines.training.history import History
 from pipelines.training.identity import run_name
 from pipelines.training.learner import Load
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.rows import Row
 from pipelines.training.settings import TrainingSettings
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
-from pipelines.checkpoints.manifest import Manifest
+from pipelines.format.manifest import Manifest
+from pipelines.text.rows import Row
 from pipelines.training import command
 from pipelines.training.comparison import Entry, better, compare
 from pipelines.training.entrant import Entrant
@@ -19,7 +20,6 @@ from pipelines.training.export import export
 from pipelines.training.on_ray import Trained, cluster, fit
 from pipelines.training.options import add_options, parse
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.rows import Row
 from pipelines.training.settings import RaySettings, TrainingSettings
 
 logger = logging.getLogger(__name__)

@@ -6,14 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipelines import golden
+from pipelines.checkpoints import golden
 from pipelines.checkpoints.finish import REFERENCE, quantize_if_as_good
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import Manifest, Task, Training, write_manifest
+from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.quality import Examples
-from pipelines.checkpoints.weights import Weights
-from pipelines.local import load_model
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.manifest import Manifest, Task, Training, write_manifest
+from pipelines.format.weights import Weights
+from pipelines.format.windows import WindowSettings
 from pipelines.training.base import Base
 from pipelines.training.curves import draw
 from pipelines.training.history import History

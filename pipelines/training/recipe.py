@@ -6,13 +6,13 @@ from typing import Any, Generic
 
 from pydantic import BaseModel
 
-from pipelines.checkpoints.manifest import Task
 from pipelines.checkpoints.quality import Examples
-from pipelines.data_files import data_folder
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.manifest import Task
+from pipelines.format.windows import WindowSettings
+from pipelines.text.files import data_folder
+from pipelines.text.rows import SOURCE, Row
 from pipelines.training.base import Base
 from pipelines.training.learner import Figures, Learner
-from pipelines.training.rows import SOURCE, Row
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Source, Stage
 

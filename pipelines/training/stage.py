@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from pipelines.training.rows import Row
+from pipelines.text.rows import Row
 
 POOL = 16
 """Batches that are sorted by length together: enough to leave little padding, few enough to leave chance its part."""

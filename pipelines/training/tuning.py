@@ -11,7 +11,8 @@ from typing import Any, Generic
 import torch
 from pydantic import BaseModel
 
-from pipelines.checkpoints.manifest import Manifest
+from pipelines.format.manifest import Manifest
+from pipelines.text.rows import Row
 from pipelines.training import command
 from pipelines.training.base import Base
 from pipelines.training.console import DistantProgress, silent
@@ -22,7 +23,6 @@ from pipelines.training.on_ray import cluster
 from pipelines.training.on_tune import Found, search
 from pipelines.training.options import add_options, parse
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.rows import Row
 from pipelines.training.run import Place, Run
 from pipelines.training.settings import SearchSettings, TrainingSettings, TuneSettings
 from pipelines.training.trials import Config, draw_trials, tabulate, winner

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chat_store import KORQUAD, REVIEWS, documents_of
-from pipelines.chat.chunks import chunks_of
+from pipelines.chat.store.chunks import chunks_of
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.batcher import Batcher
+from deployments.batching.batcher import Batcher
 from deployments.settings import BatchSettings
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 POISON = 666
 CHECKPOINT = CheckpointRef("digest", "bi-encoder", None)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.batcher import Batcher
-from deployments.length_queue import Lane
+from deployments.batching.batcher import Batcher
+from deployments.batching.queue import Lane
 from deployments.settings import BatchSettings
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.deployments.sums import Sums, batcher, busy, tokens
 
 

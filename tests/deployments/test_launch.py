@@ -9,12 +9,12 @@ import yaml
 from deployments import launch
 from deployments.launch import ConfigError, build_sample_store, configure
 from pipelines.chat.sample import SAMPLE_STORE
-from pipelines.chat.store_file import STORE, read_store
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.chat.store.file import STORE, read_store
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.chat.stores import make_store
+from tests.pipelines.chat.store.stores import make_store
 from tests.pipelines.checkpoints.damage import cut
 from tests.serve.server import write_config
 

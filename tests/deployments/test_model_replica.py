@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.length_queue import Lane
+from deployments.batching.cache import RowCache
+from deployments.batching.queue import Lane
 from deployments.model_replica import MOST_FAILURES, ModelReplica
-from deployments.row_cache import RowCache
 from deployments.settings import BatchSettings
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines.engine import Engine
 from pipelines.errors import CheckpointMismatch
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.format.manifest import Manifest
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
 

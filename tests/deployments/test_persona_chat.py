@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from deployments.length_queue import Lane
+from deployments.batching.queue import Lane
 from deployments.persona_chat import PersonaChat, telling_once
 from deployments.settings import ChatSettings, Settings, StsSettings
-from pipelines.chat.build import build
-from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.chat.store.build import build
+from pipelines.chat.store.documents import read_documents
+from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.engines.model_stage import Outcome
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import ProviderKeyRefused, ProviderRejected, StoreNotFound
-from pipelines.local import load_model
-from pipelines.stages import Outcome
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.sts.embeddings import Embedding
-from pipelines.tokenization import TextTokenizer, WindowTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.openai_server import Hang, Refuse, Say, running
 
 CHECKPOINTS = ROOT / "checkpoints"

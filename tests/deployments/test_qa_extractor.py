@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.length_queue import Lane
+from deployments.batching.queue import Lane
 from deployments.qa_extractor import QaExtractor
 from deployments.settings import QaSettings
 from deployments.tokenizer import Tokenizer
-from pipelines.checkpoints.manifest import read_manifest, write_manifest
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointUnsupported
-from pipelines.qa.windows import WindowOverrides, WindowSettings
+from pipelines.format.manifest import read_manifest, write_manifest
+from pipelines.format.windows import WindowOverrides, WindowSettings
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 

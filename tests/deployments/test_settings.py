@@ -3,7 +3,7 @@ import yaml
 from pydantic import ValidationError
 
 from deployments.settings import Settings
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.windows import WindowSettings
 from tests.serve.server import ROOT
 
 

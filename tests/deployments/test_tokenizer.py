@@ -9,9 +9,9 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from deployments import tokenizer
 from deployments.tokenizer import Tokenizer, serves
-from pipelines.checkpoints.manifest import Prompts, read_manifest, write_manifest
 from pipelines.errors import StageUnavailable
-from pipelines.tokenization import TextTokenizer
+from pipelines.format.manifest import Prompts, read_manifest, write_manifest
+from pipelines.format.tokenizer import TextTokenizer
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy
 

@@ -10,12 +10,12 @@ import pytest
 
 from deployments.api.app import make_api
 from pipelines import evaluate
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
 from pipelines.evaluate import evaluate_checkpoint, evaluate_server, measure
-from pipelines.local import load_pipeline
-from pipelines.served import Served
+from pipelines.measure.served import Served
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
 from tests.pipelines.small_data import write_small_data
@@ -78,7 +78,7 @@ def test_a_file_of_many_pairs_is_sent_in_portions_and_keeps_its_order(
 ) -> None:
     pairs = [("서울 날씨", "서울 날씨" + " 내일" * number) for number in range(7)]
     whole = Served(URL).outputs("sts", pairs)
-    monkeypatch.setattr("pipelines.served.PAIRS_OF_A_FILE", 3)
+    monkeypatch.setattr("pipelines.measure.served.PAIRS_OF_A_FILE", 3)
     assert Served(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
 
 

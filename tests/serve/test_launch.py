@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.checkpoints.manifest import read_manifest, write_manifest
+from pipelines.format.manifest import read_manifest, write_manifest
 from tests.serve.server import ROOT, Server, environment, running, write_config
 
 pytestmark = pytest.mark.serve

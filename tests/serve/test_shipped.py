@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from pipelines.local import load_pipeline
+from pipelines.checkpoints.in_process import load_pipeline
 from tests.serve.server import ROOT, Server
 
 pytestmark = pytest.mark.serve

@@ -19,8 +19,8 @@ import psutil
 import pytest
 import yaml
 
-from pipelines.checkpoints.manifest import Task, read_manifest, write_manifest
-from pipelines.local import load_pipeline
+from pipelines.checkpoints.in_process import load_pipeline
+from pipelines.format.manifest import Task, read_manifest, write_manifest
 from tests.checkpoint_factory import SAMPLE, make_imported
 from tests.conftest import MakeCheckpoint
 from tests.serve.server import Server, environment, running, write_config

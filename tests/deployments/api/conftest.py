@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 from deployments.api.app import make_api
 from deployments.settings import Settings
 from pipelines.chat.generative import GenerativeAnswers
-from pipelines.chat.passage import Passage
 from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.provider import Provider
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.settings import ProviderSettings
+from pipelines.chat.store.passage import Passage
 from pipelines.cola.pipeline import Acceptability
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.chat.passage import Passage
+from pipelines.chat.store.passage import Passage
 from pipelines.errors import StoreNotFound
 
 

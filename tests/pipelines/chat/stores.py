@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.chat.build import build
-from pipelines.chat.documents import Document
-from pipelines.checkpoints.manifest import Role
+from pipelines.chat.store.build import build
+from pipelines.chat.store.documents import Document
+from pipelines.format.manifest import Role
 
 
 class HashEmbedder:

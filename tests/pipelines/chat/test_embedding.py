@@ -3,9 +3,9 @@ import pytest
 
 from pipelines.chat import embedding
 from pipelines.chat.embedding import Embedder
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.errors import CheckpointUnsupported
-from pipelines.local import load_pipeline
+from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
 
 TEXTS = ["오늘 과제는 코딩 과제입니다.", "안녕", "저도 그 의견 좋습니다. 안녕하세요", "값", "museum"]

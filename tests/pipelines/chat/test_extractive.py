@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipelines.chat.extractive import Embed, ExtractiveAnswers, sentences_of, shared_bigrams
-from pipelines.chat.passage import Passage
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
+from pipelines.chat.store.passage import Passage
 from pipelines.errors import EngineError
 from pipelines.qa.spans import Answer
 from pipelines.sts.embeddings import Embedding

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.chat.__main__ import main
 from pipelines.chat.sample import PERSONA, QUESTIONS
-from pipelines.chat.store_file import STORE, read_store
+from pipelines.chat.store.file import STORE, read_store
 from pipelines.checkpoints.resolve import ROOT
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.chat.langchain_classes import Docstore, LangChainDocument, pretending

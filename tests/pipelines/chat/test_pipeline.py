@@ -7,11 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from pipelines.chat.generative import GenerativeAnswers
-from pipelines.chat.passage import Passage
 from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.provider import Provider
 from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.chat.settings import ProviderSettings
+from pipelines.chat.store.passage import Passage
 from pipelines.errors import ProviderKeyRefused, StoreMismatch, StoreNotFound
 from pipelines.sts.embeddings import Embedding
 from tests.openai_server import Hang, OpenAiServer, Refuse, Say

@@ -3,8 +3,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.chat.passage import Passage
 from pipelines.chat.prompt import RULES, messages
+from pipelines.chat.store.passage import Passage
 
 
 def passage(text: str, document: str = "a.md") -> Passage:

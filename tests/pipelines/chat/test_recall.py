@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.chat.build import build
-from pipelines.chat.chunks import chunks_of
-from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.recall import Question, Recall, read_questions, recall
 from pipelines.chat.sample import PERSONA, QUESTIONS
-from pipelines.chat.store import Store
+from pipelines.chat.store.build import build
+from pipelines.chat.store.chunks import chunks_of
+from pipelines.chat.store.documents import read_documents
+from pipelines.chat.store.store import Store
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import DocumentUnreadable
-from tests.pipelines.chat.stores import HashEmbedder, make_store
+from tests.pipelines.chat.store.stores import HashEmbedder, make_store
 
 SHIPPED = ROOT / "checkpoints" / "sts"
 

@@ -7,15 +7,15 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.settings import ChatSettings
-from pipelines.chat.build import build
-from pipelines.chat.documents import read_documents
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.recall import Question, read_questions
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.sample import PERSONA, QUESTIONS, SAMPLE_STORE
-from pipelines.chat.stores import Stores
+from pipelines.chat.store.build import build
+from pipelines.chat.store.documents import read_documents
+from pipelines.chat.store.stores import Stores
 from tests.pipelines.chat.shipped import CHECKPOINTS, Shipped
 
 SETTINGS = ChatSettings()

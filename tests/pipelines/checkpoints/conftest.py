@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines import onnx_export
+from pipelines.format.manifest import Manifest
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights
 

@@ -11,17 +11,17 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, StaticEmbedding
 
-from pipelines import golden, local
 from pipelines.checkpoints import finish as finishing
+from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.finish import finish, quantize
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
 from pipelines.checkpoints.quality import Examples
-from pipelines.checkpoints.verify import verify
 from pipelines.engines import onnx_export, quantization
 from pipelines.engines.choice import choose
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.format.manifest import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
+from pipelines.format.verify import verify
 from tests.checkpoint_factory import make_base, wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights
@@ -38,7 +38,7 @@ def folder(steady: Path, tmp_path: Path) -> Path:
 
 def examples(folder: Path, texts: list[str] = TEXTS, name: str = "own answers") -> Examples:
     """The checkpoint's own clear answers in float32 as the truth, so that float32 scores 1."""
-    pipeline = local.load_pipeline(folder, "cola", EngineSettings(device="cpu", backend="torch", dtype="float32"))
+    pipeline = in_process.load_pipeline(folder, "cola", EngineSettings(device="cpu", backend="torch", dtype="float32"))
     asked = [(text, result.probability) for text, result in zip(texts, asyncio.run(pipeline(texts)), strict=True)]
     clear = [(text, probability >= 0.5) for text, probability in asked if abs(probability - 0.5) > 0.05]
     return Examples(name, "cola", [text for text, _ in clear], [acceptable for _, acceptable in clear])
@@ -58,7 +58,7 @@ def test_a_graph_that_is_as_good_is_added_with_both_scores(folder: Path) -> None
     assert set(manifest.files) - set(before.files) == {INT8}
     assert manifest.model_copy(update={"int8": None, "files": before.files}) == before
     assert choose(folder, manifest, EngineSettings(device="cpu", dtype="int8")).name == "onnx int8 on cpu"
-    model = local.load_model(folder, manifest, EngineSettings(device="cpu", dtype="int8"))
+    model = in_process.load_model(folder, manifest, EngineSettings(device="cpu", dtype="int8"))
     golden.check(folder, manifest, model)
 
 
@@ -168,7 +168,7 @@ def test_graphs_of_weights_that_lay_there_before_go(folder: Path) -> None:
     assert INT8 not in manifest.files
     assert not (folder / INT8).exists()
     assert (folder / "model.onnx").read_bytes() != stale
-    golden.check(folder, manifest, local.load_model(folder, manifest, ONNX_ON_CPU), tolerance=1e-3)
+    golden.check(folder, manifest, in_process.load_model(folder, manifest, ONNX_ON_CPU), tolerance=1e-3)
 
 
 def test_int8_that_does_not_pass_is_a_warning_at_the_end_of_a_training(
@@ -201,7 +201,7 @@ def test_a_model_that_can_not_be_traced_is_served_by_torch_and_the_log_says_so(
     warning = next(record for record in caplog.records if record.levelno == logging.WARNING)
     assert "served by PyTorch, it can't be traced" in warning.message
     assert "further modules" in warning.message
-    pipeline = local.load_pipeline(tmp_path / "to", "sts", EngineSettings(device="cpu"))
+    pipeline = in_process.load_pipeline(tmp_path / "to", "sts", EngineSettings(device="cpu"))
     pair = ("오늘 과제", "the museum")
     left, right = SentenceTransformer(str(tmp_path / "source"), device="cpu").encode(
         list(pair), normalize_embeddings=True
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_the_release_before_is_served_by_torch(folder: Path) -> 
     (folder / MANIFEST).write_text(json.dumps(content), encoding="utf-8")
     manifest = verify(folder, "cola")
     assert choose(folder, manifest, EngineSettings(device="cpu")).name == "torch float32 on cpu"
-    golden.check(folder, manifest, local.load_model(folder, manifest, EngineSettings(device="cpu")))
+    golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings(device="cpu")))
 
 
 def test_a_model_that_fails_on_the_golden_inputs_is_damage(folder: Path) -> None:

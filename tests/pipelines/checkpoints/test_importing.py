@@ -7,12 +7,12 @@ import pytest
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-from pipelines import golden, local
+from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import MANIFEST, Task, read_manifest
-from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointDamaged
+from pipelines.format.manifest import MANIFEST, Task, read_manifest
+from pipelines.format.verify import verify
 from tests.checkpoint_factory import KINDS, MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import (
@@ -51,7 +51,7 @@ def test_every_kind_is_found_out_verified_and_answers_again(imported: MakeCheckp
     assert (folder / "tokenizer.json").is_file()
     assert {WEIGHTS, "model.onnx"} <= set(manifest.files)
     assert list(folder.rglob("*.bin")) == []
-    golden.check(folder, manifest, local.load_model(folder, manifest, EngineSettings()))
+    golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings()))
 
 
 def test_the_library_it_came_from_still_loads_it(checkpoint: MakeCheckpoint, imported: MakeCheckpoint) -> None:

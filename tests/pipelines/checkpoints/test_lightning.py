@@ -14,7 +14,6 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 from transformers import BertForSequenceClassification as Classifier
 
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -22,7 +21,8 @@ from pipelines.errors import (
     CheckpointUnsafe,
     CheckpointUnsupported,
 )
-from pipelines.tokenization import TextTokenizer
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
 from tests.checkpoint_factory import MAX_TOKENS, bert_config, make_base
 from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, cut, edit_json
 

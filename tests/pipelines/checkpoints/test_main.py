@@ -11,10 +11,10 @@ import pytest
 
 from pipelines.checkpoints import finish
 from pipelines.checkpoints.__main__ import main
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.checkpoints.verify import verify
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.manifest import read_manifest
+from pipelines.format.verify import verify
+from pipelines.format.windows import WindowSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from pipelines.chat.build import build, wants_build
-from pipelines.chat.documents import Document
 from pipelines.chat.embedding import Embedder
-from pipelines.chat.store import Store
+from pipelines.chat.store.build import build, wants_build
+from pipelines.chat.store.documents import Document
+from pipelines.chat.store.store import Store
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import Prompts, Role, read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
-from pipelines.local import load_pipeline
+from pipelines.format.manifest import Prompts, Role, read_manifest
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_json, refused

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from pipelines import local
-from pipelines.checkpoints.manifest import Manifest, read_manifest
+from pipelines.checkpoints import in_process
 from pipelines.checkpoints.quality import PORTION, Examples, score
 from pipelines.cola.pipeline import Acceptability
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointDamaged, EngineError
+from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.qa.data import Example
 from pipelines.sts.data import ScoredPair
 from tests.conftest import MakeCheckpoint
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_answers_all_as_expected_scores_1(imported: MakeCheckp
     """By the real pipelines, whose own answers are taken for the truth."""
     folder = imported({"sts": "static", "cola": "classifier", "qa": "extractor"}[task])
     manifest = read_manifest(folder)
-    pipeline = local.load_pipeline(folder, manifest.task, EngineSettings(device="cpu"))
+    pipeline = in_process.load_pipeline(folder, manifest.task, EngineSettings(device="cpu"))
     examples = own_answers(folder, manifest)
     assert score(pipeline, manifest, examples) == pytest.approx(1, abs=1e-6)
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_answers_all_as_expected_scores_1(imported: MakeCheckp
 def own_answers(folder: Path, manifest: Manifest) -> Examples:
     import asyncio
 
-    pipeline = local.load_pipeline(folder, manifest.task, EngineSettings(device="cpu", backend="torch"))
+    pipeline = in_process.load_pipeline(folder, manifest.task, EngineSettings(device="cpu", backend="torch"))
     match manifest.task:
         case "sts":
             pairs = [("오늘 과제", "오늘 회의"), ("museum", "the ship"), ("과제", "과제")]

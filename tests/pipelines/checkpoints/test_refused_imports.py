@@ -8,9 +8,8 @@ import torch
 from transformers import BertForMaskedLM
 from transformers import BertForSequenceClassification as Classifier
 
-from pipelines import local
+from pipelines.checkpoints import in_process
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import (
     CheckpointDamaged,
@@ -19,7 +18,8 @@ from pipelines.errors import (
     CheckpointUnsafe,
     CheckpointUnsupported,
 )
-from pipelines.qa.windows import WindowSettings
+from pipelines.format.manifest import read_manifest
+from pipelines.format.windows import WindowSettings
 from tests.checkpoint_factory import bert_config, make_checkpoint, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import (
@@ -178,7 +178,7 @@ def test_foreign_modules_are_refused_and_not_loaded(
     (folder / "modules.json").write_text(json.dumps(modules))
     refused(folder, destination, error, r"modules\.json")
     with pytest.raises(error, match=r"modules\.json"):  # nor where a manifest vouches for them
-        local.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings(backend="torch"))
+        in_process.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings(backend="torch"))
     assert not mark.exists()
 
 

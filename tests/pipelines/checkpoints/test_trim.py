@@ -21,18 +21,18 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from pipelines import golden, local
+from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints import trim as trimming
 from pipelines.checkpoints.finish import REFERENCE
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.manifest import MANIFEST, read_manifest, write_manifest
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.trim import Trimmed, trim
 from pipelines.checkpoints.trim_weights import trim_model
-from pipelines.checkpoints.verify import verify
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointError, CheckpointUnsupported, DataNotFound
-from pipelines.two_layers import TwoLayersForSequenceClassification
+from pipelines.format.manifest import MANIFEST, read_manifest, write_manifest
+from pipelines.format.two_layers import TwoLayersForSequenceClassification
+from pipelines.format.verify import verify
 from tests.checkpoint_factory import MAX_TOKENS, SIZES, bert_config, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy, edit_json, edit_weights
@@ -78,8 +78,8 @@ def outputs(folder: Path) -> list[np.ndarray]:
     """Of the sentences, as pairs where the task wants these."""
     manifest = read_manifest(folder)
     inputs: list[Any] = SENTENCES if manifest.task == "cola" else [tuple(SENTENCES), tuple(reversed(SENTENCES))]
-    engine = local.load_model(folder, manifest, REFERENCE).engine
-    batches = local.token_batches(folder, manifest, inputs)
+    engine = in_process.load_model(folder, manifest, REFERENCE).engine
+    batches = in_process.token_batches(folder, manifest, inputs)
     return [out for batch in batches for out in engine.outputs(batch, *OUTPUTS[manifest.kind])]
 
 
@@ -92,7 +92,7 @@ def assert_trimmed(source: Path, folder: Path, trimmed: Trimmed) -> None:
     assert after.name == f"{before.name}, trimmed"
     same = {"name", "golden", "files", "int8"}
     assert after.model_dump(exclude=same) == before.model_dump(exclude=same)
-    golden.check(folder, before, local.load_model(folder, after, REFERENCE), tolerance=1e-5)
+    golden.check(folder, before, in_process.load_model(folder, after, REFERENCE), tolerance=1e-5)
     for old, new in zip(outputs(source), outputs(folder), strict=True):
         np.testing.assert_allclose(new, old, atol=1e-5)
 

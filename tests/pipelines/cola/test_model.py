@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.cola.model import Classifier, load
 from pipelines.engines.settings import Backend, Dtype, EngineSettings
-from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 

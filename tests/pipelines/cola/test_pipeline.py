@@ -3,13 +3,13 @@ import asyncio
 import numpy as np
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
+from pipelines.engines.model_stage import Outcome, in_process
 from pipelines.errors import EngineError, MunjangError
-from pipelines.local import load_pipeline
-from pipelines.stages import Outcome, in_process
-from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 

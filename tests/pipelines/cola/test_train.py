@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.checkpoints.verify import verify
-from pipelines.checkpoints.weights import stored_as
 from pipelines.cola import train as command
-from pipelines.cola.recipe import RECIPE
-from pipelines.local import load_pipeline
+from pipelines.format.manifest import read_manifest
+from pipelines.format.verify import verify
+from pipelines.format.weights import stored_as
+from pipelines.training.cola.recipe import RECIPE
 from pipelines.training.experiment import parser_of
 from pipelines.training.options import parse
 from pipelines.training.settings import TrainingSettings

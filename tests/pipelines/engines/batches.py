@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines.choice import Choice
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 
 def batch_of(*items: list[int], kind: int = 1) -> TokenBatch:

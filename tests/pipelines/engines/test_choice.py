@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.checkpoints.manifest import Manifest
 from pipelines.engines import choice
 from pipelines.engines.choice import Choice, choose, multiplies_int8
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointUnsupported
+from pipelines.format.manifest import Manifest
 
 FOLDER = Path("checkpoints") / "x"
 FLOAT32 = ("model.onnx",)

@@ -8,12 +8,12 @@ from pipelines.checkpoints.resolve import ROOT
 LOAD = """
 import sys
 from pathlib import Path
-from pipelines import golden, local
-from pipelines.checkpoints.verify import verify
+from pipelines.checkpoints import golden, in_process
+from pipelines.format.verify import verify
 from pipelines.engines.settings import EngineSettings
 folder, task, backend = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 manifest = verify(folder, task)
-golden.check(folder, manifest, local.load_model(folder, manifest, EngineSettings(device="cpu", backend=backend)))
+golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings(device="cpu", backend=backend)))
 print("torch" in sys.modules)
 """
 

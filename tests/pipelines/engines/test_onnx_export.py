@@ -9,9 +9,9 @@ from onnx import TensorProto
 from safetensors.torch import load_file
 
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.checkpoints.verify import verify
 from pipelines.engines.onnx_weights import HALVES
 from pipelines.errors import CheckpointDamaged
+from pipelines.format.verify import verify
 from tests.checkpoint_factory import HALVED, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy
@@ -20,7 +20,7 @@ from tests.pipelines.conftest import SHIPPED
 EXPORT = """
 import sys
 from pathlib import Path
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.format.manifest import read_manifest
 from pipelines.engines.onnx_export import write_onnx
 write_onnx(Path(sys.argv[1]), read_manifest(Path(sys.argv[1])))
 """

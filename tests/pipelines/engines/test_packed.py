@@ -28,8 +28,8 @@ from transformers import (
 
 from pipelines.engines.packed import PACKED, Packing, Stack
 from pipelines.engines.torch_engine import TorchEngine
-from pipelines.gated_conv import GatedConvConfig
-from pipelines.two_layers import TwoLayersConfig
+from pipelines.format.gated_conv import GatedConvConfig
+from pipelines.format.two_layers import TwoLayersConfig
 from tests.pipelines.engines.batches import batch_of, cpu, random_batch
 
 VOCAB = 120

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from pipelines.checkpoints.manifest import Manifest, read_manifest
-from pipelines.checkpoints.tasks import auto_class_of
 from pipelines.engines.engine import OUTPUTS, Engine
 from pipelines.engines.loading import load_engine
 from pipelines.engines.settings import Backend, EngineSettings
-from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.format.kinds import auto_class_of
+from pipelines.format.manifest import Manifest, read_manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import HALVED, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.conftest import SHIPPED

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.engines.choice import Choice
 from pipelines.engines.onnx_engine import PAD_ID, OnnxEngine
 from pipelines.engines.onnx_export import write_onnx
 from pipelines.engines.quantization import write_int8
-from pipelines.tokens import CheckpointRef, TokenBatch
+from pipelines.format.manifest import read_manifest
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights
 from tests.pipelines.engines.batches import items_of, random_batch

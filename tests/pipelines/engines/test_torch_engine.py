@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 
 from pipelines.engines.settings import EngineSettings
 from pipelines.engines.torch_engine import PaddedArrays, SentenceTransformerEngine, TorchEngine, flat_arrays
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.engines.batches import batch_of, cpu, random_batch
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import BadRow
-from pipelines.normalization import nfc
 from pipelines.qa.data import KORQUAD, Example, example, read_squad
 from pipelines.qa.nodes import Node
+from pipelines.text.normalization import nfc
 from tests.pipelines.qa.rows import COLOURS, article, town, write_korquad, write_squad
 
 Spoil = Callable[[dict[str, Any]], object]

@@ -6,11 +6,12 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.engines.settings import Backend, Dtype, EngineSettings
+from pipelines.format.manifest import read_manifest
+from pipelines.format.windows import WindowSettings
 from pipelines.qa.model import Extractor, load
-from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
-from pipelines.tokens import TokenBatch
+from pipelines.qa.windows import WindowMaker, Windows
+from pipelines.text.token_batch import TokenBatch
 from tests.conftest import MakeCheckpoint
 
 KINDS = ["extractor", "extractor-roberta"]

@@ -4,14 +4,14 @@ import unicodedata
 import numpy as np
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
+from pipelines.engines.model_stage import ModelStage, Outcome, in_process
 from pipelines.errors import EngineError, MunjangError
-from pipelines.local import load_pipeline
+from pipelines.format.manifest import read_manifest
 from pipelines.qa.pipeline import QaPipeline, Request
 from pipelines.qa.spans import Answer
-from pipelines.stages import ModelStage, Outcome, in_process
-from pipelines.tokenization import WindowTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.qa.window_tokenizer import WindowTokenizer
+from pipelines.text.token_batch import TokenBatch
 from tests.conftest import MakeCheckpoint
 
 LONG = "시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다. " * 12

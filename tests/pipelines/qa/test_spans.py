@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipelines.normalization import nfc
+from pipelines.format.windows import WindowSettings
 from pipelines.qa.spans import SPAN, Answer, best_spans, rank
-from pipelines.qa.windows import WindowMaker, Windows, WindowSettings
-from pipelines.tokens import CheckpointRef
+from pipelines.qa.windows import WindowMaker, Windows
+from pipelines.text.normalization import nfc
+from pipelines.text.token_batch import CheckpointRef
 from tests.conftest import MakeCheckpoint
 
 REF = CheckpointRef("digest", "extractor", None)

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.golden import check
+from pipelines.checkpoints.in_process import load_model, load_pipeline
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.checkpoints.verify import verify
 from pipelines.engines.settings import EngineSettings
 from pipelines.evaluate import evaluate_checkpoint
-from pipelines.golden import check
-from pipelines.local import load_model, load_pipeline
+from pipelines.format.manifest import read_manifest
+from pipelines.format.verify import verify
+from pipelines.format.windows import WindowSettings
 from pipelines.qa import train
 from pipelines.qa.data import Example, read_squad
-from pipelines.qa.recipe import RECIPE
 from pipelines.qa.sources import together
-from pipelines.qa.windows import WindowSettings
-from pipelines.tokenization import WindowTokenizer
+from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.training import command
 from pipelines.training.experiment import parser_of
 from pipelines.training.options import parse
+from pipelines.training.qa.recipe import RECIPE
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import serving

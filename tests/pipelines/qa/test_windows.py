@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from pipelines.normalization import nfc
+from pipelines.format.windows import WindowSettings
 from pipelines.qa.overlap import GRADES, bigrams, frequencies, overlap_grades, overlapping_tokens
-from pipelines.qa.windows import PairTemplate, WindowMaker, Windows, WindowSettings, window_starts
-from pipelines.tokens import CheckpointRef
+from pipelines.qa.windows import PairTemplate, WindowMaker, Windows, window_starts
+from pipelines.text.normalization import nfc
+from pipelines.text.token_batch import CheckpointRef
 from tests.conftest import MakeCheckpoint
 
 REF = CheckpointRef("digest", "extractor", None)

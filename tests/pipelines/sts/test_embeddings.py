@@ -4,14 +4,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_model
+from pipelines.engines.model_stage import ModelStage, Outcome, in_process, in_process_model
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import EngineError
-from pipelines.local import load_model
-from pipelines.stages import ModelStage, Outcome, in_process, in_process_model
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
 from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
-from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.conftest import MakeCheckpoint
 
 TEXTS = ["오늘 과제는 코딩 과제입니다.", "안녕하세요", "오늘 과제는 코딩 과제입니다."]

@@ -8,12 +8,12 @@ import torch
 from sentence_transformers import CrossEncoder as TheirCrossEncoder
 from sentence_transformers import SentenceTransformer
 
-from pipelines.checkpoints.manifest import read_manifest
 from pipelines.engines.settings import Backend, Dtype, EngineSettings
 from pipelines.errors import CheckpointDamaged
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import SentencePairs, TextTokenizer
 from pipelines.sts.model import BiEncoder, CrossEncoder, load
-from pipelines.tokenization import SentencePairs, TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 

@@ -4,15 +4,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipelines.checkpoints.manifest import read_manifest
+from pipelines.checkpoints.in_process import load_pipeline
+from pipelines.engines.model_stage import ModelStage, Outcome, in_process, in_process_model
 from pipelines.engines.settings import EngineSettings
 from pipelines.errors import EngineError, MunjangError
-from pipelines.local import load_pipeline
-from pipelines.stages import ModelStage, Outcome, in_process, in_process_model
+from pipelines.format.manifest import read_manifest
+from pipelines.format.tokenizer import TextTokenizer
 from pipelines.sts.model import load
 from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
-from pipelines.tokenization import TextTokenizer
-from pipelines.tokens import TokenBatch
+from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 

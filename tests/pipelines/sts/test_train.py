@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples, score
-from pipelines.checkpoints.verify import verify
 from pipelines.errors import BadRow
-from pipelines.local import load_pipeline
+from pipelines.format.verify import verify
 from pipelines.sts import data
 from pipelines.sts import train as command
-from pipelines.sts.recipe import RECIPE
 from pipelines.training.experiment import parser_of
 from pipelines.training.options import parse
+from pipelines.training.sts.recipe import RECIPE
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.checkpoints.verify import verify
+from pipelines.format.verify import verify
 from pipelines.sts import tune as command
-from pipelines.sts.recipe import RECIPE
 from pipelines.training import tuning
 from pipelines.training.options import parse
 from pipelines.training.settings import SearchSettings, TuneSettings
+from pipelines.training.sts.recipe import RECIPE
 from pipelines.training.tuning import parser_of
 from tests.checkpoint_factory import make_checkpoint
 from tests.pipelines.sts.rows import KLUE_TRAIN

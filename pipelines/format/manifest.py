@@ -1,0 +1,159 @@
+"""`manifest.json`: what a checkpoint is, how it came to be, how good it is, and the SHA-256 of every file of it."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
+from pipelines.format.windows import WindowOverrides, WindowSettings
+from pipelines.text.token_batch import CheckpointRef
+
+MANIFEST = "manifest.json"
+
+Task = Literal["sts", "cola", "qa"]
+Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
+Role = Literal["symmetric", "query", "document"]
+"""What a text is embedded for: to be compared with one of its kind, to search with, or to be found."""
+DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
+    "bi-encoder": 0.6,
+    "cross-encoder": 3.0,
+    "classifier": 0.5,
+    "extractor": None,
+}
+
+
+class Frozen(BaseModel):
+    """A value: unknown keys are refused, nothing changes later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Training(Frozen):
+    """How the weights came to be, where that is known."""
+
+    data: list[str] = Field(description="Data sets, by name.")
+    seed: int
+    command: str = Field(description="The command that trains the checkpoint again.")
+    minutes: float = Field(ge=0, description="Wall time of that command.")
+
+
+class Prompts(Frozen):
+    """What stands before a text when it is embedded, such as "query: ", by the text's role; empty: nothing."""
+
+    symmetric: str = Field("", description="Before each of two sentences that are compared.")
+    query: str = Field("", description="Before a question that passages are searched with.")
+    document: str = Field("", description="Before a passage that is to be found.")
+
+    def of(self, role: Role) -> str:
+        """The prompt of a role."""
+        prompts: dict[Role, str] = {"symmetric": self.symmetric, "query": self.query, "document": self.document}
+        return prompts[role]
+
+
+class Golden(Frozen):
+    """One input and what the model answered when the checkpoint was written."""
+
+    inputs: tuple[str, ...] = Field(description="Sentence pair, passage, or question and context.")
+    output: float | str = Field(description="Score, probability, or answer.")
+
+
+class Int8(Frozen):
+    """How the int8 graph compares with float32."""
+
+    metric: str
+    dev: str = Field(description="Name of the dev set.")
+    float32: float
+    int8: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.int8:.4f}, in float32 {self.float32:.4f}, on {self.dev}"
+
+
+class Manifest(Frozen):
+    """The whole of `manifest.json`."""
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1, description="For people: shown by /info.")
+    task: Task
+    kind: Kind
+    base_model: str | None = Field(None, description="Hub id or folder name that it was imported from or tuned on.")
+    revision: str | None = Field(None, description="Commit of the base model on the Hub.")
+    training: Training | None = None
+    scores: dict[str, float] = Field(default_factory=dict, description="Dev-set scores by name.")
+    max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
+    special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    prompts: Prompts = Field(Prompts(), description="A bi-encoder's; they count among `max_tokens`.")
+    windows: WindowSettings | None = Field(None, description="For QA: what it was trained with; None: the defaults.")
+    threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
+    int8: Int8 | None = Field(None, description="The int8 graph's score, where there is one.")
+    golden: list[Golden] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hex digits of a SHA-256 over the files and what decides how they are used.
+
+        Without scores and golden outputs: those differ in their last digits between machines that import the same.
+        Without prompts and windows where there are none: older manifests keep the digest that stores know them by.
+        """
+        used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
+        used |= {"prompts"} if self.prompts != Prompts() else set()
+        used |= {"windows"} if self.windows is not None else set()
+        return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
+
+    def windows_with(self, overrides: WindowOverrides | None = None) -> WindowSettings:
+        """The checkpoint's windows, but for what `overrides` set. Raises CheckpointUnsupported where the two do not go
+        together."""
+        own = self.windows or WindowSettings()
+        try:
+            return overrides.over(own) if overrides else own
+        except ValidationError as error:
+            why = "; ".join(fault["msg"] for fault in error.errors())
+            raise CheckpointUnsupported(self.name, f"qa.windows with the checkpoint's own: {why}") from error
+
+    @property
+    def ref(self) -> CheckpointRef:
+        """What token batches say of the checkpoint that made them."""
+        return CheckpointRef(self.digest, self.kind, self.threshold)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint folder.
+
+    Raises CheckpointNotFound where there is none, CheckpointDamaged where it is not one.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointNotFound(str(path), "there is no such file") from error
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, fault["loc"])) or "the JSON" for fault in error.errors())
+        raise CheckpointDamaged(str(path), f"not a manifest: {fields}") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write `manifest` into `folder` with the SHA-256 of every file that lies there now; returns it so completed."""
+    complete = manifest.model_copy(update={"files": hash_files(folder)})
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / MANIFEST)  # in one step: a replica may be reading it
+    return complete
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 by relative path of all files below `folder`, save the manifest and the card."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in paths
+        if path.name not in {MANIFEST, "README.md"}
+    }
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of one file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

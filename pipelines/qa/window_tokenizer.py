@@ -1,0 +1,44 @@
+"""The tokenizer of a QA checkpoint."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from pipelines.errors import CheckpointUnsupported
+from pipelines.format.manifest import Manifest
+from pipelines.format.tokenizer import TextTokenizer
+from pipelines.format.windows import WindowOverrides
+from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows
+
+
+class WindowTokenizer:
+    """A QA checkpoint's tokenizer: (question, context) requests to windows."""
+
+    def __init__(self, text: TextTokenizer, manifest: Manifest, make: WindowMaker) -> None:
+        self._text = text
+        self._ref = manifest.ref
+        self._make = make
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, overrides: WindowOverrides | None = None) -> Self:
+        """As `TextTokenizer.load`. The windows are the checkpoint's, but for what `overrides` set.
+
+        Raises CheckpointUnsupported where the model is too short for the windows.
+        """
+        settings = manifest.windows_with(overrides)
+        if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
+            why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
+            raise CheckpointUnsupported(str(folder), why)
+        text = TextTokenizer.load(folder, manifest)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints say true for 1
+        if overlap_types not in OVERLAP_TYPES:
+            raise CheckpointUnsupported(
+                str(folder), f"expects {overlap_types} overlap types, not one of {OVERLAP_TYPES}"
+            )
+        return cls(text, manifest, WindowMaker(text.tokenizer, settings, overlap_types=overlap_types))
+
+    def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
+        """The windows of (question, context) requests, in order."""
+        return self._make(requests, self._ref)

@@ -1,0 +1,52 @@
+"""How STS trains: the original's models with three heads; F1 of a score of 3 decides, the loss between near ones."""
+
+from collections.abc import Sequence
+
+from pipelines.checkpoints.quality import Examples
+from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, key, scored_pair
+from pipelines.text.rows import read_rows
+from pipelines.training.recipe import Column, Recipe
+from pipelines.training.sts.embedding_learner import EmbeddingLearner
+from pipelines.training.sts.learner import PairLearner, StsSettings
+from pipelines.training.sts.learner import key as order
+
+MODELS = ("klue/bert-base", "snunlp/KR-BERT-char16424", "klue/roberta-base")
+
+
+def _read(source: str, columns: Sequence[str], split: str) -> list[ScoredPair]:
+    return read_rows(source, columns, scored_pair, split)
+
+
+def _apart(train: list[ScoredPair], dev: list[ScoredPair]) -> list[ScoredPair]:
+    measured = {_both(pair) for pair in dev}
+    return [pair for pair in train if _both(pair) not in measured]
+
+
+def _both(pair: ScoredPair) -> frozenset[str]:
+    return frozenset((key(pair.sentence1), key(pair.sentence2)))
+
+
+RECIPE = Recipe(
+    task="sts",
+    models=MODELS,
+    heads={
+        "layers": PairLearner.layers,
+        "classification": PairLearner.classification,
+        "sentence-transformer": EmbeddingLearner.load,
+    },
+    options=StsSettings,
+    figures={"f1": "F1 of a score of 3 or more", "pearson": "Pearson correlation", "spearman": "Spearman correlation"},
+    key=order,
+    train=KLUE_TRAIN,
+    dev=KLUE_DEV,
+    columns={
+        "first": Column("sentence1", "name, outer.inner in a nested one, or number from 1"),
+        "second": Column("sentence2", "likewise"),
+        "score": Column(
+            "labels.real-label|label|score", "of 0 to 5; of several names, the first counts that a row has"
+        ),
+    },
+    read=_read,
+    examples=Examples.of_pairs,
+    apart=_apart,
+)

@@ -1,0 +1,139 @@
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from deployments.batching.batcher import Batcher
+from deployments.batching.queue import Lane
+from deployments.settings import BatchSettings
+from pipelines.errors import EngineError, TooLarge
+from pipelines.text.token_batch import TokenBatch
+from tests.deployments.sums import POISON, Sums, batcher, busy, tokens
+
+items_of_a_call = st.lists(st.lists(st.integers(0, 100), min_size=1, max_size=12), max_size=8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(items_of_a_call, max_size=6), st.integers(1, 40), st.integers(1, 3), st.data())
+def test_every_caller_gets_its_own_rows_in_order(
+    calls: list[list[list[int]]], max_tokens: int, slots: int, data: st.DataObject
+) -> None:
+    lanes = [data.draw(st.sampled_from(Lane)) for _ in calls]
+
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model, max_tokens, slots)
+        outcomes = await asyncio.gather(
+            *(batching.submit(tokens(items), lane) for items, lane in zip(calls, lanes, strict=True))
+        )
+        for items, outcome in zip(calls, outcomes, strict=True):
+            assert outcome.rows.tolist() == [[sum(item), len(item)] for item in items]
+            assert outcome.errors == {}
+        for lengths in model.batches:
+            assert len(lengths) == 1 or max(lengths) * len(lengths) <= max_tokens
+        assert batching.waiting_tokens == 0
+
+    asyncio.run(scenario())
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=5), st.integers(1, 3))
+def test_an_items_error_is_its_own(poisoned: list[list[bool]], slots: int) -> None:
+    async def scenario() -> None:
+        batching = batcher(Sums(), slots=slots)
+        calls = [tokens([[POISON] if bad else [1, 2] for bad in call]) for call in poisoned]
+        outcomes = await asyncio.gather(*map(batching.submit, calls))
+        for call, outcome in zip(poisoned, outcomes, strict=True):
+            assert sorted(outcome.errors) == [i for i, bad in enumerate(call) if bad]
+            assert outcome.rows.tolist() == [[3, 2] for bad in call if not bad]
+            assert all(isinstance(error, EngineError) for error in outcome.errors.values())
+            assert "secret" not in "".join(map(str, outcome.errors.values()))
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_projects_own_arrives_as_it_was_raised() -> None:
+    def refuse(batch: TokenBatch) -> NDArray[Any]:
+        raise TooLarge("text", 3, "tokens")
+
+    async def scenario() -> None:
+        outcome = await Batcher(refuse, BatchSettings()).submit(tokens([[1]]))
+        assert isinstance(outcome.errors[0], TooLarge)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_returns_too_few_rows_is_an_error() -> None:
+    async def scenario() -> None:
+        batching = Batcher(lambda batch: np.zeros((0, 2)), BatchSettings())
+        outcome = await batching.submit(tokens([[1], [2]]))
+        assert sorted(outcome.errors) == [0, 1]
+
+    asyncio.run(scenario())
+
+
+def test_arrivals_while_the_model_is_busy_form_one_next_batch() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model, max_tokens=1000)
+        first = await busy(model, batching)
+        others = [asyncio.create_task(batching.submit(tokens([[2, i]]))) for i in range(20)]
+        await asyncio.sleep(0)
+        assert batching.waiting_tokens == 40
+        model.release.set()
+        await asyncio.gather(first, *others)
+        assert model.batches == [[1], [2] * 20]
+
+    asyncio.run(scenario())
+
+
+def test_cancelled_callers_leave_the_queue() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model)
+        first = await busy(model, batching)
+        stays = asyncio.create_task(batching.submit(tokens([[2, 2]])))
+        leaves = asyncio.create_task(batching.submit(tokens([[3, 3, 3], [4]])))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+        model.release.set()
+        await asyncio.gather(first, stays)
+        assert model.batches == [[1], [2]]
+
+    asyncio.run(scenario())
+
+
+def test_a_single_item_waits_for_no_more_than_the_running_batch_of_a_file() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model, max_tokens=10)
+        first = await busy(model, batching)
+        file = asyncio.create_task(batching.submit(tokens([[5] * 5] * 50), Lane.BULK))
+        single = asyncio.create_task(batching.submit(tokens([[7]])))
+        await asyncio.sleep(0)
+        model.release.set()
+        await asyncio.gather(first, file, single)
+        assert model.batches == [[1], [1], *[[5, 5]] * 25]
+
+    asyncio.run(scenario())
+
+
+def test_the_age_of_a_stuck_batch_is_told() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model)
+        assert batching.batch_age_s == 0
+        first = await busy(model, batching)
+        assert batching.batch_age_s > 0
+        model.release.set()
+        await first
+        assert batching.batch_age_s == 0
+        assert batching.seconds_busy > 0
+
+    asyncio.run(scenario())

@@ -1,0 +1,53 @@
+import asyncio
+import pickle
+
+import numpy as np
+import pytest
+
+from pipelines.engines.model_stage import Outcome, in_process
+from pipelines.errors import EngineError
+
+ROWS = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+FAILED = Outcome(ROWS, {1: EngineError("RuntimeError"), 3: EngineError("ValueError")})
+
+
+def test_full_rows_have_zeros_where_items_failed() -> None:
+    assert FAILED.full_rows().tolist() == [[1, 2], [0, 0], [3, 4], [0, 0]]
+    assert FAILED.full_rows().dtype == np.float32
+    assert Outcome(ROWS).full_rows() is ROWS
+
+
+def test_where_all_items_failed_the_template_gives_the_rows_their_shape() -> None:
+    outcome = Outcome(np.array([]), {0: EngineError("x"), 1: EngineError("x")})
+    full = outcome.full_rows(np.empty((0, 3), dtype=np.int32))
+    assert full.shape == (2, 3)
+    assert full.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        (np.array([0, 2]), None),
+        (np.array([2, 3]), "ValueError"),
+        (np.array([3, 1]), "ValueError"),
+        (slice(0, 2), "RuntimeError"),
+        (slice(2, 3), None),
+        (np.array([], dtype=np.int64), None),
+    ],
+)
+def test_error_of_is_the_first_error_among_the_items(items: np.ndarray | slice, expected: str | None) -> None:
+    error = FAILED.error_of(items)
+    assert (error.args[0] if error else None) == expected
+
+
+def test_an_outcome_survives_pickling() -> None:
+    again = pickle.loads(pickle.dumps(FAILED))
+    assert again.rows.tolist() == ROWS.tolist()
+    assert {item: error.args for item, error in again.errors.items()} == {1: ("RuntimeError",), 3: ("ValueError",)}
+
+
+def test_a_plain_function_becomes_a_stage() -> None:
+    async def call() -> int:
+        return await in_process(lambda a, b: a - b)(5, b=3)
+
+    assert asyncio.run(call()) == 2

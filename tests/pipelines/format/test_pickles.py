@@ -1,0 +1,85 @@
+import argparse
+import random
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.format.pickles import read_pickle, refuse_unsafe_pickles
+from tests.pipelines.checkpoints.damage import Planted, cut, plain_pickle
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    return tmp_path / "the planted code ran"
+
+
+def test_tensors_and_plain_data_are_read(tmp_path: Path) -> None:
+    content = {"weights": OrderedDict(a=torch.ones(2)), "epoch": 3, "arguments": argparse.Namespace(lr=5e-5)}
+    torch.save(content, tmp_path / "file.bin")
+    read = read_pickle(tmp_path / "file.bin")
+    assert read["weights"]["a"].tolist() == [1, 1]
+    assert read["arguments"].lr == 5e-5
+
+
+def test_code_is_refused_and_does_not_run(tmp_path: Path, mark: Path) -> None:
+    torch.save({"weights": torch.ones(2), "more": Planted(mark)}, tmp_path / "zipped.bin")
+    torch.save({"more": Planted(mark)}, tmp_path / "legacy.bin", _use_new_zipfile_serialization=False)
+    plain_pickle(tmp_path / "plain.bin", {"more": Planted(mark)})
+    for name in ("zipped.bin", "legacy.bin", "plain.bin"):
+        with pytest.raises(CheckpointUnsafe) as caught:
+            read_pickle(tmp_path / name)
+        assert caught.value.where == str(tmp_path / name)
+    assert not mark.exists()
+
+
+def test_the_planted_code_would_run_in_a_careless_reader(tmp_path: Path, mark: Path) -> None:
+    torch.save(Planted(mark), tmp_path / "file.bin")
+    torch.load(tmp_path / "file.bin", weights_only=False)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.99])
+def test_a_cut_file_is_damage(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "file.bin"
+    torch.save({"weights": torch.ones(200)}, path)
+    cut(path, int(len(path.read_bytes()) * share))
+    with pytest.raises(CheckpointDamaged):
+        read_pickle(path)
+
+
+def test_noise_is_refused_whatever_it_is(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    whole = tmp_path / "whole.bin"
+    torch.save({"weights": torch.ones(20)}, whole, _use_new_zipfile_serialization=False)
+    for _ in range(60):
+        content = bytearray(whole.read_bytes())
+        for _ in range(draw.choice([1, 5, 400])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path = tmp_path / "noise.bin"
+        path.write_bytes(content)
+        try:
+            read_pickle(path)
+        except (CheckpointDamaged, CheckpointUnsafe) as error:
+            assert error.where == str(path)  # noqa: PT017  some noise only changes a number
+
+
+def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound):
+        read_pickle(tmp_path / "nothing.bin")
+
+
+def test_only_weights_that_a_library_would_unpickle_are_read(tmp_path: Path, mark: Path) -> None:
+    plain_pickle(tmp_path / "training_args.bin", Planted(mark))
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "openvino_model.bin").write_bytes(b"\0\1\2")
+    refuse_unsafe_pickles(tmp_path)
+    (tmp_path / "2_Dense").mkdir()
+    for name in ("pytorch_model-00001-of-00002.bin", "2_Dense/pytorch_model.bin"):
+        plain_pickle(tmp_path / name, Planted(mark))
+        with pytest.raises(CheckpointUnsafe, match=name):
+            refuse_unsafe_pickles(tmp_path)
+        (tmp_path / name).unlink()
+    assert not mark.exists()

@@ -1,0 +1,161 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import AlbertConfig, AlbertForSequenceClassification
+
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.in_process import load_pipeline
+from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.quality import run as ask
+from pipelines.cola.data import Judgement
+from pipelines.training.base import Base
+from pipelines.training.cola.learner import ColaLearner
+from pipelines.training.learner import Figures
+from pipelines.training.run import Run
+from pipelines.training.settings import TrainingSettings
+from pipelines.training.stage import Stage
+from tests.checkpoint_factory import make_base, wordpiece
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.cola.rows import good_sentences
+
+ROWS = [Judgement(sentence, number % 3 > 0) for number, sentence in enumerate(good_sentences())]
+
+
+@pytest.fixture
+def learner(checkpoint: MakeCheckpoint) -> ColaLearner:
+    torch.set_num_threads(1)
+    learner = ColaLearner.load(Base.find(str(checkpoint("classifier"))), max_tokens=128)
+    learner.model.eval()
+    return learner
+
+
+def test_figures_are_those_of_the_serving_code(learner: ColaLearner, tmp_path: Path) -> None:
+    with torch.inference_mode():
+        figures = learner.measure(ROWS, learner.predict(ROWS))
+    learner.save(tmp_path / "saved")
+    manifest = import_checkpoint(str(tmp_path / "saved"), tmp_path / "to", task="cola")
+    examples = Examples.of_judgements("rows", ROWS)
+    served = score(load_pipeline(tmp_path / "to", "cola"), manifest, examples)
+    assert figures["matthews"] == pytest.approx(served, abs=1e-9)
+    assert figures["matthews"] != 0
+
+
+def test_the_loss_is_the_mean_over_the_rows_whatever_the_batch(learner: ColaLearner) -> None:
+    with torch.inference_mode():
+        whole = learner.measure(ROWS, learner.predict(ROWS))["loss"]
+        assert learner.loss(learner.model, ROWS).item() == pytest.approx(whole, abs=1e-5)
+        halves = [learner.loss(learner.model, part).item() for part in (ROWS[:12], ROWS[12:])]
+    assert np.mean(halves) == pytest.approx(whole, abs=1e-5)
+
+
+def test_the_loss_is_computed_through_the_model_it_is_given(learner: ColaLearner) -> None:
+    class Wrapped(nn.Module):
+        calls = 0
+
+        def forward(self, **inputs: torch.Tensor) -> object:
+            self.calls += 1
+            return learner.model(**inputs)
+
+    wrapped = Wrapped()
+    learner.loss(wrapped, ROWS[:2])
+    assert wrapped.calls == 1
+
+
+def test_decomposed_text_is_the_same_text(learner: ColaLearner) -> None:
+    with torch.inference_mode():
+        one, other = learner.predict([Judgement("caf\u00e9", True), Judgement("cafe\u0301", True)])
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_long_inputs_are_cut(checkpoint: MakeCheckpoint) -> None:
+    learner = ColaLearner.load(Base.find(str(checkpoint("classifier"))), max_tokens=10)
+    learner.model.eval()
+    with torch.inference_mode():
+        one, other = learner.predict([Judgement(f"the cat is here and {end}", True) for end in ("there", "nowhere")])
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [12, 10_000])
+def test_inputs_are_cut_where_serving_cuts_them(checkpoint: MakeCheckpoint, tmp_path: Path, most: int) -> None:
+    learner = ColaLearner.load(Base.find(str(checkpoint("classifier"))), max_tokens=most)
+    learner.model.eval()
+    rows = [*ROWS, Judgement("각낱말 " * 200, True)]
+    with torch.inference_mode():
+        logits = torch.from_numpy(np.stack(learner.predict(rows)))
+    learner.save(tmp_path / "saved")
+    import_checkpoint(str(tmp_path / "saved"), tmp_path / "to", task="cola")
+    results = ask(load_pipeline(tmp_path / "to", "cola"), [row.sentence for row in rows])
+    served = [result.probability for result in results]
+    assert served == pytest.approx(torch.softmax(logits, dim=1)[:, 1].tolist(), abs=1e-5)
+    assert results[-1].truncated
+
+
+def test_matthews_decides_and_loss_between_equals() -> None:
+    figures: list[Figures] = [{"matthews": 0.5, "loss": 0.6}, {"matthews": 0.5, "loss": 0.4}]
+    figures.append({"matthews": 0.51, "loss": math.inf})
+    keys = [ColaLearner.key(one) for one in figures]
+    assert keys == sorted(keys)
+
+
+# The originals' ALBERT scored 0 after every epoch. Twelve times the same layer, each behind its residual's norm: a step
+# changes all twelve at once, and Adam's first steps are of full length in whatever direction the first batches show.
+# At this rate the outputs are driven to where no gradient leads back, and one class is all that is left.
+TOO_FAST = TrainingSettings(epochs=4, batch_size=16, learning_rate=4e-3, warmup_ratio=0.0)
+LETTERS = "abcdefghijklmnop"
+
+
+def words(count: int, seed: int) -> list[Judgement]:
+    """Words of seven letters, of which three in ten hold a z; those are not acceptable."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        letters = list(draw.choice(list(LETTERS), 7))
+        acceptable = bool(draw.random() < 0.7)
+        if not acceptable:
+            letters[draw.integers(7)] = "z"
+        rows.append(Judgement(" ".join(letters), acceptable))
+    return rows
+
+
+@pytest.fixture
+def albert(tmp_path: Path) -> Callable[[], ColaLearner]:
+    torch.set_num_threads(1)
+    tokenizer = wordpiece(make_base(tmp_path))
+    config = AlbertConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=12,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        num_labels=2,
+    )
+    return lambda: ColaLearner(AlbertForSequenceClassification(config), tokenizer, 32)
+
+
+def epochs(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> list[Figures]:
+    return list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())
+
+
+def ends(albert: Callable[[], ColaLearner], **changes: float) -> list[Figures]:
+    """The figures after the last epoch, for three seeds."""
+    settings = [TOO_FAST.model_copy(update={"seed": seed, **changes}) for seed in range(3)]
+    return [list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
+
+
+def test_a_shared_layer_collapses_at_a_high_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:
+    collapsed = ends(albert)
+    assert median(figures["matthews"] for figures in collapsed) == 0.0
+    assert median(figures["called_acceptable"] for figures in collapsed) == 1.0
+
+
+@pytest.mark.parametrize("changes", [{"warmup_ratio": 0.8}, {"learning_rate": 1e-3}], ids=str)
+def test_warm_up_or_a_lower_rate_cures_it(albert: Callable[[], ColaLearner], changes: dict[str, float]) -> None:
+    assert median(figures["matthews"] for figures in ends(albert, **changes)) > 0.9
