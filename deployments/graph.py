@@ -12,12 +12,10 @@ from typing import Any
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 
-from deployments.cola_classifier import ColaClassifier
 from deployments.ingress import Ingress
+from deployments.models import ColaClassifier, QaExtractor, StsEncoder
 from deployments.persona_chat import PersonaChat
-from deployments.qa_extractor import QaExtractor
 from deployments.settings import Settings
-from deployments.sts_encoder import StsEncoder
 from deployments.tokenizer import Tokenizer
 
 NODE: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.batching.queue import Lane
-from deployments.qa_extractor import QaExtractor
+from deployments.models import QaExtractor
 from deployments.settings import QaSettings
 from deployments.tokenizer import Tokenizer
 from pipelines.engines.settings import EngineSettings

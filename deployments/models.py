@@ -1,17 +1,25 @@
-"""What the three model deployments share: batch, and say what they serve and how they are."""
+"""The model deployments, one for each task: a checkpoint's model behind a batcher.
+
+The libraries that compute are imported by the replicas that run them, not by whoever binds the graph.
+"""
 
 import logging
 import time
 from importlib.metadata import version
 from typing import Any
 
+from ray import serve
+
 from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Lane
-from deployments.settings import BatchSettings
+from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
+from pipelines.checkpoints import golden
+from pipelines.checkpoints.resolve import resolve
 from pipelines.engines.model_stage import Model, Outcome
 from pipelines.errors import CheckpointMismatch
 from pipelines.format.manifest import Manifest
+from pipelines.format.verify import verify
 from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
@@ -60,14 +68,61 @@ class ModelReplica:
         """Raises RuntimeError where a batch has been running for longer than the settings allow, or all fail."""
         if self._batcher.batch_age_s > self._max_batch_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.batch_age_s:.0f} s")
-
         if self._batcher.failures_in_a_row >= MOST_FAILURES:
             raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 
-    def load(self) -> dict[str, float]:
-        """For the autoscaling policy: the busy share of the model threads' time since the last call, and the seconds
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """For `deployments.autoscaling`: the busy share of the model threads' time since the last call, and the seconds
         that what waits will take."""
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
         busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
         return {"busy": busy_s / max(now - then, 1e-9), "waiting_s": self._batcher.waiting_s}
+
+
+@serve.deployment
+class StsEncoder(ModelReplica):
+    """Rows are embeddings of unit length (dimensions,), or scores of pairs."""
+
+    def __init__(self, settings: StsSettings) -> None:
+        from pipelines.sts import model
+
+        folder = resolve(settings.checkpoint, "sts")
+        manifest = verify(folder, "sts")
+        encoder = model.load(folder, manifest, settings.engine)
+        golden.check(folder, manifest, encoder)
+        cache = RowCache(settings.cache_bytes) if settings.cache_bytes else None
+        super().__init__(manifest, encoder, settings.batch, cache)
+
+
+@serve.deployment
+class ColaClassifier(ModelReplica):
+    """Rows are probabilities of class 1, "acceptable"."""
+
+    def __init__(self, settings: ColaSettings) -> None:
+        from pipelines.cola import model
+
+        folder = resolve(settings.checkpoint, "cola")
+        manifest = verify(folder, "cola")
+        classifier = model.load(folder, manifest, settings.engine)
+        golden.check(folder, manifest, classifier)
+        super().__init__(manifest, classifier, settings.batch)
+
+
+@serve.deployment
+class QaExtractor(ModelReplica):
+    """Rows are the null span and the best spans of a window (1 + spans_per_window,)."""
+
+    def __init__(self, settings: QaSettings) -> None:
+        from pipelines.qa import model
+
+        folder = resolve(settings.checkpoint, "qa")
+        manifest = verify(folder, "qa")
+        self._windows = manifest.windows_with(settings.windows)  # refused before the model is loaded
+        extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
+        golden.check(folder, manifest, extractor)
+        super().__init__(manifest, extractor.limited(self._windows.max_answer_length), settings.batch)
+
+    def info(self) -> dict[str, Any]:
+        """As of every model, and the windows that contexts are cut into."""
+        return super().info() | {"windows": self._windows.model_dump()}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Lane
-from deployments.model_replica import MOST_FAILURES, ModelReplica
+from deployments.models import MOST_FAILURES, ModelReplica
 from deployments.settings import BatchSettings
 from pipelines.engines.engine import Engine
 from pipelines.errors import CheckpointMismatch
@@ -91,10 +91,10 @@ def test_work_done_is_reported_as_a_share_of_time() -> None:
     async def scenario() -> None:
         serving = replica(Ones())
         await serving.run(tokens(5), Lane.BULK)
-        report = serving.load()
+        report = await serving.record_autoscaling_stats()
         assert 0 < report["busy"] <= 1
         assert report["waiting_s"] == 0
-        assert serving.load()["busy"] == 0
+        assert (await serving.record_autoscaling_stats())["busy"] == 0
 
     asyncio.run(scenario())
 
@@ -139,6 +139,6 @@ def test_a_model_with_two_slots_is_busy_all_the_time_when_both_threads_are(monke
     async def scenario() -> None:
         serving = ModelReplica(MANIFEST, Two(), BatchSettings(max_tokens=1))
         await serving.run(tokens(2), Lane.INTERACTIVE)
-        assert serving.load()["busy"] == 1
+        assert (await serving.record_autoscaling_stats())["busy"] == 1
 
     asyncio.run(scenario())
