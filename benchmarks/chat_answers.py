@@ -23,8 +23,8 @@ from pipelines.chat.store.build import build
 from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.store import Store
 from pipelines.checkpoints.in_process import load_model
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.model_stage import in_process, in_process_model
-from pipelines.engines.settings import EngineSettings
 from pipelines.format.manifest import read_manifest
 from pipelines.qa.pipeline import QaPipeline
 from pipelines.qa.window_tokenizer import WindowTokenizer

@@ -18,7 +18,7 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
 from pipelines.checkpoints import in_process
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.format.manifest import read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.text.files import data_folder
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("source", type=Path)
     parser.add_argument("--data", type=Path, default=data_folder())
-    parser.add_argument("--engine", default="{}", help="JSON of pipelines.engines.settings.EngineSettings")
+    parser.add_argument("--engine", default="{}", help="JSON of pipelines.engines.choice.EngineSettings")
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -41,8 +41,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.models import train_wordpiece
-from pipelines.engines.choice import Choice
-from pipelines.engines.settings import Dtype
+from pipelines.engines.choice import Choice, Dtype
 from pipelines.engines.torch_engine import SentenceTransformerEngine
 from pipelines.sts.data import KLUE_TRAIN, read_scored_pairs
 from pipelines.text.token_batch import CheckpointRef, TokenBatch

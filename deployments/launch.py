@@ -31,8 +31,7 @@ from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.stores import stores_root
 from pipelines.checkpoints.resolve import portable, resolve
 from pipelines.errors import CheckpointError, StoreError
-from pipelines.format.manifest import Task, read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import Task, read_manifest, verify
 
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}

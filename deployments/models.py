@@ -18,8 +18,7 @@ from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
 from pipelines.engines.model_stage import Model, Outcome
 from pipelines.errors import CheckpointMismatch
-from pipelines.format.manifest import Manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import Manifest, verify
 from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")

@@ -23,7 +23,7 @@ from pipelines.errors import (
     ProviderTimedOut,
     StoreCorrupt,
 )
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 
 logger = logging.getLogger("ray.serve")
 

@@ -9,9 +9,8 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.remote import RemoteStage
 from pipelines.checkpoints.resolve import resolve
-from pipelines.format.manifest import Role, Task
+from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
-from pipelines.format.verify import verify
 from pipelines.format.windows import WindowOverrides
 from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.qa.windows import Windows

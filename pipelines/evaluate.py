@@ -19,10 +19,9 @@ from pipelines.checkpoints.in_process import load_model, pipeline_of
 from pipelines.checkpoints.quality import Examples, run
 from pipelines.checkpoints.resolve import resolve
 from pipelines.cola.metrics import matthews
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import MunjangError
-from pipelines.format.manifest import DEFAULT_THRESHOLDS, Task, read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import DEFAULT_THRESHOLDS, Task, read_manifest, verify
 from pipelines.measure.served import Served
 from pipelines.qa.metrics import score_any
 from pipelines.sts.data import SAME_FROM

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.batching.latency_model import LatencyModel
-from deployments.batching.limits import BatchLimits, limits_of
+from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
 from deployments.batching.queue import Items, Lane, LengthQueue, Share
 from deployments.settings import BatchSettings
 from pipelines.engines.model_stage import Outcome

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sortedcontainers import SortedDict
 
-from deployments.batching.limits import BatchLimits
+from deployments.batching.latency_model import BatchLimits
 
 Owner = TypeVar("Owner", bound=Hashable)
 Items = NDArray[np.intp]

@@ -13,7 +13,7 @@ from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
 from pipelines.qa.pipeline import QaPipeline, Request
 from pipelines.qa.spans import Answer
-from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
+from pipelines.sts.pipeline import Embedding, EmbeddingPipeline
 from pipelines.text.token_batch import TokenBatch
 
 Handle: TypeAlias = DeploymentHandle[Any]

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.checkpoints.in_process import load_model
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.model_stage import Model
-from pipelines.engines.settings import EngineSettings
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.manifest import Manifest, Role
+from pipelines.format.manifest import Manifest, Role, verify
 from pipelines.format.tokenizer import TextTokenizer
-from pipelines.format.verify import verify
 
 BATCH_TOKENS = 4096
 

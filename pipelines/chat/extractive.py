@@ -10,7 +10,7 @@ from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.chat.store.chunks import sentence_spans
 from pipelines.chat.store.passage import Passage
 from pipelines.qa.spans import Answer
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 from pipelines.text.normalization import nfc
 
 HEADING = re.compile(r"#{1,6}\s")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.chat.request import ChatRequest, Grounds, Reply
 from pipelines.chat.store.passage import Passage
 from pipelines.errors import StoreMismatch
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from pipelines.chat.store.passage import Passage
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from pipelines.checkpoints.quality import Examples
 from pipelines.checkpoints.trim import trim
 from pipelines.checkpoints.trim_pieces import script
 from pipelines.checkpoints.trim_texts import SUFFIXES
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointNotFound, CheckpointUnsupported, DataError
-from pipelines.format.manifest import Task, read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import Task, read_manifest, verify
 from pipelines.format.weights import Weights
 from pipelines.format.windows import WindowSettings
 

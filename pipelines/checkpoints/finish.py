@@ -8,8 +8,7 @@ from pathlib import Path
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.in_process import token_batches
 from pipelines.checkpoints.quality import Examples, score
-from pipelines.engines.choice import ONNX
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import ONNX, EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
 from pipelines.format.loading import refusing_damage
 from pipelines.format.manifest import Int8, Manifest, hash_files, write_manifest

@@ -6,11 +6,10 @@ from typing import Any
 
 from pipelines.cola import model as cola_model
 from pipelines.cola.pipeline import ColaPipeline
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.model_stage import Model, in_process, in_process_model
-from pipelines.engines.settings import EngineSettings
-from pipelines.format.manifest import Manifest, Task
+from pipelines.format.manifest import Manifest, Task, verify
 from pipelines.format.tokenizer import TextTokenizer
-from pipelines.format.verify import verify
 from pipelines.qa import model as qa_model
 from pipelines.qa.pipeline import QaPipeline
 from pipelines.qa.window_tokenizer import WindowTokenizer

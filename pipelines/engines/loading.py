@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from pipelines.engines.choice import Choice, choose
+from pipelines.engines.choice import Choice, EngineSettings, choose
 from pipelines.engines.engine import Engine
-from pipelines.engines.settings import EngineSettings
 from pipelines.format.manifest import Manifest
 
 

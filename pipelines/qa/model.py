@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
-from pipelines.engines.settings import EngineSettings
 from pipelines.format.manifest import Manifest
 from pipelines.qa.spans import best_spans
 from pipelines.text.token_batch import TokenBatch

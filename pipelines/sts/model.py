@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
-from pipelines.engines.settings import EngineSettings
 from pipelines.format.manifest import Manifest
 from pipelines.sts.data import BEST_SCORE
 from pipelines.text.token_batch import TokenBatch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from pipelines.training.history import History
+from pipelines.training.results import History
 
 
 def write_events(folder: str, history: History) -> None:

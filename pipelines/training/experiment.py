@@ -14,12 +14,12 @@ from typing import Any, Generic
 from pipelines.format.manifest import Manifest
 from pipelines.text.rows import Row
 from pipelines.training import command
-from pipelines.training.comparison import Entry, better, compare
-from pipelines.training.entrant import Entrant
+from pipelines.training.command import add_options, parse
 from pipelines.training.export import export
 from pipelines.training.on_ray import Trained, cluster, fit
-from pipelines.training.options import add_options, parse
 from pipelines.training.recipe import Data, Recipe
+from pipelines.training.results import Entry, better, compare
+from pipelines.training.runs import Entrant
 from pipelines.training.settings import RaySettings, TrainingSettings
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ from pipelines.format.weights import Weights
 from pipelines.format.windows import WindowSettings
 from pipelines.training.base import Base
 from pipelines.training.curves import draw
-from pipelines.training.history import History
 from pipelines.training.learner import Figures, Learner
-from pipelines.training.markdown import table
+from pipelines.training.results import History, table
 
 CURVES = "curves.png"
 CARD = "README.md"

@@ -22,8 +22,8 @@ from ray.util.queue import Queue
 
 from pipelines.training.console import Console, DistantProgress, Tell, silent
 from pipelines.training.curves import write_events
-from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Row
+from pipelines.training.results import History
 from pipelines.training.run import Place, Run, State
 from pipelines.training.settings import RaySettings, TrainingSettings
 from pipelines.training.stage import Stage

@@ -16,12 +16,11 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.training.console import Console
-from pipelines.training.history import History
 from pipelines.training.learner import Figures
 from pipelines.training.on_ray import Trained, place_of, read_state, tell_of_waiting, write_state
+from pipelines.training.results import Config, History, Trial, words
 from pipelines.training.run import Run
 from pipelines.training.settings import SearchSettings, TuneSettings
-from pipelines.training.trials import Config, Trial, words
 
 GOAL = "best_so_far"
 EPOCH = "training_iteration"  # Tune counts reports, and each epoch is one

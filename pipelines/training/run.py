@@ -16,9 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipelines.training.history import History
 from pipelines.training.learner import Figures, Load, Prepares, Row, unfold
 from pipelines.training.optimization import optimizer_of, rate
+from pipelines.training.results import History
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
 

@@ -15,17 +15,16 @@ from pipelines.format.manifest import Manifest
 from pipelines.text.rows import Row
 from pipelines.training import command
 from pipelines.training.base import Base
+from pipelines.training.command import add_options, parse
 from pipelines.training.console import DistantProgress, silent
-from pipelines.training.entrant import Entrant
 from pipelines.training.export import export
-from pipelines.training.identity import search_name
 from pipelines.training.on_ray import cluster
 from pipelines.training.on_tune import Found, search
-from pipelines.training.options import add_options, parse
 from pipelines.training.recipe import Data, Recipe
+from pipelines.training.results import Config, draw_trials, tabulate, winner
 from pipelines.training.run import Place, Run
+from pipelines.training.runs import Entrant, search_name
 from pipelines.training.settings import SearchSettings, TrainingSettings, TuneSettings
-from pipelines.training.trials import Config, draw_trials, tabulate, winner
 
 BATCH_SIZES = (16, 32, 64)
 SEARCHED = {"epochs", "batch_size", "learning_rate", "weight_decay"}

@@ -18,13 +18,13 @@ from pipelines.chat.store.build import build
 from pipelines.chat.store.documents import read_documents
 from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.model_stage import Outcome
-from pipelines.engines.settings import EngineSettings
 from pipelines.errors import ProviderKeyRefused, ProviderRejected, StoreNotFound
 from pipelines.format.manifest import read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.qa.window_tokenizer import WindowTokenizer
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 from pipelines.text.token_batch import TokenBatch
 from tests.openai_server import Hang, Refuse, Say, running
 

@@ -13,7 +13,7 @@ from deployments.batching.queue import Lane
 from deployments.models import QaExtractor
 from deployments.settings import QaSettings
 from deployments.tokenizer import Tokenizer
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointError, CheckpointUnsupported
 from pipelines.format.manifest import read_manifest, write_manifest
 from pipelines.format.windows import WindowOverrides, WindowSettings

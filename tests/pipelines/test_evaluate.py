@@ -12,7 +12,7 @@ from deployments.api.app import make_api
 from pipelines import evaluate
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
 from pipelines.evaluate import evaluate_checkpoint, evaluate_server, measure
 from pipelines.measure.served import Served

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.evaluate import evaluate_checkpoint
 from tests.pipelines.small_data import write_small_data
 from tests.serve.server import ROOT, Server

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from pipelines.checkpoints.quality import Examples
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.data import KORQUAD, TRAIN_ARTICLES, Example
-from pipelines.qa.sources import SOURCE, read_articles, together, without_contexts
+from pipelines.qa.data import KORQUAD, SOURCE, TRAIN_ARTICLES, Example, read_articles, together, without_contexts
 from pipelines.training.qa.learner import QaLearner
 from pipelines.training.recipe import Recipe
 from pipelines.training.settings import TrainingSettings

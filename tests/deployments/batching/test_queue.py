@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.batching.limits import BatchLimits
+from deployments.batching.latency_model import BatchLimits
 from deployments.batching.queue import Lane, LengthQueue, Share
 
 AGES_S = (0.1, 1.0)

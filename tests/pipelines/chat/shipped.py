@@ -4,13 +4,13 @@ import math
 
 from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.model_stage import in_process, in_process_model
-from pipelines.engines.settings import EngineSettings
 from pipelines.format.manifest import read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.qa.pipeline import QaPipeline
 from pipelines.qa.window_tokenizer import WindowTokenizer
-from pipelines.sts.embeddings import Embedding, EmbeddingPipeline
+from pipelines.sts.pipeline import Embedding, EmbeddingPipeline
 
 CHECKPOINTS = ROOT / "checkpoints"
 

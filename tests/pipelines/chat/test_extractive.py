@@ -13,7 +13,7 @@ from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.chat.store.passage import Passage
 from pipelines.errors import EngineError
 from pipelines.qa.spans import Answer
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 
 ASKED = ChatRequest("언제 태어났어?", "vector_store/", SecretStr("sk"))
 UNKNOWN = "잘 모르겠어요."

@@ -13,7 +13,7 @@ from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 from pipelines.chat.settings import ProviderSettings
 from pipelines.chat.store.passage import Passage
 from pipelines.errors import ProviderKeyRefused, StoreMismatch, StoreNotFound
-from pipelines.sts.embeddings import Embedding
+from pipelines.sts.pipeline import Embedding
 from tests.openai_server import Hang, OpenAiServer, Refuse, Say
 from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
 

@@ -17,11 +17,9 @@ from pipelines.checkpoints.finish import finish, quantize
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.quality import Examples
 from pipelines.engines import onnx_export, quantization
-from pipelines.engines.choice import choose
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings, choose
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
-from pipelines.format.manifest import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import MANIFEST, Manifest, hash_file, read_manifest, verify, write_manifest
 from tests.checkpoint_factory import make_base, wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights

@@ -5,10 +5,9 @@ import pytest
 
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.in_process import load_model
-from pipelines.engines.settings import Backend, EngineSettings
+from pipelines.engines.choice import Backend, EngineSettings
 from pipelines.errors import CheckpointDamaged
-from pipelines.format.manifest import MANIFEST, Golden, read_manifest, write_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import MANIFEST, Golden, read_manifest, verify, write_manifest
 from tests.checkpoint_factory import KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights

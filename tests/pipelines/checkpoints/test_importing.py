@@ -9,10 +9,9 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointDamaged
-from pipelines.format.manifest import MANIFEST, Task, read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import MANIFEST, Task, read_manifest, verify
 from tests.checkpoint_factory import KINDS, MAX_TOKENS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import (

@@ -12,8 +12,7 @@ import pytest
 from pipelines.checkpoints import finish
 from pipelines.checkpoints.__main__ import main
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.format.manifest import read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.windows import WindowSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint

@@ -8,7 +8,7 @@ import pytest
 from pipelines.checkpoints import in_process
 from pipelines.checkpoints.quality import PORTION, Examples, score
 from pipelines.cola.pipeline import Acceptability
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointDamaged, EngineError
 from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.qa.data import Example

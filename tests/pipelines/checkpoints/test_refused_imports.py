@@ -10,7 +10,7 @@ from transformers import BertForSequenceClassification as Classifier
 
 from pipelines.checkpoints import in_process
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import (
     CheckpointDamaged,
     CheckpointError,

@@ -8,8 +8,7 @@ import pytest
 from pipelines.checkpoints import resolve as module
 from pipelines.checkpoints.resolve import ROOT, cache_folder, resolve
 from pipelines.errors import CheckpointNotFound, CheckpointUnsupported
-from pipelines.format.manifest import MANIFEST, read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import MANIFEST, read_manifest, verify
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy, edit_weights
 

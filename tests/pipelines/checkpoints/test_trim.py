@@ -30,9 +30,8 @@ from pipelines.checkpoints.trim import Trimmed, trim
 from pipelines.checkpoints.trim_weights import trim_model
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointError, CheckpointUnsupported, DataNotFound
-from pipelines.format.manifest import MANIFEST, read_manifest, write_manifest
+from pipelines.format.manifest import MANIFEST, read_manifest, verify, write_manifest
 from pipelines.format.two_layers import TwoLayersForSequenceClassification
-from pipelines.format.verify import verify
 from tests.checkpoint_factory import MAX_TOKENS, SIZES, bert_config, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy, edit_json, edit_weights

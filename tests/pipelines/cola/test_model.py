@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipelines.cola.model import Classifier, load
-from pipelines.engines.settings import Backend, Dtype, EngineSettings
+from pipelines.engines.choice import Backend, Dtype, EngineSettings
 from pipelines.format.manifest import read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.text.token_batch import TokenBatch

@@ -13,12 +13,11 @@ from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.cola import train as command
-from pipelines.format.manifest import read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.weights import stored_as
 from pipelines.training.cola.recipe import RECIPE
+from pipelines.training.command import parse
 from pipelines.training.experiment import parser_of
-from pipelines.training.options import parse
 from pipelines.training.settings import TrainingSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint

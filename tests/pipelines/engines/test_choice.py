@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from pipelines.engines import choice
-from pipelines.engines.choice import Choice, choose, multiplies_int8
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import Choice, EngineSettings, choose, multiplies_int8
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Manifest
 

@@ -9,8 +9,8 @@ LOAD = """
 import sys
 from pathlib import Path
 from pipelines.checkpoints import golden, in_process
-from pipelines.format.verify import verify
-from pipelines.engines.settings import EngineSettings
+from pipelines.format.manifest import verify
+from pipelines.engines.choice import EngineSettings
 folder, task, backend = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 manifest = verify(folder, task)
 golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings(device="cpu", backend=backend)))

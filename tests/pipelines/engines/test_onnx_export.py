@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.onnx_weights import HALVES
 from pipelines.errors import CheckpointDamaged
-from pipelines.format.verify import verify
+from pipelines.format.manifest import verify
 from tests.checkpoint_factory import HALVED, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
+from pipelines.engines.choice import Backend, EngineSettings
 from pipelines.engines.engine import OUTPUTS, Engine
 from pipelines.engines.loading import load_engine
-from pipelines.engines.settings import Backend, EngineSettings
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.format.tokenizer import TextTokenizer

@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Pooling, T
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.torch_engine import PaddedArrays, SentenceTransformerEngine, TorchEngine, flat_arrays
 from pipelines.text.token_batch import TokenBatch
 from tests.conftest import MakeCheckpoint

@@ -12,9 +12,12 @@ from pipelines.format.manifest import (
     Training,
     hash_files,
     read_manifest,
+    verify,
     write_manifest,
 )
 from pipelines.format.windows import WindowOverrides, WindowSettings
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import WEIGHTS, copy, cut
 
 FULL = Manifest(
     name="한국어 encoder",
@@ -147,3 +150,46 @@ def test_windows_that_do_not_go_with_the_checkpoints_own_are_refused() -> None:
     manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
     with pytest.raises(CheckpointUnsupported, match=r"qa\.windows .*max_seq_length has no room"):
         manifest.windows_with(WindowOverrides(max_seq_length=128))
+
+
+@pytest.fixture
+def whole(imported: MakeCheckpoint, tmp_path: Path) -> Path:
+    return copy(imported("bi-encoder"), tmp_path / "copy")
+
+
+def test_a_whole_checkpoint_passes(whole: Path) -> None:
+    assert verify(whole, "sts") == read_manifest(whole)
+
+
+def test_the_card_may_be_written_later(whole: Path) -> None:
+    (whole / "README.md").write_text("how good it is")
+    verify(whole, "sts")
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "1_Pooling/config.json", "tokenizer.json", "config.json", "modules.json"])
+@pytest.mark.parametrize("fault", ["missing", "cut", "altered"])
+def test_a_damaged_file_is_named(whole: Path, name: str, fault: str) -> None:
+    path = whole / name
+    content = path.read_bytes()
+    if fault == "missing":
+        path.unlink()
+    elif fault == "cut":
+        cut(path, len(content) - 1)
+    else:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointDamaged) as caught:
+        verify(whole, "sts")
+    assert caught.value.where == str(path)
+
+
+def test_a_checkpoint_for_another_task_is_refused(whole: Path) -> None:
+    with pytest.raises(CheckpointUnsupported, match="for sts, not for qa") as caught:
+        verify(whole, "qa")
+    assert caught.value.where == str(whole)
+
+
+def test_without_a_manifest_there_is_no_checkpoint(whole: Path) -> None:
+    (whole / MANIFEST).unlink()
+    with pytest.raises(CheckpointNotFound) as caught:
+        verify(whole, "sts")
+    assert caught.value.where == str(whole / MANIFEST)

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from pipelines.engines.settings import Backend, Dtype, EngineSettings
+from pipelines.engines.choice import Backend, Dtype, EngineSettings
 from pipelines.format.manifest import read_manifest
 from pipelines.format.windows import WindowSettings
 from pipelines.qa.model import Extractor, load

@@ -13,18 +13,16 @@ import pytest
 from pipelines.checkpoints.golden import check
 from pipelines.checkpoints.in_process import load_model, load_pipeline
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.evaluate import evaluate_checkpoint
-from pipelines.format.manifest import read_manifest
-from pipelines.format.verify import verify
+from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.windows import WindowSettings
 from pipelines.qa import train
-from pipelines.qa.data import Example, read_squad
-from pipelines.qa.sources import together
+from pipelines.qa.data import Example, read_squad, together
 from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.training import command
+from pipelines.training.command import parse
 from pipelines.training.experiment import parser_of
-from pipelines.training.options import parse
 from pipelines.training.qa.recipe import RECIPE
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint

@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import CrossEncoder as TheirCrossEncoder
 from sentence_transformers import SentenceTransformer
 
-from pipelines.engines.settings import Backend, Dtype, EngineSettings
+from pipelines.engines.choice import Backend, Dtype, EngineSettings
 from pipelines.errors import CheckpointDamaged
 from pipelines.format.manifest import read_manifest
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer

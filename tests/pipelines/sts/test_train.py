@@ -8,11 +8,11 @@ import pytest
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.errors import BadRow
-from pipelines.format.verify import verify
+from pipelines.format.manifest import verify
 from pipelines.sts import data
 from pipelines.sts import train as command
+from pipelines.training.command import parse
 from pipelines.training.experiment import parser_of
-from pipelines.training.options import parse
 from pipelines.training.sts.recipe import RECIPE
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all

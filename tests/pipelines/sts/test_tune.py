@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.format.verify import verify
+from pipelines.format.manifest import verify
 from pipelines.sts import tune as command
 from pipelines.training import tuning
-from pipelines.training.options import parse
+from pipelines.training.command import parse
 from pipelines.training.settings import SearchSettings, TuneSettings
 from pipelines.training.sts.recipe import RECIPE
 from pipelines.training.tuning import parser_of

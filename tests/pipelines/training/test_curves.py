@@ -7,7 +7,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from pipelines.training.curves import draw, places, smoothed, write_events
-from pipelines.training.history import History
+from pipelines.training.results import History
 
 
 def events(folder: Path) -> list[Event]:

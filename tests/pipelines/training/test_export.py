@@ -5,16 +5,15 @@ import pytest
 from pipelines.checkpoints.golden import check
 from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.quality import Examples
-from pipelines.engines.settings import EngineSettings
-from pipelines.format.manifest import Int8, Training
-from pipelines.format.verify import verify
+from pipelines.engines.choice import EngineSettings
+from pipelines.format.manifest import Int8, Training, verify
 from pipelines.format.weights import stored_as
 from pipelines.format.windows import WindowSettings
 from pipelines.qa.data import Example
 from pipelines.training.base import Base
 from pipelines.training.export import Story, export
-from pipelines.training.history import History
 from pipelines.training.qa.learner import QaLearner
+from pipelines.training.results import History
 from tests.conftest import MakeCheckpoint
 
 ASKED = [Example(str(number), "어디?", f"답은 {number}번이다.", 3, 5) for number in range(4)]

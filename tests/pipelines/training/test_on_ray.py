@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.training.history import History
 from pipelines.training.on_ray import tell_of_waiting
+from pipelines.training.results import History
 from tests.pipelines.training.numbers import SETTINGS, STEPS
 from tests.pipelines.training.test_curves import scalars
 from tests.pipelines.training.test_run import finish, start

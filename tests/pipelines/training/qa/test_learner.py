@@ -15,8 +15,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.data import Example, read_squad
-from pipelines.qa.sources import together
+from pipelines.qa.data import Example, read_squad, together
 from pipelines.qa.spans import Answer
 from pipelines.qa.windows import OVERLAP_TYPE
 from pipelines.training.base import Base

@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimil
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import run as ask
-from pipelines.engines.settings import EngineSettings
+from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointUnsupported
 from pipelines.sts.data import ScoredPair
 from pipelines.sts.metrics import f1_at

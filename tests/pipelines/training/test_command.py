@@ -4,7 +4,7 @@ from typing import Any, Self
 import pytest
 from pydantic import BaseModel, model_validator
 
-from pipelines.training.options import add_options, parse
+from pipelines.training.command import add_options, parse
 from pipelines.training.settings import RaySettings, TrainingSettings
 
 

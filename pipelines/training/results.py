@@ -1,15 +1,90 @@
-"""The trials of a search: which of them won, their table, and their picture."""
+"""What runs gave: epoch by epoch, compared with each other, and as tables."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from math import log10
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, Self
 
-from pipelines.training.comparison import Key
-from pipelines.training.history import History
-from pipelines.training.learner import comparable
-from pipelines.training.markdown import table
+from pipelines.training.learner import Figures, comparable
+
+
+@dataclass
+class History:
+    """What a run has measured.
+
+    losses   of every step, on its batch
+    epochs   figures on the dev rows after each epoch
+    seconds  that each epoch took, training and measuring
+    steps    of each epoch
+    """
+
+    losses: list[float] = field(default_factory=list)
+    epochs: list[Figures] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+
+    def best(self, key: Callable[[Figures], tuple[float, ...]]) -> int:
+        """The number of the best epoch from 0, the first of equals. There must be one."""
+        return max(range(len(self.epochs)), key=lambda epoch: (comparable(key(self.epochs[epoch])), -epoch))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Self:
+        """The inverse of `as_dict`."""
+        return cls(**fields)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+Key = Callable[[Figures], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of a model, by the name it was given, with one seed."""
+
+    model: str
+    seed: int
+    history: History
+
+
+def better(one: Entry, other: Entry | None, key: Key) -> bool:
+    """Whether the best epoch of `one` is above that of `other`."""
+    return other is None or _height(one.history, key) > _height(other.history, key)
+
+
+def compare(entries: Sequence[Entry], figure: str) -> str:
+    """A Markdown table with one row per model and one column per epoch: the figure's mean over the seeds.
+
+    With several seeds its standard deviation stands beside it. Runs that stopped early have no later cells.
+    """
+    models = list(dict.fromkeys(entry.model for entry in entries))
+    epochs = max(len(entry.history.epochs) for entry in entries)
+    rows = [[model, *(_cell(entries, model, epoch, figure) for epoch in range(epochs))] for model in models]
+    return table([[figure, *(f"epoch {epoch + 1}" for epoch in range(epochs))], *rows])
+
+
+def _height(history: History, key: Key) -> tuple[float, ...]:
+    return comparable(key(history.epochs[history.best(key)]))
+
+
+def _cell(entries: Sequence[Entry], model: str, epoch: int, figure: str) -> str:
+    histories = [entry.history for entry in entries if entry.model == model]
+    values = [history.epochs[epoch][figure] for history in histories if epoch < len(history.epochs)]
+    if not values:
+        return ""
+    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{fmean(values):.3f}{deviation}"
+
 
 Config = Mapping[str, Any]
 """What the search chose for a trial, by the name of the setting."""
@@ -44,7 +119,7 @@ def winner(trials: Sequence[Trial], key: Key) -> Trial:
 
 def words(config: Config) -> str:
     """For people."""
-    return ", ".join(f"{name} {_cell(value)}" for name, value in config.items())
+    return ", ".join(f"{name} {_trial_cell(value)}" for name, value in config.items())
 
 
 def tabulate(trials: Sequence[Trial], key: Key) -> str:
@@ -53,7 +128,7 @@ def tabulate(trials: Sequence[Trial], key: Key) -> str:
     rows = [
         [
             str(trial.number),
-            *(_cell(trial.config[name]) for name in settings),
+            *(_trial_cell(trial.config[name]) for name in settings),
             f"{len(trial.history.epochs)}{', stopped' if trial.stopped else ''}",
             *(f"{trial.best(name, key):.4f}" for name in figures),
         ]
@@ -109,5 +184,5 @@ def _so_far(heights: Sequence[float]) -> list[float]:
     return [max(heights[: number + 1]) for number in range(len(heights))]
 
 
-def _cell(value: Any) -> str:
+def _trial_cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
