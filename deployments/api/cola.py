@@ -5,9 +5,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Response
 
 from deployments.api.limits import TRUNCATED, refuse_long
+from deployments.api.problems import REFUSALS
 from deployments.api.schemas import Passage, PassageProbability
 from deployments.api.services import ServicesOf, deadline
-from deployments.api.sts import REFUSALS
 
 router = APIRouter(tags=["grammatical acceptability"], responses=REFUSALS)
 

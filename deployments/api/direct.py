@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.api.limits import App, Message, Receive, Scope, Send
 from deployments.api.problems import munjang_error
 from deployments.api.services import Services
 from deployments.api.slashes import other_form
@@ -33,7 +33,9 @@ class DirectRoute:
 class Direct:
     """ASGI middleware: POST requests to `routes`, by path, whose body came whole, is JSON and valid."""
 
-    def __init__(self, app: App, *, routes: Mapping[str, DirectRoute], services: Services, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, routes: Mapping[str, DirectRoute], services: Services, max_body_bytes: int
+    ) -> None:
         self._app = app
         self._routes = {form: route for path, route in routes.items() for form in (path, other_form(path))}
         self._services = services

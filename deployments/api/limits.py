@@ -1,19 +1,12 @@
 """Limits on what comes in, checked before the work: bytes while a body is read, characters of each text."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import HTTPException, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.api.problems import problem_response
 from pipelines.errors import TooLarge
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TRUNCATED = "X-Truncated"  # set where a text had more tokens than the model reads
 
@@ -27,7 +20,7 @@ def refuse_long(what: str, text: str, max_characters: int) -> None:
 class BodyLimit:
     """ASGI middleware: a body over its limit gets 413, before it is read where its length is told."""
 
-    def __init__(self, app: App, *, max_body_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_upload_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_upload_bytes = max_upload_bytes

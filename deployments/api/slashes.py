@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 
-from deployments.api.limits import App, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class EitherSlash:
     """ASGI middleware: a path that has no route, but whose other slash form does, is taken as that one."""
 
-    def __init__(self, app: App, *, paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, paths: Collection[str]) -> None:
         self._app = app
         self._paths = frozenset(paths)
 

@@ -1,6 +1,5 @@
 """Sentence similarity: single pairs, and files of pairs."""
 
-from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated
 
@@ -10,20 +9,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from deployments.api.limits import TRUNCATED, refuse_long
-from deployments.api.problems import pointer, responses
+from deployments.api.problems import REFUSALS, pointer
 from deployments.api.schemas import FileScores, PairsFile, Sentences, SentencesScore
 from deployments.api.services import ServicesOf, deadline
 from deployments.settings import StsSettings
 from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
-
-REFUSALS = responses(
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
-)
 
 router = APIRouter(tags=["sentence similarity"], responses=REFUSALS)
 
