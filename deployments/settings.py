@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipelines.chat.generative import DEFAULT_PERSONA
+from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.choice import EngineSettings
 from pipelines.format.windows import WindowOverrides

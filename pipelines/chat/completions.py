@@ -11,7 +11,7 @@ import openai
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, Field, SecretStr
 
-from pipelines.chat.generative import Message
+from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
     ProviderAnswerUnusable,

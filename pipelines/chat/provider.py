@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipelines.chat.circuit_breaker import CircuitBreaker
 from pipelines.chat.completions import Completions
-from pipelines.chat.generative import Message
+from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import ProviderError, ProviderFailed, ProviderOverloaded, ProviderTimedOut
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pipelines.chat.generative import Message
+from pipelines.chat.prompt import Message
 from pipelines.chat.provider import Provider
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import ProviderError

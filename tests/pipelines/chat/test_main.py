@@ -10,7 +10,7 @@ from pipelines.chat.store.file import STORE, read_store
 from pipelines.checkpoints.resolve import ROOT
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.chat.langchain_classes import Docstore, LangChainDocument, pretending
-from tests.pipelines.chat.test_langchain import FOLDER, write
+from tests.pipelines.chat.store.test_langchain import FOLDER, write
 from tests.pipelines.checkpoints.damage import Planted
 
 

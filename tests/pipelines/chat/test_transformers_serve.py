@@ -19,7 +19,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipelines.chat.generative import messages
+from pipelines.chat.prompt import messages
 from pipelines.chat.provider import Provider
 from pipelines.chat.settings import ProviderSettings
 from pipelines.chat.store.passage import Passage

@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.chat.generative import RULES, messages
+from pipelines.chat.prompt import RULES, messages
 from pipelines.chat.store.passage import Passage
 
 
