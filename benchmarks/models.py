@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import BertWordPieceTokenizer
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from benchmarks.pairs import Pair, read_pairs, stream, take
 from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN
@@ -77,11 +77,20 @@ def make(name: str, data: Path, folder: Path) -> None:
     )
 
 
-def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> BertTokenizerFast:
+def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer of at most `vocab_size` pieces, which cuts texts at `max_tokens`."""
     trained = BertWordPieceTokenizer(strip_accents=False)  # stripping them would decompose Hangul
     trained.train_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
-    return BertTokenizerFast(tokenizer_object=trained._tokenizer, model_max_length=max_tokens)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer,
+        model_max_length=max_tokens,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
 
 
 def _readable_by_all(path: Path) -> dict[str, object]:

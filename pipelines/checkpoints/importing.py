@@ -19,7 +19,7 @@ from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.sources import Fetched, blaming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import Head, head_of
-from pipelines.format.loading import load_transformers, refuse_unsafe_pickles, refusing_damage
+from pipelines.format.loading import load_transformers, refusing_damage
 from pipelines.format.manifest import (
     DEFAULT_THRESHOLDS,
     MANIFEST,
@@ -29,6 +29,7 @@ from pipelines.format.manifest import (
     read_manifest,
     verify,
 )
+from pipelines.format.pickles import refuse_unsafe_pickles
 from pipelines.format.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.format.weights import Weights, store_as, stored_as
 from pipelines.format.windows import WindowSettings

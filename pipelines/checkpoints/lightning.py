@@ -11,7 +11,8 @@ from transformers import AutoConfig
 from pipelines.checkpoints.sources import WANTED
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
-from pipelines.format.loading import read_pickle, refusing_damage
+from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import read_pickle
 from pipelines.format.weights import narrowest, store_as
 
 PREFIX = "model."

@@ -13,8 +13,8 @@ from huggingface_hub import HfApi, snapshot_download
 
 from pipelines.engines.choice import ONNX
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
-from pipelines.format.loading import PICKLED
 from pipelines.format.manifest import MANIFEST
+from pipelines.format.pickles import PICKLED
 
 WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
 LARGEST_ZIP_BYTES = 64 * 2**30

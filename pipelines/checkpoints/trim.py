@@ -21,8 +21,9 @@ from pipelines.checkpoints.trim_texts import Text, read_texts
 from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
 from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.loading import load_transformers, refuse_unsafe_pickles, refusing_damage
+from pipelines.format.loading import load_transformers, refusing_damage
 from pipelines.format.manifest import MANIFEST, Manifest, read_manifest, verify
+from pipelines.format.pickles import refuse_unsafe_pickles
 from pipelines.format.tokenizer import TOKENIZER
 from pipelines.format.weights import store_as, stored_as
 

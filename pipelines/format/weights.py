@@ -9,7 +9,8 @@ from safetensors import safe_open
 from torch import nn
 
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.loading import PICKLED, read_pickle, refusing_damage
+from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import PICKLED, read_pickle
 
 Weights = Literal["float32", "float16", "bfloat16"]
 HALVES: Mapping[torch.dtype, Weights] = {torch.float16: "float16", torch.bfloat16: "bfloat16"}

@@ -15,7 +15,8 @@ import pipelines.format.architectures  # noqa: F401  registers those of the proj
 from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
 from pipelines.checkpoints.sources import fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
-from pipelines.format.loading import refuse_unsafe_pickles, refusing_damage
+from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import refuse_unsafe_pickles
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def test_a_batch_that_outlives_its_event_loop_leaves_the_model_usable() -> None:
 def test_idle_model_threads_do_not_keep_the_process_alive() -> None:
     script = (
         "import asyncio\n"
-        "from tests.deployments.test_batcher import Sums, batcher, tokens\n"
+        "from tests.deployments.batching.test_batcher import Sums, batcher, tokens\n"
         "batching = batcher(Sums(), slots=2)\n"
         "print(asyncio.run(batching.submit(tokens([[1, 2]]))).rows.tolist())\n"
     )

@@ -27,7 +27,7 @@ def chats(shipped: Shipped, stores: MemoryStores, answers: Answers | None = None
         shipped.extract,
         shipped.embed_sentences,
         sentences=5,
-        cosine_weight=1,
+        cosine_weight=0,
         margin_weight=0.01,
         threshold=0.1,
         unknown="모른다.",

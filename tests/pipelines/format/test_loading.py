@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
-from pipelines.format.loading import read_pickle, refuse_unsafe_pickles
+from pipelines.format.pickles import read_pickle, refuse_unsafe_pickles
 from tests.pipelines.checkpoints.damage import Planted, cut, plain_pickle
 
 

@@ -75,7 +75,7 @@ class ByName:
         (date(2026, 1, 1), r"datetime\.date"),
         (Path("a"), r"pathlib\.PosixPath"),
         (os.system, r"posix\.system"),
-        (Record, r"pipelines\.chat\.pickles\.Record"),
+        (Record, r"pipelines\.chat\.store\.pickles\.Record"),
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 4, 5])
