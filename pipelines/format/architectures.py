@@ -1,3 +1,4 @@
 """All model architectures of the project's own: importing this module registers them with transformers."""
 
-__all__: list[str] = []
+import pipelines.format.gated_conv
+import pipelines.format.two_layers  # noqa: F401

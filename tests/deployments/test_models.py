@@ -125,7 +125,7 @@ def test_tokens_of_another_checkpoint_are_refused_though_equal_ones_are_cached()
 
 def test_a_model_with_two_slots_is_busy_all_the_time_when_both_threads_are(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
-    for module in ("batcher", "model_replica"):
+    for module in ("batching.batcher", "models"):
         monkeypatch.setattr(f"deployments.{module}.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     class Two(Ones):
