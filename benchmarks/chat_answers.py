@@ -11,6 +11,7 @@ checkpoints or others; each sentence that a search finds is read once, and the s
 import argparse
 import asyncio
 import itertools
+import math
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def answer(candidates: list[Candidate], sentences: int, cosine: float, margin: f
     """The best sentence's score, and whether it is right; as `ExtractiveAnswers` chooses it."""
     likely = sorted(candidates, key=lambda one: -one.share - cosine * one.cosine)[:sentences]
     scored = [(one.share + cosine * one.cosine + margin * one.margin, one.right) for one in likely]
-    return max(scored, key=lambda pair: pair[0])
+    return max(scored, key=lambda pair: pair[0], default=(-math.inf, False))
 
 
 def best_threshold(answers: list[tuple[float, bool]]) -> tuple[float, Counter[str]]:

@@ -1,4 +1,8 @@
-"""A bound on what any response may bring, counted as it comes off the connection, before anything is made of it."""
+"""One request to a server of OpenAI's chat-completions protocol, with the caller's own key.
+
+The client's errors hold the request, and the request the key. So none of them leaves this module, nor is chained to
+one that does, and nothing that the provider says of an error is repeated.
+"""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Where and how models run; apart from the engines, so that who only passes settings on need not import torch."""
+"""Which engine serves a checkpoint on this machine."""
 
 import os
 import platform

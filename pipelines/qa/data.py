@@ -1,4 +1,7 @@
-"""Steps down a JSON document that say where they fail."""
+"""Questions whose answer is a stretch of a paragraph, as SQuAD's and KorQuAD's files hold them.
+
+SQuAD 2.0 (Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822) also asks what its paragraph does not answer.
+"""
 
 import json
 from collections.abc import Iterable, Sequence

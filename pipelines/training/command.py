@@ -1,4 +1,4 @@
-"""Command-line options made of the settings' fields."""
+"""The command line of every task: what its options mean, what it refuses, and how it ends."""
 
 import argparse
 import logging

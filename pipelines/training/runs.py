@@ -1,4 +1,4 @@
-"""Names of runs: the same for the same run, so that what was interrupted is found again."""
+"""One run among those that are compared or searched through."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Texts as numbers for their pairs of characters, which is how words are found in Korean.
+"""Which rows hold a text's words, ranked by BM25 over pairs of characters.
 
 Particles and endings stick to Korean words ("고양이는", "고양이를"), so whole words rarely match; overlapping pairs of
 characters within words do, without a dictionary, and serve short queries and other scripts too.
