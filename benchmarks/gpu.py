@@ -141,7 +141,7 @@ def time_tokens(
     engine: SentenceTransformerEngine, threads: ThreadPoolExecutor, work: Work, rows: list[Row], rounds: int
 ) -> tuple[float, Embeddings]:
     """Seconds, and embeddings in the sentences' order."""
-    batches = [TokenBatch.gather([(work.tokens, int(i)) for i in row]) for row in rows]
+    batches = [TokenBatch.take([(work.tokens, int(i)) for i in row]) for row in rows]
     run = partial(threads.map, lambda batch: engine.outputs(batch, "sentence_embedding")[0], batches)
     seconds, parts = best_of(rounds, lambda: list(run()))
     return seconds, np.concatenate(parts)[np.argsort(np.concatenate(rows))]

@@ -1,4 +1,4 @@
-"""The ingress: holds handles and gathers; routes are in `deployments.api`."""
+"""The ingress deployment: handles of the graph, and one group commit per task. Routes are in `deployments.api`."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ from ray.exceptions import RayError
 from deployments.api.app import make_api
 from deployments.api.services import Submits
 from deployments.batching.queue import Lane
-from deployments.calls.group_commit import Gather
+from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
-from deployments.calls.remote_pipelines import Handle, gather_of, in_lane, qa_gather
+from deployments.calls.remote_pipelines import Handle, group_commit_of, in_lane, qa_group_commit
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -37,7 +37,7 @@ FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
 @serve.deployment
 @serve.ingress()
 class Ingress:
-    """Everything that routes need: one gather per task and lane, and what is known of the graph."""
+    """Everything that routes need: one group commit per task and lane, and what is known of the graph."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Ingress:
         self.settings = settings
         self._tells = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
         self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
-        single_pairs = self._sts_gather(*sts, Lane.INTERACTIVE)
+        single_pairs = self._sts_group_commit(*sts, Lane.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
-        files = self._sts_gather(*sts, Lane.BULK, gives_way_to=single_pairs)
+        files = self._sts_group_commit(*sts, Lane.BULK, gives_way_to=single_pairs)
         self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
-        self.cola: Submits[str, Acceptability] = self._cola_gather(*cola)
-        self.qa: Submits[Request, Answer] = qa_gather(
-            settings.qa.gather, *qa, null_threshold=settings.qa.null_threshold
+        self.cola: Submits[str, Acceptability] = self._cola_group_commit(*cola)
+        self.qa: Submits[Request, Answer] = qa_group_commit(
+            settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold
         )
         asks_nobody = settings.chat.provider is None  # who may have answered already, and sends its bill to the caller
         self._chat = RemoteStage(chat, "reply", pure=asks_nobody)
@@ -68,19 +68,21 @@ class Ingress:
         """Serve's hook: the app, built on the replica."""
         return make_api(self)
 
-    def _sts_gather(
-        self, tokenizer: Handle, encoder: Handle, lane: Lane, gives_way_to: Gather[Pair, Similarity] | None = None
-    ) -> Gather[Pair, Similarity]:
+    def _sts_group_commit(
+        self, tokenizer: Handle, encoder: Handle, lane: Lane, gives_way_to: GroupCommit[Pair, Similarity] | None = None
+    ) -> GroupCommit[Pair, Similarity]:
         settings = self.settings.sts
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
-        waiting = settings.max_pairs if lane is Lane.BULK else settings.gather.max_waiting
-        return gather_of(pipeline, settings.gather, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to)
+        waiting = settings.max_pairs if lane is Lane.BULK else settings.group_commit.max_waiting
+        return group_commit_of(
+            pipeline, settings.group_commit, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to
+        )
 
-    def _cola_gather(self, tokenizer: Handle, classifier: Handle) -> Gather[str, Acceptability]:
+    def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
-        gather = self.settings.cola.gather
-        return gather_of(pipeline, gather, len, gather.max_waiting)
+        group_commit = self.settings.cola.group_commit
+        return group_commit_of(pipeline, group_commit, len, group_commit.max_waiting)
 
     async def chat(self, request: ChatRequest) -> Reply:
         """A whole answer. Raises its error."""

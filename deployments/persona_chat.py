@@ -9,7 +9,7 @@ from typing import Any
 from ray import serve
 
 from deployments.calls.one_checkpoint import OneCheckpoint
-from deployments.calls.remote_pipelines import Handle, embedding_gather, qa_gather
+from deployments.calls.remote_pipelines import Handle, embedding_group_commit, qa_group_commit
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
@@ -41,7 +41,7 @@ class PersonaChat:
         self._settings = settings.chat
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            telling_once(embedding_gather(settings.chat.gather, *sts, role="query").submit),
+            telling_once(embedding_group_commit(settings.chat.group_commit, *sts, role="query").submit),
             answers_of(settings.chat, sts, qa),
             passages=settings.chat.passages,
         )
@@ -78,10 +78,10 @@ def _tell_the_operator(error: MunjangError) -> None:
 def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> Answers:
     """The provider's answers where one is set, or else the extractor's."""
     if settings.provider is None:
-        gather = qa_gather(settings.gather, *qa, null_threshold=ALWAYS_A_SPAN)
+        group_commit = qa_group_commit(settings.group_commit, *qa, null_threshold=ALWAYS_A_SPAN)
         return ExtractiveAnswers(
-            OneCheckpoint(gather).submit_all,
-            embedding_gather(settings.gather, *sts, role="document").submit_all,
+            OneCheckpoint(group_commit).submit_all,
+            embedding_group_commit(settings.group_commit, *sts, role="document").submit_all,
             sentences=settings.sentences,
             cosine_weight=settings.cosine_weight,
             margin_weight=settings.margin_weight,

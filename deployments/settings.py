@@ -33,8 +33,8 @@ class BatchSettings(Frozen):
     max_batch_s: float = Field(60.0, gt=0, description="A batch that runs longer makes the replica unhealthy.")
 
 
-class GatherSettings(Frozen):
-    """How the ingress gathers one task's items."""
+class GroupCommitSettings(Frozen):
+    """How the ingress puts the items of one task together into calls."""
 
     max_calls: int = Field(
         2, ge=1, description="Calls out at once, per ingress replica and lane; two for each model replica to keep busy."
@@ -44,41 +44,44 @@ class GatherSettings(Frozen):
     max_waiting: int = Field(512, ge=1, description="Items waiting; more are refused with 429.")
 
 
-class ChatGatherSettings(GatherSettings):
-    """How the chat gathers its own items, of which an answer takes several."""
+class ChatGroupCommitSettings(GroupCommitSettings):
+    """How the chat puts its own items together into calls; an answer takes several items."""
 
     max_waiting: int = Field(2048, ge=1, description="Items waiting; more are refused with 429.")
 
 
-class StsSettings(Frozen):
+class TaskSettings(Frozen):
+    """What the tasks with a model of their own have in common."""
+
+    checkpoint: str = Field(description="Folder, zip file or Hub id (owner/name@revision).")
+    engine: EngineSettings = EngineSettings()
+    batch: BatchSettings = BatchSettings()
+    group_commit: GroupCommitSettings = GroupCommitSettings()
+
+
+class StsSettings(TaskSettings):
     """Sentence similarity."""
 
-    checkpoint: str = Field("checkpoints/sts", description="Folder, zip file or Hub id (owner/name@revision).")
+    checkpoint: str = "checkpoints/sts"
     threshold: float | None = Field(
         None, description="`pred` is 1 from here on; null: the checkpoint's, 0.6 or 3.0 (cross-encoder) unless it says."
     )
-    engine: EngineSettings = EngineSettings()
-    batch: BatchSettings = BatchSettings()
-    gather: GatherSettings = GatherSettings()
     cache_bytes: int = Field(32 * 2**20, ge=0, description="Each replica's cache of embeddings and scores; 0: none.")
     max_characters: int = Field(10_000, ge=1, description="Of one sentence; more is refused with 413.")
     max_pairs: int = Field(100_000, ge=1, description="Of one file; more are refused with 413.")
 
 
-class ColaSettings(Frozen):
+class ColaSettings(TaskSettings):
     """Grammatical acceptability."""
 
-    checkpoint: str = Field("checkpoints/cola", description="As for STS.")
-    engine: EngineSettings = EngineSettings()
-    batch: BatchSettings = BatchSettings()
-    gather: GatherSettings = GatherSettings()
+    checkpoint: str = "checkpoints/cola"
     max_characters: int = Field(10_000, ge=1, description="Of one passage; more is refused with 413.")
 
 
-class QaSettings(Frozen):
+class QaSettings(TaskSettings):
     """Extractive question answering."""
 
-    checkpoint: str = Field("checkpoints/qa", description="As for STS.")
+    checkpoint: str = "checkpoints/qa"
     null_threshold: float | None = Field(
         None, description="No answer where null score - best score is above it; null: the checkpoint's."
     )
@@ -86,9 +89,6 @@ class QaSettings(Frozen):
         WindowOverrides(), description="How contexts are cut; what is not set here is as the checkpoint was trained."
     )
     spans_per_window: int = Field(5, ge=1, description="Best spans kept of each window before ranking.")
-    engine: EngineSettings = EngineSettings()
-    batch: BatchSettings = BatchSettings()
-    gather: GatherSettings = GatherSettings()
     max_question_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
     max_context_characters: int = Field(200_000, ge=1, description="More is refused with 413.")
 
@@ -118,7 +118,7 @@ class ChatSettings(Frozen):
     )
     threshold: float = Field(0.1, description="The least that the sum of the three must be for an answer.")
     unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
-    gather: ChatGatherSettings = ChatGatherSettings()
+    group_commit: ChatGroupCommitSettings = ChatGroupCommitSettings()
     max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
 
 

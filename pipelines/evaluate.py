@@ -22,7 +22,7 @@ from pipelines.cola.metrics import matthews
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import MunjangError
 from pipelines.format.manifest import DEFAULT_THRESHOLDS, Task, read_manifest, verify
-from pipelines.measure.served import Served
+from pipelines.measure.server_client import ServerClient
 from pipelines.qa.metrics import score_any
 from pipelines.sts.data import SAME_FROM
 from pipelines.sts.metrics import f1_at, pearson, spearman
@@ -78,7 +78,7 @@ def evaluate_checkpoint(
 def evaluate_server(url: str, data: str, task: Task, columns: Mapping[str, str] | None = None) -> Figures:
     """The figures of a running server on data. Raises ServerFailed, DataError."""
     examples = read_examples(data, task, columns)
-    server = Served(url)
+    server = ServerClient(url)
     return measure(examples, server.outputs(task, examples.inputs), server.threshold(task))
 
 

@@ -19,7 +19,7 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Submits(Protocol[Item, Result]):
-    """A gather of one task."""
+    """A group commit of one task."""
 
     async def submit(self, item: Item) -> Result:
         """The item's result; raises its own error."""

@@ -31,7 +31,7 @@ class _Waiting(Generic[Item, Result]):
     future: asyncio.Future[Result]
 
 
-class Gather(Generic[Item, Result]):
+class GroupCommit(Generic[Item, Result]):
     """Turns single items into calls on whole batches.
 
     call         takes items, returns one result or exception per item, in order; what it raises fails them all
@@ -39,7 +39,7 @@ class Gather(Generic[Item, Result]):
     max_items    items in one call
     max_weight   sum of `weigh(item)` in one call; a single heavier item goes alone
     max_waiting  items that may wait; more are refused with Overloaded
-    gives_way_to while items came to this other gather lately, calls are `SMALLER_CALLS` times smaller and
+    gives_way_to while items came to this other group commit lately, calls are `SMALLER_CALLS` times smaller and
                  `FEWER_CALLS` times fewer: each process on the way is busy for as long as a call is large
     """
 
@@ -52,7 +52,7 @@ class Gather(Generic[Item, Result]):
         max_waiting: int,
         max_weight: int = 2**62,
         weigh: Callable[[Item], int] = lambda _: 1,
-        gives_way_to: "Gather[Item, Result] | None" = None,
+        gives_way_to: "GroupCommit[Item, Result] | None" = None,
     ) -> None:
         self._call = call
         self._max_calls = max_calls

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from deployments.calls.group_commit import Gather
+from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import UPDATE_PAUSE_S
 from pipelines.errors import CheckpointsMixed
 
@@ -24,23 +24,23 @@ Result = TypeVar("Result", bound=Made)
 
 
 class OneCheckpoint(Generic[Item, Result]):
-    """A gather whose answer to many items is one checkpoint's.
+    """A group commit whose answer to many items is one checkpoint's.
 
     Many items go in many calls, and during an update some are answered by old replicas and some by new ones. Those of
     another checkpoint than the last one's are then submitted again. Where nobody answers with that any more, what
     answers now is the one to wait for: so it ends as soon as the update does, and mostly before.
     """
 
-    def __init__(self, gather: Gather[Item, Result]) -> None:
-        self._gather = gather
+    def __init__(self, group_commit: GroupCommit[Item, Result]) -> None:
+        self._group_commit = group_commit
 
     async def submit(self, item: Item) -> Result:
-        """As the gather does: one item is in one call."""
-        return await self._gather.submit(item)
+        """As the group commit does: one item is in one call."""
+        return await self._group_commit.submit(item)
 
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
-        """As the gather does. Raises CheckpointsMixed after `ROUNDS`."""
-        latest = results = await self._gather.submit_all(items)
+        """As the group commit does. Raises CheckpointsMixed after `ROUNDS`."""
+        latest = results = await self._group_commit.submit_all(items)
         wanted = None
         for _ in range(ROUNDS):
             wanted = _still_answering(wanted, latest)
@@ -48,7 +48,7 @@ class OneCheckpoint(Generic[Item, Result]):
             if not others:
                 return results
             await asyncio.sleep(UPDATE_PAUSE_S)
-            latest = await self._gather.submit_all([items[number] for number in others])
+            latest = await self._group_commit.submit_all([items[number] for number in others])
             for number, result in zip(others, latest, strict=True):
                 results[number] = result
         raise CheckpointsMixed

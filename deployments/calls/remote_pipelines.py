@@ -1,4 +1,4 @@
-"""What more than one deployment gathers: pipelines over other deployments, one call of each for a whole batch."""
+"""Pipelines over other deployments, shared by the ingress and the chat: one call of each deployment for a whole batch."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 from ray.serve.handle import DeploymentHandle
 
 from deployments.batching.queue import Lane
-from deployments.calls.group_commit import Gather
+from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import RemoteStage, across_updates
-from deployments.settings import GatherSettings
+from deployments.settings import GroupCommitSettings
 from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
 from pipelines.qa.pipeline import QaPipeline, Request
@@ -19,21 +19,21 @@ from pipelines.text.token_batch import TokenBatch
 Handle: TypeAlias = DeploymentHandle[Any]
 
 
-def qa_gather(
-    settings: GatherSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
-) -> Gather[Request, Answer]:
+def qa_group_commit(
+    settings: GroupCommitSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
+) -> GroupCommit[Request, Answer]:
     """Answers to (question, context) requests; `null_threshold` as in `QaPipeline`."""
     tokenize = RemoteStage(tokenizer, "windows")
     pipeline = QaPipeline(tokenize, in_lane(extractor, Lane.INTERACTIVE), null_threshold=null_threshold)
-    return gather_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
+    return group_commit_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
 
 
-def embedding_gather(
-    settings: GatherSettings, tokenizer: Handle, encoder: Handle, role: Role
-) -> Gather[str, Embedding | None]:
+def embedding_group_commit(
+    settings: GroupCommitSettings, tokenizer: Handle, encoder: Handle, role: Role
+) -> GroupCommit[str, Embedding | None]:
     """Embeddings of texts of one role; None from a cross-encoder."""
     pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE), role=role)
-    return gather_of(pipeline, settings, len, settings.max_waiting)
+    return group_commit_of(pipeline, settings, len, settings.max_waiting)
 
 
 def in_lane(model: Handle, lane: Lane) -> ModelStage:
@@ -47,15 +47,15 @@ def in_lane(model: Handle, lane: Lane) -> ModelStage:
     return stage
 
 
-def gather_of(
+def group_commit_of(
     pipeline: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]],
-    settings: GatherSettings,
+    settings: GroupCommitSettings,
     weigh: Callable[[Any], int],
     max_waiting: int,
-    gives_way_to: Gather[Any, Any] | None = None,
-) -> Gather[Any, Any]:
-    """A gather in front of a pipeline of remote stages."""
-    return Gather(
+    gives_way_to: GroupCommit[Any, Any] | None = None,
+) -> GroupCommit[Any, Any]:
+    """A group commit in front of a pipeline of remote stages."""
+    return GroupCommit(
         across_updates(pipeline),
         max_calls=settings.max_calls,
         max_items=settings.max_items,

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 import pipelines.format.architectures  # noqa: F401  registers those of the project
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.sources import Fetched, blaming, fetch
+from pipelines.checkpoints.sources import FetchedSource, blaming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import Head, head_of
 from pipelines.format.loading import load_transformers, refusing_damage
@@ -41,7 +41,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportOptions:
     """What a user says of a checkpoint to import, as `import_checkpoint` takes it."""
 
     task: Task | None = None
@@ -75,7 +75,7 @@ def import_checkpoint(
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
         with blaming(source, folder):
-            wanted = Wanted(task, windows, weights)
+            wanted = ImportOptions(task, windows, weights)
             if base is not None:
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
@@ -92,19 +92,19 @@ def _import_lightning(
     base: str,
     folder: Path,
     revision: str | None,
-    wanted: Wanted,
+    wanted: ImportOptions,
     scratch: Path,
 ) -> Manifest:
     with fetch(base, revision) as fetched:
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
-        merged = Fetched(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
+        merged = FetchedSource(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
         return import_folder(merged, folder, wanted)
 
 
-def import_folder(fetched: Fetched, folder: Path, wanted: Wanted | None = None) -> Manifest:
+def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | None = None) -> Manifest:
     """Load with the library the folder came from, save as safetensors, and describe."""
-    wanted = wanted or Wanted()
+    wanted = wanted or ImportOptions()
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
     refuse_unsafe_pickles(fetched.folder)
@@ -128,7 +128,7 @@ def refuse_without_vocabulary(folder: Path) -> None:
         raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
 
 
-def _copy(source: Path, folder: Path, wanted: Wanted) -> Manifest:
+def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
     """Refuses to round and to cut other windows: scores and int8 graph are of the checkpoint as it is."""
     manifest = verify(source, wanted.task or read_manifest(source).task)
     if wanted.weights not in (None, stored_as(source)):
@@ -229,7 +229,7 @@ def longest_input(config: Any, model_max_length: int) -> int | None:
     return min(known, default=None)
 
 
-def _describe(fetched: Fetched, folder: Path, head: Head, limits: dict[str, Any]) -> Manifest:
+def _describe(fetched: FetchedSource, folder: Path, head: Head, limits: dict[str, Any]) -> Manifest:
     kind: Kind = head.kind
     draft = Manifest(
         name=fetched.name,

@@ -55,4 +55,4 @@ def token_batches(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> li
         tokens = TextTokenizer.load(folder, manifest).passages(inputs)
     else:
         tokens = TextTokenizer.load(folder, manifest).sentence_pairs(inputs).tokens
-    return [TokenBatch.gather([(tokens, item)]) for item in range(len(tokens))]
+    return [TokenBatch.take([(tokens, item)]) for item in range(len(tokens))]

@@ -21,7 +21,7 @@ LARGEST_ZIP_BYTES = 64 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedSource:
     """A source as a local folder; `revision` is the Hub's commit."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Fetched:
 
 
 @contextmanager
-def fetch(source: str, revision: str | None = None) -> Iterator[Fetched]:
+def fetch(source: str, revision: str | None = None) -> Iterator[FetchedSource]:
     """`source` as a folder, for as long as the context lasts.
 
     A path that exists is a folder or a zip file; anything else is a Hub id, `owner/name` or `owner/name@revision`.
@@ -38,10 +38,10 @@ def fetch(source: str, revision: str | None = None) -> Iterator[Fetched]:
     """
     path = Path(source)
     if path.is_dir():
-        yield Fetched(path, path.resolve().name)
+        yield FetchedSource(path, path.resolve().name)
     elif path.is_file():
         with TemporaryDirectory(prefix="munjang-") as folder, blaming(source, Path(folder)):
-            yield Fetched(_unzip(path, Path(folder)), path.stem)
+            yield FetchedSource(_unzip(path, Path(folder)), path.stem)
     else:
         yield _download(source, revision)
 
@@ -55,7 +55,7 @@ def blaming(source: str, scratch: Path) -> Iterator[None]:
         raise type(error)(error.where.replace(str(scratch), source), error.why) from error
 
 
-def _download(source: str, revision: str | None) -> Fetched:
+def _download(source: str, revision: str | None) -> FetchedSource:
     """From the Hub (or what HF_ENDPOINT names), with a progress bar."""
     repository, _, inline = source.partition("@")
     try:
@@ -65,7 +65,7 @@ def _download(source: str, revision: str | None) -> Fetched:
         folder = snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
     except Exception as error:  # the client's own errors, and whatever its HTTP library raises without a network
         raise CheckpointNotFound(source, f"no such path, and not on the Hub ({type(error).__name__})") from error
-    return Fetched(Path(folder), repository, info.sha)
+    return FetchedSource(Path(folder), repository, info.sha)
 
 
 def _pickles_needed(names: Sequence[str]) -> list[str]:

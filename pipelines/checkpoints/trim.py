@@ -14,11 +14,11 @@ from transformers import AutoModel, AutoTokenizer
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
-from pipelines.checkpoints.sources import Fetched, blaming, fetch
+from pipelines.checkpoints.sources import FetchedSource, blaming, fetch
 from pipelines.checkpoints.trim_check import check_outputs, check_saved, check_tokens
 from pipelines.checkpoints.trim_pieces import PieceFinder
 from pipelines.checkpoints.trim_texts import Text, read_texts
-from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
+from pipelines.checkpoints.trim_tokenizer import TokenIds, named_ids, read_tokenizer, trim_tokenizer
 from pipelines.checkpoints.trim_weights import CONFIG, config_ids, load_encoder, trim_model
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.loading import load_transformers, refusing_damage
@@ -92,7 +92,7 @@ def _has_head(folder: Path) -> bool:
     return str(names[0]).endswith(("ForSequenceClassification", "ForQuestionAnswering"))
 
 
-def _save_encoder(fetched: Fetched, folder: Path) -> None:
+def _save_encoder(fetched: FetchedSource, folder: Path) -> None:
     """Without a language model's head, if it has one: who fine-tunes the encoder has no use for that."""
     refuse_unsafe_pickles(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
@@ -151,7 +151,7 @@ def _trim_vocabulary(
     content, tokenizer = read_tokenizer(folder / TOKENIZER)
     pieces = PieceFinder(str(folder), content, tokenizer).find(texts, scripts)
     ids = tokenizer.get_vocab(with_added_tokens=True)
-    numbers = Numbers.of(ids, pieces, named_ids(content, str(folder)) | config_ids(folder))
+    numbers = TokenIds.of(ids, pieces, named_ids(content, str(folder)) | config_ids(folder))
     after = trim_tokenizer(content, ids, numbers, str(folder))
     after.save(str(folder / TOKENIZER))
     after.no_truncation()

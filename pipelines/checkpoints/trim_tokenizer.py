@@ -15,7 +15,7 @@ Move = Callable[[int], int]
 
 
 @dataclass(frozen=True)
-class Numbers:
+class TokenIds:
     """Which tokens stay: their old ids in order. A token's new id is its place among them."""
 
     kept: tuple[int, ...]
@@ -55,7 +55,7 @@ def named_ids(content: dict[str, Any], where: str) -> set[int]:
     return named if unknown is None else named | {unknown}
 
 
-def trim_tokenizer(content: dict[str, Any], ids: Mapping[str, int], numbers: Numbers, where: str) -> Tokenizer:
+def trim_tokenizer(content: dict[str, Any], ids: Mapping[str, int], numbers: TokenIds, where: str) -> Tokenizer:
     """The tokenizer with the tokens of `numbers` alone; `ids` are all tokens' old ones.
 
     Raises CheckpointUnsupported where a step of the tokenizer is unknown, or the library numbers the tokens otherwise.

@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import nn
 from transformers import AutoModel
 
-from pipelines.checkpoints.trim_tokenizer import Numbers
+from pipelines.checkpoints.trim_tokenizer import TokenIds
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.loading import load_transformers
@@ -62,7 +62,7 @@ def config_ids(folder: Path) -> set[int]:
     return named
 
 
-def trim_model(folder: Path, encoder: nn.Module, numbers: Numbers) -> None:
+def trim_model(folder: Path, encoder: nn.Module, numbers: TokenIds) -> None:
     """Select the table's rows in the folder's safetensors, and renumber in its configurations.
 
     Raises CheckpointUnsupported where the table is in none of the files, or positions are counted from the padding's id
@@ -81,7 +81,7 @@ def trim_model(folder: Path, encoder: nn.Module, numbers: Numbers) -> None:
     _trim_configs(folder, len(table), numbers)
 
 
-def _refuse_moved_positions(folder: Path, encoder: nn.Module, numbers: Numbers) -> None:
+def _refuse_moved_positions(folder: Path, encoder: nn.Module, numbers: TokenIds) -> None:
     """RoBERTa and its kin number positions from the padding's id on, and have it as the table's padding."""
     for name, module in encoder.named_modules():
         if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None:
@@ -92,7 +92,7 @@ def _refuse_moved_positions(folder: Path, encoder: nn.Module, numbers: Numbers) 
                 )
 
 
-def _select_rows(path: Path, names: set[str], numbers: Numbers) -> bool:
+def _select_rows(path: Path, names: set[str], numbers: TokenIds) -> bool:
     """Whether the file holds one of the tensors; then it holds the kept rows of it afterwards."""
     with safe_open(path, framework="pt") as file:
         held, metadata = names & set(file.keys()), file.metadata()
@@ -105,7 +105,7 @@ def _select_rows(path: Path, names: set[str], numbers: Numbers) -> bool:
     return bool(held)
 
 
-def _trim_configs(folder: Path, rows: int, numbers: Numbers) -> None:
+def _trim_configs(folder: Path, rows: int, numbers: TokenIds) -> None:
     moved = numbers.moved
     for path in _existing(folder):
         _write(path, _renumber(_read(path), lambda number: moved.get(number, number), {rows: len(moved)}))

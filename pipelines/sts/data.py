@@ -67,6 +67,6 @@ def read_korsts(path: Path) -> list[ScoredPair]:
     return [ScoredPair(row[5], row[6], float(row[4])) for row in read_tsv(path)[1:]]
 
 
-def key(sentence: str) -> str:
+def normal_form(sentence: str) -> str:
     """What two spellings of one sentence have in common: letters and digits, lower case."""
     return "".join(filter(str.isalnum, sentence.lower()))

@@ -103,7 +103,7 @@ class TokenBatch:
         )
 
     @classmethod
-    def gather(cls, items: Sequence[tuple["TokenBatch", int]]) -> "TokenBatch":
+    def take(cls, items: Sequence[tuple["TokenBatch", int]]) -> "TokenBatch":
         """The named items of one or several batches of one checkpoint, in the given order."""
         places: dict[TokenBatch, list[int]] = {}
         for place, (batch, _) in enumerate(items):

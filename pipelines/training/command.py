@@ -20,7 +20,7 @@ from pipelines.format.weights import Weights
 from pipelines.text.rows import Row
 from pipelines.training.base import Base
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.runs import Entrant
+from pipelines.training.run_spec import RunSpec
 from pipelines.training.stage import Source, Stage
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -148,10 +148,10 @@ def heads_of(recipe: Recipe[Any], arguments: argparse.Namespace) -> list[str]:
     return list(getattr(arguments, "heads", recipe.heads))
 
 
-def refuse_unfit(entrants: Iterable[Entrant[Any]]) -> None:
+def refuse_unfit(specs: Iterable[RunSpec[Any]]) -> None:
     """Load every model with every head once. Raises CheckpointError where that fails: it would after hours, too."""
-    for entrant in {entrant.label: entrant for entrant in entrants}.values():
-        entrant.load()
+    for spec in {spec.label: spec for spec in specs}.values():
+        spec.load()
 
 
 def refuse_to_overwrite(folder: Path) -> None:

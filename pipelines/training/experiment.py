@@ -16,10 +16,10 @@ from pipelines.text.rows import Row
 from pipelines.training import command
 from pipelines.training.command import add_options, parse
 from pipelines.training.export import export
-from pipelines.training.on_ray import Trained, cluster, fit
+from pipelines.training.on_ray import RunResult, cluster, fit
 from pipelines.training.recipe import Data, Recipe
-from pipelines.training.results import Entry, better, compare
-from pipelines.training.runs import Entrant
+from pipelines.training.results import RunHistory, better, compare
+from pipelines.training.run_spec import RunSpec
 from pipelines.training.settings import RaySettings, TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ STOPPED = "The same command goes on from the last whole epoch."
 class Result(Generic[Row]):
     """What came of one of the runs."""
 
-    entrant: Entrant[Row]
-    trained: Trained
+    spec: RunSpec[Row]
+    trained: RunResult
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> RunHistory:
         """For comparison."""
-        return Entry(self.entrant.label, self.entrant.settings.seed, self.trained.history)
+        return RunHistory(self.spec.label, self.spec.settings.seed, self.trained.history)
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,28 @@ class Experiment(Generic[Row]):
     """What is compared on what."""
 
     recipe: Recipe[Row]
-    entrants: Sequence[Entrant[Row]]
+    specs: Sequence[RunSpec[Row]]
     data: Data[Row]
     where: RaySettings
 
     def results(self) -> Iterator[Result[Row]]:
         """All runs, one after the other, on Ray."""
         with cluster():
-            for entrant in self.entrants:
-                trained = self._fit(entrant)
-                remark = self.recipe.remark(entrant.model, trained.history.epochs[-1])
+            for spec in self.specs:
+                trained = self._fit(spec)
+                remark = self.recipe.remark(spec.model, trained.history.epochs[-1])
                 if remark is not None:
                     logger.warning("%s", remark)
-                yield Result(entrant, trained)
+                yield Result(spec, trained)
 
-    def tables(self, entries: Sequence[Entry]) -> str:
+    def tables(self, entries: Sequence[RunHistory]) -> str:
         """Markdown, with a table for each of the figures that matter."""
         titles = self.recipe.figures.items()
         return "\n".join(f"# {title} on {self.data.dev_name}\n\n{compare(entries, name)}\n" for name, title in titles)
 
-    def _fit(self, entrant: Entrant[Row]) -> Trained:
-        name = entrant.run_name(self.data)
-        return fit(name, entrant.load, self.data.stages, self.data.dev, entrant.settings, self.where)
+    def _fit(self, spec: RunSpec[Row]) -> RunResult:
+        name = spec.run_name(self.data)
+        return fit(name, spec.load, self.data.stages, self.data.dev, spec.settings, self.where)
 
 
 def main(recipe: Recipe[Any], module: str, about: str | None) -> int:
@@ -90,11 +90,11 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
 
 def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     experiment = _experiment(recipe, parser, arguments)
-    entries: list[Entry] = []
+    entries: list[RunHistory] = []
     winner: Result[Any] | None = None
     for result in experiment.results():
         entries.append(result.entry)
-        if better(result.entry, winner.entry if winner else None, recipe.key):
+        if better(result.entry, winner.entry if winner else None, recipe.sort_key):
             winner = result
     sys.stdout.write(f"\n{compare(entries, next(iter(recipe.figures)))}\n\n")
     if winner is not None:
@@ -104,18 +104,18 @@ def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argpar
 
 def _export(
     experiment: Experiment[Any],
-    entries: Sequence[Entry],
+    entries: Sequence[RunHistory],
     winner: Result[Any],
     parser: argparse.ArgumentParser,
     arguments: argparse.Namespace,
 ) -> Manifest:
-    learner = winner.entrant.load()
+    learner = winner.spec.load()
     learner.model.load_state_dict(winner.trained.weights)
     minutes = sum(sum(entry.history.seconds) for entry in entries) / 60
-    story = winner.entrant.story(experiment.data, winner.trained.history, command.command_of(parser), minutes)
+    provenance = winner.spec.provenance(experiment.data, winner.trained.history, command.command_of(parser), minutes)
     texts = {RESULTS: experiment.tables(entries)}
     int8 = experiment.recipe.int8_examples(experiment.data)
-    return export(learner, story, arguments.output, texts, int8, weights=arguments.weights)
+    return export(learner, provenance, arguments.output, texts, int8, weights=arguments.weights)
 
 
 def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Experiment[Any]:
@@ -125,14 +125,14 @@ def _experiment(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments:
     where, rates = parse(parser, arguments, RaySettings), _rates(parser, arguments)
     command.refuse_to_overwrite(arguments.output)
     data, bases = command.read_data(recipe, parser, arguments), command.bases_of(arguments)
-    entrants = [
-        Entrant(recipe, model, base, head, options, _settings(one, rates, model))
+    specs = [
+        RunSpec(recipe, model, base, head, options, _settings(one, rates, model))
         for model, base in bases.items()
         for head in command.heads_of(recipe, arguments)
         for one in settings
     ]
-    command.refuse_unfit(entrants)
-    return Experiment(recipe, entrants, data, where)
+    command.refuse_unfit(specs)
+    return Experiment(recipe, specs, data, where)
 
 
 def _settings(common: TrainingSettings, rates: Mapping[str, float], model: str) -> TrainingSettings:

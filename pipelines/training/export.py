@@ -26,7 +26,7 @@ TASKS: dict[Task, str] = {"sts": "STS", "cola": "CoLA", "qa": "QA"}
 
 
 @dataclass(frozen=True)
-class Story:
+class Provenance:
     """How a checkpoint came to be, for its manifest and card."""
 
     task: Task
@@ -51,7 +51,7 @@ class Story:
 
 def export(
     learner: Learner[Any],
-    story: Story,
+    provenance: Provenance,
     folder: Path,
     texts: Mapping[str, str],
     int8: tuple[Examples, Examples],
@@ -69,11 +69,11 @@ def export(
         learner.save(Path(scratch) / "saved")
         made = Path(scratch) / "made"
         manifest = import_checkpoint(
-            str(Path(scratch) / "saved"), made, task=story.task, windows=story.windows, weights=weights
+            str(Path(scratch) / "saved"), made, task=provenance.task, windows=provenance.windows, weights=weights
         )
-        draw(made / CURVES, {story.base.name: story.history})
-        if story.threshold is not None:
-            manifest = _decide(made, manifest, story.threshold)
+        draw(made / CURVES, {provenance.base.name: provenance.history})
+        if provenance.threshold is not None:
+            manifest = _decide(made, manifest, provenance.threshold)
         manifest = quantize_if_as_good(made, manifest, *int8)
         for name, text in texts.items():
             (made / name).write_text(text, encoding="utf-8")
@@ -81,14 +81,14 @@ def export(
             paint(made / name)
         described = manifest.model_copy(
             update={
-                "name": f"{story.base.name}, fine-tuned for {TASKS[story.task]}",
-                "base_model": story.base.name,
-                "revision": story.base.revision,
-                "training": story.training,
-                "scores": {name: value for name, value in story.figures.items() if name != THRESHOLD},
+                "name": f"{provenance.base.name}, fine-tuned for {TASKS[provenance.task]}",
+                "base_model": provenance.base.name,
+                "revision": provenance.base.revision,
+                "training": provenance.training,
+                "scores": {name: value for name, value in provenance.figures.items() if name != THRESHOLD},
             }
         )
-        (made / CARD).write_text(card(described, story), encoding="utf-8")
+        (made / CARD).write_text(card(described, provenance), encoding="utf-8")
         complete = write_manifest(made, described)
         made.rename(folder)
     return complete
@@ -101,27 +101,29 @@ def _decide(folder: Path, manifest: Manifest, threshold: float) -> Manifest:
     return decided.model_copy(update={"golden": golden.record(folder, decided, model)})
 
 
-def card(manifest: Manifest, story: Story) -> str:
+def card(manifest: Manifest, provenance: Provenance) -> str:
     """The checkpoint's README.md."""
-    commit = f" at commit `{story.base.revision}`" if story.base.revision else ""
+    commit = f" at commit `{provenance.base.revision}`" if provenance.base.revision else ""
     facts = {
-        "Base model": f"`{story.base.name}`{commit}",
-        "Trained on": "; ".join(story.training.data),
-        "Measured on": story.dev,
-        "Seed": story.training.seed,
-        "Epoch kept": f"{story.best + 1} of {len(story.history.epochs)}",
-        "Settings": ", ".join(f"{name} {value}" for name, value in story.settings.items()),
-        "Command": f"`{story.training.command}` ({story.training.minutes:g} minutes)",
+        "Base model": f"`{provenance.base.name}`{commit}",
+        "RunResult on": "; ".join(provenance.training.data),
+        "Measured on": provenance.dev,
+        "Seed": provenance.training.seed,
+        "Epoch kept": f"{provenance.best + 1} of {len(provenance.history.epochs)}",
+        "Settings": ", ".join(f"{name} {value}" for name, value in provenance.settings.items()),
+        "Command": f"`{provenance.training.command}` ({provenance.training.minutes:g} minutes)",
     }
-    epochs = [[str(number), *map(_cell, figures.values())] for number, figures in enumerate(story.history.epochs, 1)]
+    epochs = [
+        [str(number), *map(_cell, figures.values())] for number, figures in enumerate(provenance.history.epochs, 1)
+    ]
     return "\n".join(
         [
             f"# {manifest.name}\n",
             table([["", ""], *([name, str(fact)] for name, fact in facts.items())]),
             "\n## Figures on the dev rows, by epoch\n",
-            table([["epoch", *story.figures], *epochs]),
+            table([["epoch", *provenance.figures], *epochs]),
             f"\n![Curves]({CURVES})\n",
-            f"Serve it: `make serve {story.task.upper()}=path/to/this/folder`.\n",
+            f"Serve it: `make serve {provenance.task.upper()}=path/to/this/folder`.\n",
         ]
     )
 

@@ -32,7 +32,7 @@ class Learner(Protocol[Row]):
     def measure(self, rows: Sequence[Row], predictions: Sequence[Any]) -> Figures:
         """The figures of all predictions together, among them `loss`."""
 
-    def key(self, figures: Figures) -> tuple[float, ...]:
+    def sort_key(self, figures: Figures) -> tuple[float, ...]:
         """What epochs and models are compared by: the highest wins."""
 
     def save(self, folder: Path) -> None:

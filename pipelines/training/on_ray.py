@@ -24,9 +24,9 @@ from pipelines.training.console import Console, DistantProgress, Tell, silent
 from pipelines.training.curves import write_events
 from pipelines.training.learner import Figures, Load, Row
 from pipelines.training.results import History
-from pipelines.training.run import Place, Run, State
 from pipelines.training.settings import RaySettings, TrainingSettings
 from pipelines.training.stage import Stage
+from pipelines.training.trainer import State, Trainer, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ STATE = "state.pt"
 
 
 @dataclass(frozen=True)
-class Trained:
+class RunResult:
     """What a run leaves: its history, and the weights after its best epoch, on the CPU."""
 
     history: History
@@ -58,7 +58,7 @@ def fit(
     dev: Sequence[Row],
     settings: TrainingSettings,
     where: RaySettings,
-) -> Trained:
+) -> RunResult:
     """Train to the last epoch, from the last epoch that an earlier run of this name in this storage reached.
 
     Raises KeyboardInterrupt where the user stops it, and what Ray raises where workers die more often than allowed.
@@ -67,7 +67,7 @@ def fit(
     tell_of_waiting(where.num_workers * where.cpus_per_worker, where.num_workers * where.use_gpu)
     with _console() as tell, _interruptible():
         trainer = TorchTrainer(
-            _work(name, partial(Run, load, stages, dev, settings), tell, f"{storage}/{name}/tensorboard"),
+            _work(name, partial(Trainer, load, stages, dev, settings), tell, f"{storage}/{name}/tensorboard"),
             scaling_config=_scaling(where),
             run_config=ray.train.RunConfig(
                 name=name,
@@ -78,7 +78,7 @@ def fit(
             ),
         )
         state = read_state(trainer.fit().checkpoint)
-    return Trained(History.of(state["history"]), state["best"])
+    return RunResult(History.of(state["history"]), state["best"])
 
 
 def tell_of_waiting(cpus: int, gpus: float) -> None:
@@ -101,12 +101,12 @@ def _scaling(where: RaySettings) -> Any:
     )
 
 
-def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> Callable[[], None]:
+def _work(name: str, start: Callable[..., Trainer[Any]], tell: Tell, logs: str) -> Callable[[], None]:
     """What every worker does. Ray keeps the rows, which `start` holds, in its object store."""
 
     def work() -> None:
         context = ray.train.get_context()
-        place = Place(context.get_world_rank(), context.get_world_size(), get_device())
+        place = Worker(context.get_world_rank(), context.get_world_size(), get_device())
         run = start(place=place, progress=partial(DistantProgress, silent if place.rank else tell))
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
@@ -120,7 +120,7 @@ def _work(name: str, start: Callable[..., Run[Any]], tell: Tell, logs: str) -> C
     return work
 
 
-def _lead(name: str, run: Run[Any], tell: Tell, logs: str) -> None:
+def _lead(name: str, run: Trainer[Any], tell: Tell, logs: str) -> None:
     """The epochs of rank 0, which alone saves and tells."""
     if run.history.epochs:
         tell("say", (f"{name}: {len(run.history.epochs)} of {run.planned} epochs were done before",))
@@ -142,7 +142,7 @@ def _words(figures: Figures) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def write_state(folder: str, run: Run[Any]) -> None:
+def write_state(folder: str, run: Trainer[Any]) -> None:
     """What `read_state` reads of a checkpoint of that folder."""
     torch.save(run.state(), Path(folder) / STATE)
 

@@ -17,10 +17,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.training.console import Console
 from pipelines.training.learner import Figures
-from pipelines.training.on_ray import Trained, place_of, read_state, tell_of_waiting, write_state
+from pipelines.training.on_ray import RunResult, place_of, read_state, tell_of_waiting, write_state
 from pipelines.training.results import Config, History, Trial, words
-from pipelines.training.run import Run
 from pipelines.training.settings import SearchSettings, TuneSettings
+from pipelines.training.trainer import Trainer
 
 GOAL = "best_so_far"
 EPOCH = "training_iteration"  # Tune counts reports, and each epoch is one
@@ -31,16 +31,16 @@ EXPERIMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silent
 }
 
-Start = Callable[[Config], Run[Any]]
+Start = Callable[[Config], Trainer[Any]]
 """Makes the run of a trial, where it is called: it travels there by pickle."""
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """All trials that came to an end, and how to have what one of them learnt."""
 
     trials: Sequence[Trial]
-    trained: Callable[[Trial], Trained]
+    trained: Callable[[Trial], RunResult]
 
 
 def search(
@@ -51,7 +51,7 @@ def search(
     space: SearchSettings,
     seed: int,
     where: TuneSettings,
-) -> Found:
+) -> SearchResult:
     """Try `choices` and `space` until there are all trials, from where an earlier search of this name had come to.
 
     Optuna's TPE (Bergstra et al. 2011) looks for the highest `figure` of an epoch. Trials are stopped by asynchronous
@@ -67,7 +67,7 @@ def search(
     ended = {number: result for number, result in sorted(results.items()) if "epochs" in (result.metrics or {})}
     if not ended:
         raise RuntimeError("every trial failed")
-    return Found([_trial(*one) for one in ended.items()], lambda trial: _trained(ended[trial.number]))
+    return SearchResult([_trial(*one) for one in ended.items()], lambda trial: _trained(ended[trial.number]))
 
 
 def _tuner(
@@ -90,7 +90,7 @@ def _tuner(
         param_space=_domains(choices, space),
         tune_config=tune.TuneConfig(
             search_alg=ConcurrencyLimiter(searcher, max_concurrent=where.concurrent),
-            scheduler=Halving(figure, space.most_epochs, space.reduction),
+            scheduler=ResumableHalving(figure, space.most_epochs, space.reduction),
             num_samples=space.trials,
             trial_dirname_creator=_folder,
         ),
@@ -99,7 +99,7 @@ def _tuner(
             storage_path=storage,
             failure_config=tune.FailureConfig(max_failures=where.max_failures),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[Narrator(space.trials)],
+            callbacks=[SearchConsole(space.trials)],
             verbose=0,
         ),
     )
@@ -153,12 +153,12 @@ def _trial(number: int, result: Any) -> Trial:
     return Trial(number, result.config, History(epochs=result.metrics["epochs"], seconds=result.metrics["seconds"]))
 
 
-def _trained(result: Any) -> Trained:
+def _trained(result: Any) -> RunResult:
     state = read_state(result.checkpoint)
-    return Trained(History.of(state["history"]), state["best"])
+    return RunResult(History.of(state["history"]), state["best"])
 
 
-class Halving(ASHAScheduler):  # type: ignore[misc]
+class ResumableHalving(ASHAScheduler):  # type: ignore[misc]
     """Successive halving that knows, when a search goes on, what its trials had come to: Tune does not save that."""
 
     def __init__(self, figure: str, most_epochs: int, reduction: int) -> None:
@@ -174,7 +174,7 @@ class Halving(ASHAScheduler):  # type: ignore[misc]
             self.on_trial_result(tune_controller, trial, result)
 
 
-class Narrator(tune.Callback):  # type: ignore[misc]
+class SearchConsole(tune.Callback):  # type: ignore[misc]
     """What the user sees: a bar of trials, and a line for each epoch and for each trial that is over."""
 
     def __init__(self, trials: int) -> None:

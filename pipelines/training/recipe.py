@@ -65,7 +65,7 @@ class Recipe(Generic[Row]):
     heads    by name, what makes a learner of a base and `options`; one of several is named on the command line
     options  the task's own settings: one option each
     figures  to compare in tables: their titles by the learner's names for them
-    key      as every of the learners has it
+    sort_key as every learner of the task has it
     train    file to train on where the user names none, within the folder of data
     dev      likewise to measure on
     columns  by what they are called here; there is an option for each
@@ -83,7 +83,7 @@ class Recipe(Generic[Row]):
     heads: Mapping[str, Callable[[Base, Any], Learner[Row]]]
     options: type[BaseModel]
     figures: Mapping[str, str]
-    key: Callable[[Figures], tuple[float, ...]]
+    sort_key: Callable[[Figures], tuple[float, ...]]
     train: str
     dev: str
     columns: Mapping[str, Column]

@@ -25,9 +25,9 @@ class History:
     seconds: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
 
-    def best(self, key: Callable[[Figures], tuple[float, ...]]) -> int:
+    def best(self, sort_key: Callable[[Figures], tuple[float, ...]]) -> int:
         """The number of the best epoch from 0, the first of equals. There must be one."""
-        return max(range(len(self.epochs)), key=lambda epoch: (comparable(key(self.epochs[epoch])), -epoch))
+        return max(range(len(self.epochs)), key=lambda epoch: (comparable(sort_key(self.epochs[epoch])), -epoch))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
@@ -45,11 +45,11 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
-Key = Callable[[Figures], tuple[float, ...]]
+SortKey = Callable[[Figures], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunHistory:
     """A run of a model, by the name it was given, with one seed."""
 
     model: str
@@ -57,12 +57,12 @@ class Entry:
     history: History
 
 
-def better(one: Entry, other: Entry | None, key: Key) -> bool:
+def better(one: RunHistory, other: RunHistory | None, sort_key: SortKey) -> bool:
     """Whether the best epoch of `one` is above that of `other`."""
-    return other is None or _height(one.history, key) > _height(other.history, key)
+    return other is None or _height(one.history, sort_key) > _height(other.history, sort_key)
 
 
-def compare(entries: Sequence[Entry], figure: str) -> str:
+def compare(entries: Sequence[RunHistory], figure: str) -> str:
     """A Markdown table with one row per model and one column per epoch: the figure's mean over the seeds.
 
     With several seeds its standard deviation stands beside it. Runs that stopped early have no later cells.
@@ -73,11 +73,11 @@ def compare(entries: Sequence[Entry], figure: str) -> str:
     return table([[figure, *(f"epoch {epoch + 1}" for epoch in range(epochs))], *rows])
 
 
-def _height(history: History, key: Key) -> tuple[float, ...]:
-    return comparable(key(history.epochs[history.best(key)]))
+def _height(history: History, sort_key: SortKey) -> tuple[float, ...]:
+    return comparable(sort_key(history.epochs[history.best(sort_key)]))
 
 
-def _cell(entries: Sequence[Entry], model: str, epoch: int, figure: str) -> str:
+def _cell(entries: Sequence[RunHistory], model: str, epoch: int, figure: str) -> str:
     histories = [entry.history for entry in entries if entry.model == model]
     values = [history.epochs[epoch][figure] for history in histories if epoch < len(history.epochs)]
     if not values:
@@ -103,18 +103,18 @@ class Trial:
         """Whether it was stopped early."""
         return len(self.history.epochs) < int(self.config["epochs"])
 
-    def height(self, key: Key) -> tuple[float, ...]:
+    def height(self, sort_key: SortKey) -> tuple[float, ...]:
         """What its best epoch is compared by."""
-        return comparable(key(self.history.epochs[self.history.best(key)]))
+        return comparable(sort_key(self.history.epochs[self.history.best(sort_key)]))
 
-    def best(self, figure: str, key: Key) -> float:
+    def best(self, figure: str, sort_key: SortKey) -> float:
         """The figure after its best epoch."""
-        return self.history.epochs[self.history.best(key)][figure]
+        return self.history.epochs[self.history.best(sort_key)][figure]
 
 
-def winner(trials: Sequence[Trial], key: Key) -> Trial:
+def winner(trials: Sequence[Trial], sort_key: SortKey) -> Trial:
     """The best by its best epoch, the first of equals. There must be one."""
-    return max(trials, key=lambda trial: (trial.height(key), -trial.number))
+    return max(trials, key=lambda trial: (trial.height(sort_key), -trial.number))
 
 
 def words(config: Config) -> str:
@@ -122,7 +122,7 @@ def words(config: Config) -> str:
     return ", ".join(f"{name} {_trial_cell(value)}" for name, value in config.items())
 
 
-def tabulate(trials: Sequence[Trial], key: Key) -> str:
+def tabulate(trials: Sequence[Trial], sort_key: SortKey) -> str:
     """A Markdown table, the best trial first: what was chosen, epochs done, and figures after the best of them."""
     figures, settings = list(trials[0].history.epochs[0]), list(trials[0].config)
     rows = [
@@ -130,14 +130,14 @@ def tabulate(trials: Sequence[Trial], key: Key) -> str:
             str(trial.number),
             *(_trial_cell(trial.config[name]) for name in settings),
             f"{len(trial.history.epochs)}{', stopped' if trial.stopped else ''}",
-            *(f"{trial.best(name, key):.4f}" for name in figures),
+            *(f"{trial.best(name, sort_key):.4f}" for name in figures),
         ]
-        for trial in sorted(trials, key=lambda trial: (trial.height(key), -trial.number), reverse=True)
+        for trial in sorted(trials, key=lambda trial: (trial.height(sort_key), -trial.number), reverse=True)
     ]
     return table([["trial", *settings, "epochs done", *figures], *rows])
 
 
-def draw_trials(path: Path, trials: Sequence[Trial], figure: str, key: Key) -> None:
+def draw_trials(path: Path, trials: Sequence[Trial], figure: str, sort_key: SortKey) -> None:
     """A picture: the figure by trial with the best so far, and against each thing that was chosen.
 
     Hollow points are trials that were stopped early.
@@ -147,7 +147,7 @@ def draw_trials(path: Path, trials: Sequence[Trial], figure: str, key: Key) -> N
     names = [name for name in trials[0].config if len({str(trial.config[name]) for trial in trials}) > 1]
     picture = Figure(figsize=(4 * (len(names) + 1), 3.6), layout="constrained")
     first, *panels = picture.subplots(1, len(names) + 1, squeeze=False, sharey=True)[0]
-    heights = [trial.best(figure, key) for trial in trials]
+    heights = [trial.best(figure, sort_key) for trial in trials]
     _scatter(first, [trial.number for trial in trials], heights, trials)
     first.step([trial.number for trial in trials], _so_far(heights), where="post", label="best so far")
     first.set(xlabel="trial", ylabel=figure)

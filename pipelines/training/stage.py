@@ -66,7 +66,7 @@ class Stage(Generic[Row]):
 
 
 def _drawn(source: Source[Any], draw: np.random.Generator) -> list[int]:
-    """Numbers of the rows that an epoch takes: all as often as the weight says in full, the rest by chance."""
+    """TokenIds of the rows that an epoch takes: all as often as the weight says in full, the rest by chance."""
     every, rest = divmod(source.taken, len(source.rows))
     return [*(list(range(len(source.rows))) * every), *draw.permutation(len(source.rows))[:rest].tolist()]
 

@@ -19,12 +19,12 @@ from pipelines.training.command import add_options, parse
 from pipelines.training.console import DistantProgress, silent
 from pipelines.training.export import export
 from pipelines.training.on_ray import cluster
-from pipelines.training.on_tune import Found, search
+from pipelines.training.on_tune import SearchResult, search
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.results import Config, draw_trials, tabulate, winner
-from pipelines.training.run import Place, Run
-from pipelines.training.runs import Entrant, search_name
+from pipelines.training.run_spec import RunSpec, search_name
 from pipelines.training.settings import SearchSettings, TrainingSettings, TuneSettings
+from pipelines.training.trainer import Trainer, Worker
 
 BATCH_SIZES = (16, 32, 64)
 SEARCHED = {"epochs", "batch_size", "learning_rate", "weight_decay"}
@@ -50,27 +50,27 @@ class Search(Generic[Row]):
         """What is to be high."""
         return next(iter(self.recipe.figures))
 
-    def entrant(self, config: Config) -> Entrant[Row]:
+    def spec(self, config: Config) -> RunSpec[Row]:
         """The run that was chosen."""
         settings = self.settings.model_copy(update={name: config[name] for name in SEARCHED})
         base = self.bases[config["model"]]
-        return Entrant(self.recipe, config["model"], base, config["head"], self.options, settings)
+        return RunSpec(self.recipe, config["model"], base, config["head"], self.options, settings)
 
-    def entrants(self) -> Iterator[Entrant[Row]]:
+    def specs(self) -> Iterator[RunSpec[Row]]:
         """One for each model with each head."""
         for (model, base), head in product(self.bases.items(), self.choices["head"]):
-            yield Entrant(self.recipe, model, base, head, self.options, self.settings)
+            yield RunSpec(self.recipe, model, base, head, self.options, self.settings)
 
-    def start(self, config: Config) -> Run[Row]:
+    def start(self, config: Config) -> Trainer[Row]:
         """That run, in the process of its trial."""
-        entrant, gpu = self.entrant(config), self.where.gpus_per_trial > 0
+        spec, gpu = self.spec(config), self.where.gpus_per_trial > 0
         torch.set_num_threads(self.where.cpus_per_trial)
-        place = Place(device=torch.device("cuda" if gpu else "cpu"))
-        return Run(
-            entrant.load, self.data.stages, self.data.dev, entrant.settings, place, partial(DistantProgress, silent)
+        place = Worker(device=torch.device("cuda" if gpu else "cpu"))
+        return Trainer(
+            spec.load, self.data.stages, self.data.dev, spec.settings, place, partial(DistantProgress, silent)
         )
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """All trials, on Ray."""
         decides = (self.options, self.choices, self.space)
         bases = list(self.bases.values())
@@ -100,24 +100,26 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None, heads: list[s
 def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     plan = _search(recipe, parser, arguments)
     found = plan.run()
-    sys.stdout.write(f"\n{tabulate(found.trials, recipe.key)}\n\n")
+    sys.stdout.write(f"\n{tabulate(found.trials, recipe.sort_key)}\n\n")
     manifest = _export(plan, found, parser, arguments)
     command.tell_written(manifest, arguments.output)
 
 
 def _export(
-    plan: Search[Any], found: Found, parser: argparse.ArgumentParser, arguments: argparse.Namespace
+    plan: Search[Any], found: SearchResult, parser: argparse.ArgumentParser, arguments: argparse.Namespace
 ) -> Manifest:
-    best = winner(found.trials, plan.recipe.key)
-    entrant, trained = plan.entrant(best.config), found.trained(best)
-    learner = entrant.load()
+    best = winner(found.trials, plan.recipe.sort_key)
+    spec, trained = plan.spec(best.config), found.trained(best)
+    learner = spec.load()
     learner.model.load_state_dict(trained.weights)
     minutes = sum(sum(trial.history.seconds) for trial in found.trials) / 60
-    story = entrant.story(plan.data, trained.history, command.command_of(parser), minutes)
-    table = f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.key)}\n\n![Trials]({PICTURE})\n"
-    picture = partial(draw_trials, trials=found.trials, figure=plan.figure, key=plan.recipe.key)
+    provenance = spec.provenance(plan.data, trained.history, command.command_of(parser), minutes)
+    table = (
+        f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.sort_key)}\n\n![Trials]({PICTURE})\n"
+    )
+    picture = partial(draw_trials, trials=found.trials, figure=plan.figure, sort_key=plan.recipe.sort_key)
     int8 = plan.recipe.int8_examples(plan.data)
-    return export(learner, story, arguments.output, {TABLE: table}, int8, {PICTURE: picture}, arguments.weights)
+    return export(learner, provenance, arguments.output, {TABLE: table}, int8, {PICTURE: picture}, arguments.weights)
 
 
 def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Search[Any]:
@@ -138,5 +140,5 @@ def _search(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: arg
         command.read_data(recipe, parser, arguments),
         parse(parser, arguments, TuneSettings),
     )
-    command.refuse_unfit(chosen.entrants())
+    command.refuse_unfit(chosen.specs())
     return chosen

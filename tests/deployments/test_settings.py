@@ -53,8 +53,8 @@ def test_a_provider_has_less_time_than_the_request_that_waits_for_it() -> None:
 
 
 def test_one_setting_leaves_the_others_at_their_defaults() -> None:
-    chat = Settings.model_validate({"chat": {"gather": {"max_calls": 3}}}).chat
-    assert chat.gather.model_dump() == Settings().chat.gather.model_dump() | {"max_calls": 3}
+    chat = Settings.model_validate({"chat": {"group_commit": {"max_calls": 3}}}).chat
+    assert chat.group_commit.model_dump() == Settings().chat.group_commit.model_dump() | {"max_calls": 3}
 
 
 def test_settings_do_not_change_after_the_start() -> None:

@@ -24,17 +24,17 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     import torch
 
     from pipelines.training import experiment, export
-    from pipelines.training.on_ray import Trained
-    from pipelines.training.run import Run
+    from pipelines.training.on_ray import RunResult
+    from pipelines.training.trainer import Run
 
     asked: list[dict[str, Any]] = []
 
-    def fit(name: str, load: Any, stages: Any, dev: Any, settings: Any, where: Any) -> Trained:
+    def fit(name: str, load: Any, stages: Any, dev: Any, settings: Any, where: Any) -> RunResult:
         asked.append({"name": name, "stages": stages, "dev": dev, "settings": settings, "where": where})
         run = Run(load, stages, dev, settings)
         for _ in run.epochs():
             pass
-        return Trained(run.history, run.best)
+        return RunResult(run.history, run.best)
 
     torch.set_num_threads(1)
     monkeypatch.setattr(experiment, "fit", fit)

@@ -15,7 +15,7 @@ from pipelines.checkpoints.quality import Examples
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
 from pipelines.evaluate import evaluate_checkpoint, evaluate_server, measure
-from pipelines.measure.served import Served
+from pipelines.measure.server_client import ServerClient
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
 from tests.pipelines.small_data import write_small_data
@@ -60,7 +60,7 @@ def serving(shipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Script
 
     monkeypatch.setattr(services, "describe", describe)
     transport = httpx2.ASGITransport(make_api(services))
-    monkeypatch.setattr(Served, "_client", lambda _: httpx2.AsyncClient(base_url=URL, transport=transport))
+    monkeypatch.setattr(ServerClient, "_client", lambda _: httpx2.AsyncClient(base_url=URL, transport=transport))
     return services
 
 
@@ -77,14 +77,14 @@ def test_a_file_of_many_pairs_is_sent_in_portions_and_keeps_its_order(
     serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [("서울 날씨", "서울 날씨" + " 내일" * number) for number in range(7)]
-    whole = Served(URL).outputs("sts", pairs)
-    monkeypatch.setattr("pipelines.measure.served.PAIRS_OF_A_FILE", 3)
-    assert Served(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
+    whole = ServerClient(URL).outputs("sts", pairs)
+    monkeypatch.setattr("pipelines.measure.server_client.PAIRS_OF_A_FILE", 3)
+    assert ServerClient(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
 
 
 def test_a_server_that_refuses_is_no_figure(serving: ScriptedServices) -> None:
     with pytest.raises(ServerFailed, match=r"http://served/generate gave no answer: .*422"):
-        Served(URL).outputs("cola", ["fine", " "])
+        ServerClient(URL).outputs("cola", ["fine", " "])
 
 
 def test_a_task_that_is_not_served_is_named(serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_a_task_that_is_not_served_is_named(serving: ScriptedServices, monkeypat
 
     monkeypatch.setattr(serving, "describe", describe)
     with pytest.raises(DataNotFound, match="serves sts, not qa"):
-        Served(URL).threshold("qa")
+        ServerClient(URL).threshold("qa")
 
 
 def test_figures_of_hand_made_outputs() -> None:

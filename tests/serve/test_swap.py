@@ -56,7 +56,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, imported: MakeCheckpoint) 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
     """The old version's, with two replicas of the STS tokenizer and model each."""
-    path = write_config(tmp_path_factory.mktemp("swap"), sts={"gather": {"max_items": CALL}}, qa={})
+    path = write_config(tmp_path_factory.mktemp("swap"), sts={"group_commit": {"max_items": CALL}}, qa={})
     with edited(path) as application:
         application["deployments"] = [{"name": name} | TWO for name in ("StsTokenizer", "StsEncoder")]
     name_checkpoints(path, folders["old"])

@@ -62,7 +62,7 @@ class ColaLearner:
         }
 
     @staticmethod
-    def key(figures: Figures) -> tuple[float, ...]:
+    def sort_key(figures: Figures) -> tuple[float, ...]:
         """Matthews correlation decides, as in the original; the lower loss between equals."""
         return figures["matthews"], -figures["loss"]
 

@@ -88,7 +88,7 @@ class QaLearner:
         return {**figures(rows, answers), "loss": sum(losses) / windows}
 
     @staticmethod
-    def key(figures: Figures) -> tuple[float, ...]:
+    def sort_key(figures: Figures) -> tuple[float, ...]:
         """The lowest validation loss wins, as in the original."""
         return (-figures["loss"],)
 
@@ -125,7 +125,7 @@ class QaLearner:
 
 
 def _batch(rows: Sequence[Feature]) -> TokenBatch:
-    return TokenBatch.gather([(row.labelled.windows.tokens, row.number) for row in rows])
+    return TokenBatch.take([(row.labelled.windows.tokens, row.number) for row in rows])
 
 
 def _read(batch: TokenBatch) -> NDArray[np.bool_]:

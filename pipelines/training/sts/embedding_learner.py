@@ -20,7 +20,7 @@ from pipelines.sts.metrics import f1_at
 from pipelines.training.base import Base, keep_layers
 from pipelines.training.learner import Figures
 from pipelines.training.sts.centering import PORTION, TEXTS, center, last_norm
-from pipelines.training.sts.learner import Encoder, StsSettings, correlate, key, prepared, shares
+from pipelines.training.sts.learner import Encoder, StsSettings, correlate, prepared, shares, sort_key
 
 PROMPT = "sts"  # the name in the checkpoint of the prompt that is set here
 NONE = {"pearson_cosine": 0.0, "spearman_cosine": 0.0}
@@ -106,9 +106,9 @@ class EmbeddingLearner:
         }
 
     @staticmethod
-    def key(figures: Figures) -> tuple[float, ...]:
+    def sort_key(figures: Figures) -> tuple[float, ...]:
         """As of all heads."""
-        return key(figures)
+        return sort_key(figures)
 
     def save(self, folder: Path) -> None:
         """As sentence-transformers saves it."""

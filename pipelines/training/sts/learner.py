@@ -93,9 +93,9 @@ class PairLearner:
         return {"f1": f1_at(scores, [row.same for row in rows], SAME_FROM), **correlations(scores, rows), "loss": loss}
 
     @staticmethod
-    def key(figures: Figures) -> tuple[float, ...]:
-        """See `key`."""
-        return key(figures)
+    def sort_key(figures: Figures) -> tuple[float, ...]:
+        """See `sort_key`."""
+        return sort_key(figures)
 
     def save(self, folder: Path) -> None:
         """As transformers saves them."""
@@ -133,7 +133,7 @@ def prepared(tokenizer: Any, settings: StsSettings) -> Any:
     return hangul_only(tokenizer) if settings.text == "hangul" else tokenizer
 
 
-def key(figures: Figures) -> tuple[float, ...]:
+def sort_key(figures: Figures) -> tuple[float, ...]:
     """F1 decides, as in the original; the lower loss where it is near."""
     return float(round(figures["f1"] / NEAR)), -figures["loss"]
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from pipelines.checkpoints.quality import Examples
-from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, key, scored_pair
+from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, normal_form, scored_pair
 from pipelines.text.rows import read_rows
 from pipelines.training.recipe import Column, Recipe
 from pipelines.training.sts.embedding_learner import EmbeddingLearner
-from pipelines.training.sts.learner import PairLearner, StsSettings
-from pipelines.training.sts.learner import key as order
+from pipelines.training.sts.learner import PairLearner, StsSettings, sort_key
 
 MODELS = ("klue/bert-base", "snunlp/KR-BERT-char16424", "klue/roberta-base")
 
@@ -23,7 +22,7 @@ def _apart(train: list[ScoredPair], dev: list[ScoredPair]) -> list[ScoredPair]:
 
 
 def _both(pair: ScoredPair) -> frozenset[str]:
-    return frozenset((key(pair.sentence1), key(pair.sentence2)))
+    return frozenset((normal_form(pair.sentence1), normal_form(pair.sentence2)))
 
 
 RECIPE = Recipe(
@@ -36,7 +35,7 @@ RECIPE = Recipe(
     },
     options=StsSettings,
     figures={"f1": "F1 of a score of 3 or more", "pearson": "Pearson correlation", "spearman": "Spearman correlation"},
-    key=order,
+    sort_key=sort_key,
     train=KLUE_TRAIN,
     dev=KLUE_DEV,
     columns={

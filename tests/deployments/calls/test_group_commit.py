@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.calls.group_commit import Gather
+from deployments.calls.group_commit import GroupCommit
 from pipelines.errors import EngineError, Overloaded, StageUnavailable
 
 
@@ -28,8 +28,8 @@ class Gate:
         return [EngineError("odd") if item < 0 else item * 10 for item in items]
 
 
-def gather(call: Gate, **limits: int) -> Gather[int, int]:
-    return Gather(call, **{"max_calls": 1, "max_items": 100, "max_waiting": 1000} | limits)
+def commit(call: Gate, **limits: int) -> GroupCommit[int, int]:
+    return GroupCommit(call, **{"max_calls": 1, "max_items": 100, "max_waiting": 1000} | limits)
 
 
 async def settle() -> None:
@@ -41,7 +41,7 @@ async def settle() -> None:
 def test_an_idle_system_sends_an_item_at_once_and_alone() -> None:
     async def scenario() -> None:
         gate = Gate()
-        task = asyncio.create_task(gather(gate).submit(1))
+        task = asyncio.create_task(commit(gate).submit(1))
         await settle()
         assert gate.batches == [[1]]
         gate.open.set()
@@ -53,10 +53,10 @@ def test_an_idle_system_sends_an_item_at_once_and_alone() -> None:
 def test_arrivals_while_all_calls_are_out_form_one_next_call() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate, max_calls=2)
-        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(2)]
+        group = commit(gate, max_calls=2)
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(2)]
         await settle()
-        tasks += [asyncio.create_task(gathering.submit(i)) for i in range(2, 60)]
+        tasks += [asyncio.create_task(group.submit(i)) for i in range(2, 60)]
         await settle()
         assert gate.batches == [[0], [1]]
         gate.open.set()
@@ -73,7 +73,7 @@ def test_results_keep_order_and_calls_keep_their_limits(
     async def scenario() -> None:
         gate = Gate()
         gate.open.set()
-        gathering = Gather(
+        group = GroupCommit(
             gate,
             max_calls=max_calls,
             max_items=max_items,
@@ -81,7 +81,7 @@ def test_results_keep_order_and_calls_keep_their_limits(
             max_weight=max_weight,
             weigh=lambda item: item % 20,
         )
-        assert await gathering.submit_all(items) == [item * 10 for item in items]
+        assert await group.submit_all(items) == [item * 10 for item in items]
         assert [item for batch in gate.batches for item in batch] == items
         for batch in gate.batches:
             assert len(batch) <= max_items
@@ -94,7 +94,7 @@ def test_an_item_has_its_own_error_and_its_neighbours_their_results() -> None:
     async def scenario() -> None:
         gate = Gate()
         gate.open.set()
-        results = await asyncio.gather(*map(gather(gate).submit, [1, -2, 3]), return_exceptions=True)
+        results = await asyncio.gather(*map(commit(gate).submit, [1, -2, 3]), return_exceptions=True)
         assert results[0::2] == [10, 30]
         assert isinstance(results[1], EngineError)
 
@@ -112,10 +112,10 @@ def test_a_call_that_raises_fails_its_items_and_the_next_call_goes_out() -> None
                 raise RuntimeError
             return list(items)
 
-        gathering: Gather[int, int] = Gather(failing_once, max_calls=1, max_items=9, max_waiting=9)
+        group: GroupCommit[int, int] = GroupCommit(failing_once, max_calls=1, max_items=9, max_waiting=9)
         with pytest.raises(RuntimeError):
-            await gathering.submit(1)
-        assert await gathering.submit(2) == 2
+            await group.submit(1)
+        assert await group.submit(2) == 2
 
     asyncio.run(scenario())
 
@@ -123,8 +123,8 @@ def test_a_call_that_raises_fails_its_items_and_the_next_call_goes_out() -> None
 def test_a_cancelled_item_is_not_sent() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate)
-        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        group = commit(gate)
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(4)]
         await settle()
         tasks[2].cancel()
         await settle()
@@ -138,8 +138,8 @@ def test_a_cancelled_item_is_not_sent() -> None:
 def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate)
-        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(3)]
+        group = commit(gate)
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(3)]
         await settle()
         tasks[0].cancel()
         await settle()
@@ -157,15 +157,15 @@ def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more() -> None:
 def test_more_than_may_wait_is_refused_with_a_time_to_come_back() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate, max_waiting=3)
-        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        group = commit(gate, max_waiting=3)
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(4)]
         await settle()
         with pytest.raises(Overloaded) as refusal:
-            await gathering.submit(4)
+            await group.submit(4)
         assert refusal.value.retry_after_s >= 1
         gate.open.set()
         assert await asyncio.gather(*tasks) == [0, 10, 20, 30]
-        assert await gathering.submit(5) == 50
+        assert await group.submit(5) == 50
 
     asyncio.run(scenario())
 
@@ -173,13 +173,13 @@ def test_more_than_may_wait_is_refused_with_a_time_to_come_back() -> None:
 def test_withdrawn_items_take_no_place_in_the_queue() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate, max_waiting=3)
-        tasks = [asyncio.create_task(gathering.submit(i)) for i in range(4)]
+        group = commit(gate, max_waiting=3)
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(4)]
         await settle()
         for task in tasks[1:]:
             task.cancel()
         await settle()
-        late = asyncio.create_task(gathering.submit(9))
+        late = asyncio.create_task(group.submit(9))
         await settle()
         gate.open.set()
         assert await late == 90
@@ -201,9 +201,9 @@ def test_a_call_has_the_context_of_no_request() -> None:
 
         async def ask(number: int) -> int:
             request.set(f"request {number}")
-            return await gathering.submit(number)
+            return await group.submit(number)
 
-        gathering: Gather[int, int] = Gather(call, max_calls=1, max_items=2, max_waiting=99)
+        group: GroupCommit[int, int] = GroupCommit(call, max_calls=1, max_items=2, max_waiting=99)
         assert await asyncio.gather(*map(ask, range(8))) == list(range(8))
         assert set(seen) == {"none"}
 
@@ -215,9 +215,9 @@ def test_neighbours_do_not_wait_for_ever_when_a_call_is_cancelled_from_elsewhere
         async def cancelled(items: Sequence[int]) -> list[int]:
             raise asyncio.CancelledError
 
-        gathering: Gather[int, int] = Gather(cancelled, max_calls=1, max_items=9, max_waiting=9)
+        group: GroupCommit[int, int] = GroupCommit(cancelled, max_calls=1, max_items=9, max_waiting=9)
         outcomes = await asyncio.wait_for(
-            asyncio.gather(*map(gathering.submit, range(3)), return_exceptions=True), timeout=10
+            asyncio.gather(*map(group.submit, range(3)), return_exceptions=True), timeout=10
         )
         assert [type(outcome) for outcome in outcomes] == [StageUnavailable] * 3
 
@@ -228,10 +228,10 @@ def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> Non
     async def scenario() -> None:
         gate = Gate()
         gate.open.set()
-        gathering = gather(gate, max_items=10)
-        many = asyncio.create_task(gathering.submit_all(list(range(1000))))
+        group = commit(gate, max_items=10)
+        many = asyncio.create_task(group.submit_all(list(range(1000))))
         await settle()
-        assert await gathering.submit_all([5000]) == [50_000]
+        assert await group.submit_all([5000]) == [50_000]
         assert not many.done()
         assert await many == [item * 10 for item in range(1000)]
         assert any(5000 in batch for batch in gate.batches[:10])
@@ -242,8 +242,8 @@ def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> Non
 def test_many_items_are_admitted_while_others_of_many_are_under_way() -> None:
     async def scenario() -> None:
         gate = Gate()
-        gathering = gather(gate, max_items=10, max_waiting=100)
-        first, second = (asyncio.create_task(gathering.submit_all(list(range(100)))) for _ in range(2))
+        group = commit(gate, max_items=10, max_waiting=100)
+        first, second = (asyncio.create_task(group.submit_all(list(range(100)))) for _ in range(2))
         await settle()
         gate.open.set()
         assert await first == await second == [item * 10 for item in range(100)]
@@ -251,12 +251,12 @@ def test_many_items_are_admitted_while_others_of_many_are_under_way() -> None:
     asyncio.run(scenario())
 
 
-def test_a_gather_that_gives_way_sends_fewer_and_smaller_calls_while_the_other_is_in_use() -> None:
+def test_a_group_commit_that_gives_way_sends_fewer_and_smaller_calls_while_the_other_is_in_use() -> None:
     async def scenario() -> None:
         singles, files = Gate(), Gate()
         singles.open.set()
-        other = gather(singles)
-        giving_way = Gather(files, max_calls=2, max_items=8, max_waiting=100, gives_way_to=other)
+        other = commit(singles)
+        giving_way = GroupCommit(files, max_calls=2, max_items=8, max_waiting=100, gives_way_to=other)
         await other.submit(1)
         task = asyncio.create_task(giving_way.submit_all(range(8)))
         await settle()
@@ -268,12 +268,12 @@ def test_a_gather_that_gives_way_sends_fewer_and_smaller_calls_while_the_other_i
     asyncio.run(scenario())
 
 
-def test_a_gather_sends_full_calls_while_the_one_it_gives_way_to_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_commit_sends_full_calls_while_the_one_it_gives_way_to_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         singles, files = Gate(), Gate()
         singles.open.set()
-        other = gather(singles)
-        giving_way = Gather(files, max_calls=2, max_items=4, max_waiting=100, gives_way_to=other)
+        other = commit(singles)
+        giving_way = GroupCommit(files, max_calls=2, max_items=4, max_waiting=100, gives_way_to=other)
         await other.submit(1)
         monkeypatch.setattr("deployments.calls.group_commit.LATELY_S", 0.0)
         task = asyncio.create_task(giving_way.submit_all(range(8)))

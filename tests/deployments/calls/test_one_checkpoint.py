@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.calls import one_checkpoint
-from deployments.calls.group_commit import Gather
+from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import ROUNDS, OneCheckpoint
 from pipelines.errors import CheckpointsMixed
 
@@ -34,8 +34,8 @@ class Replicas:
 
 
 def submit(replicas: Replicas, count: int) -> list[Result]:
-    gather: Gather[int, Result] = Gather(replicas, max_calls=1, max_items=CALL, max_waiting=1000)
-    return asyncio.run(OneCheckpoint(gather).submit_all(range(count)))
+    group_commit: GroupCommit[int, Result] = GroupCommit(replicas, max_calls=1, max_items=CALL, max_waiting=1000)
+    return asyncio.run(OneCheckpoint(group_commit).submit_all(range(count)))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from pipelines.checkpoints.trim_pieces import PieceFinder, script
 from pipelines.checkpoints.trim_texts import Text
-from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, trim_tokenizer
+from pipelines.checkpoints.trim_tokenizer import TokenIds, named_ids, trim_tokenizer
 from pipelines.errors import CheckpointUnsupported
 from tests.pipelines.checkpoints.small_tokenizers import KINDS, LINES, SPECIAL, byte_level
 
@@ -34,7 +34,7 @@ def kept(tokenizer: Tokenizer, texts: list[str], *scripts: str) -> set[str]:
 
 def trimmed(tokenizer: Tokenizer, texts: list[str], *scripts: str) -> Tokenizer:
     content, ids = content_of(tokenizer), tokenizer.get_vocab()
-    numbers = Numbers.of(ids, kept(tokenizer, texts, *scripts), named_ids(content, "here"))
+    numbers = TokenIds.of(ids, kept(tokenizer, texts, *scripts), named_ids(content, "here"))
     return trim_tokenizer(content, ids, numbers, "here")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pipelines.checkpoints.trim_tokenizer import Numbers, named_ids, read_tokenizer, trim_tokenizer
+from pipelines.checkpoints.trim_tokenizer import TokenIds, named_ids, read_tokenizer, trim_tokenizer
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 
 VOCAB = {piece: number for number, piece in enumerate(["x", "[CLS]", "y", "[PAD]", "[SEP]", "[UNK]", "b", "a"])}
@@ -33,7 +33,7 @@ def content_of(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def trimmed(tokenizer: Tokenizer, pieces: set[str]) -> Tokenizer:
     content, ids = content_of(tokenizer), tokenizer.get_vocab()
-    return trim_tokenizer(content, ids, Numbers.of(ids, pieces, named_ids(content, "here")), "here")
+    return trim_tokenizer(content, ids, TokenIds.of(ids, pieces, named_ids(content, "here")), "here")
 
 
 @pytest.mark.parametrize("kind", POST_PROCESSORS)
@@ -89,7 +89,7 @@ def test_what_the_library_would_number_otherwise_is_refused() -> None:
     added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     content["added_tokens"] = [{"id": 0, "content": "<new>", **added}]
     with pytest.raises(CheckpointUnsupported, match="its added tokens have ids that would not stay in order"):
-        trim_tokenizer(content, ids, Numbers((0, 1, 2)), "here")
+        trim_tokenizer(content, ids, TokenIds((0, 1, 2)), "here")
 
 
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertModel, RobertaConfig, RobertaModel
 
-from pipelines.checkpoints.trim_tokenizer import Numbers
+from pipelines.checkpoints.trim_tokenizer import TokenIds
 from pipelines.checkpoints.trim_weights import config_ids, load_encoder, trim_model
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from tests.checkpoint_factory import SIZES, bert_config
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_rows_are_selected_and_nothing_else_is_touched(folder: Path) -> None:
     before = load_file(folder / WEIGHTS)
-    trim_model(folder, load_encoder(folder, None), Numbers((0, 2, 7, 9, 39)))
+    trim_model(folder, load_encoder(folder, None), TokenIds((0, 2, 7, 9, 39)))
     after = load_file(folder / WEIGHTS)
     assert torch.equal(after.pop(TABLE), before.pop(TABLE)[[0, 2, 7, 9, 39]])
     assert all(torch.equal(after[name], weights) for name, weights in before.items())
@@ -46,7 +46,7 @@ def test_rows_are_selected_and_nothing_else_is_touched(folder: Path) -> None:
 
 def test_configurations_name_the_new_ids(folder: Path) -> None:
     assert config_ids(folder) == {2, 7, 9}
-    trim_model(folder, load_encoder(folder, None), Numbers((0, 2, 7, 9)))
+    trim_model(folder, load_encoder(folder, None), TokenIds((0, 2, 7, 9)))
     config = config_of(folder)
     assert (config["vocab_size"], config["pad_token_id"], config["eos_token_id"]) == (4, 1, [2, 3])
     assert config["bos_token_id"] is None
@@ -62,15 +62,15 @@ def test_positions_that_are_counted_from_the_padding_s_id_stay(tmp_path: Path) -
     )
     encoder = load_encoder(tmp_path, None)
     with pytest.raises(CheckpointUnsupported, match="positions are counted from the padding's id, 1, and it would"):
-        trim_model(tmp_path, encoder, Numbers((1, 2, 3)))
-    trim_model(tmp_path, encoder, Numbers((0, 1, 3)))
+        trim_model(tmp_path, encoder, TokenIds((1, 2, 3)))
+    trim_model(tmp_path, encoder, TokenIds((0, 1, 3)))
     assert config_of(tmp_path)["pad_token_id"] == 1
 
 
 def test_a_token_without_a_row_and_a_table_in_no_file_are_refused(folder: Path) -> None:
     encoder = load_encoder(folder, None)
     with pytest.raises(CheckpointDamaged, match="has tokens up to 40, its model only 40 of them"):
-        trim_model(folder, encoder, Numbers((2, 40)))
+        trim_model(folder, encoder, TokenIds((2, 40)))
     edit_weights(folder, lambda weights: weights.pop(TABLE))
     with pytest.raises(CheckpointUnsupported, match=rf"its weights hold no {TABLE}"):
-        trim_model(folder, encoder, Numbers((2, 3)))
+        trim_model(folder, encoder, TokenIds((2, 3)))

@@ -44,7 +44,7 @@ def test_probabilities_are_those_of_plain_transformers(served: MakeCheckpoint, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_passages_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
     tokens, model = tokens_of(served(kind)), model_of(served(kind), backend)
-    alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
+    alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 

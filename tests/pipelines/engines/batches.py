@@ -41,4 +41,4 @@ def cpu(**changes: Any) -> Choice:
 
 def items_of(batch: TokenBatch) -> list[TokenBatch]:
     """Each item in a batch of its own."""
-    return [TokenBatch.gather([(batch, item)]) for item in range(len(batch))]
+    return [TokenBatch.take([(batch, item)]) for item in range(len(batch))]

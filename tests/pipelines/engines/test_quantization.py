@@ -89,7 +89,7 @@ def test_int8_is_the_same_whether_or_not_weights_are_stored_in_half_the_bits(
 
 
 def test_int8_is_close_to_float32_on_what_it_was_calibrated_on(folder: Path) -> None:
-    batch = TokenBatch.gather([(one, 0) for one in calibration()])
+    batch = TokenBatch.take([(one, 0) for one in calibration()])
     exact, rough = (logits(folder, choice, batch) for choice in (FLOAT32, INT8))
     assert not np.array_equal(exact, rough)
     assert np.abs(rough - exact).mean() < 0.05 * exact.std()

@@ -39,7 +39,7 @@ def test_padding_carries_the_pad_id_type_0_and_no_attention(imported: MakeCheckp
 def test_a_result_does_not_depend_on_the_rest_of_the_batch(imported: MakeCheckpoint) -> None:
     run = engine(imported("classifier"))
     together = run.outputs(BATCH, "logits")[0]
-    alone = [run.outputs(TokenBatch.gather([(BATCH, i)]), "logits")[0][0] for i in range(len(BATCH))]
+    alone = [run.outputs(TokenBatch.take([(BATCH, i)]), "logits")[0][0] for i in range(len(BATCH))]
     assert together.dtype == np.float32
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
 

@@ -38,7 +38,6 @@ def test_what_is_missing_or_null_has_its_default() -> None:
         (lambda: ROOT.items("data")[0].items("name"), "a.json, data[0]", "name is not a list"),
         (lambda: ROOT.items("data")[2].flag("open"), "a.json, data[2]", "not a JSON object"),
     ],
-    ids=str,
 )
 def test_a_step_that_fails_says_where_and_why(step: object, where: str, why: str) -> None:
     with pytest.raises(BadRow) as caught:

@@ -63,7 +63,7 @@ def test_windows_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, ki
     model = model_of(folder, backend, spans_per_window=3)
     tokens = windows_of(folder, [*REQUESTS, LONG]).tokens
     together = model.run(tokens)
-    alone = np.concatenate([model.run(TokenBatch.gather([(tokens, i)])) for i in range(len(tokens))])
+    alone = np.concatenate([model.run(TokenBatch.take([(tokens, i)])) for i in range(len(tokens))])
     assert together.shape == (len(tokens), 4)
     np.testing.assert_allclose(together["score"], alone["score"], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(together["start"], alone["start"])

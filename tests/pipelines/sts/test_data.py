@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, key, read_scored_pairs
+from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, normal_form, read_scored_pairs
 from tests.pipelines.sts import rows
 from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all
 
@@ -19,9 +19,9 @@ def test_klue_calls_pairs_from_3_the_same() -> None:
 
 
 def test_spellings_of_a_sentence_have_one_key() -> None:
-    assert key("오늘 서울 날씨가 어때?") == key(" 오늘서울 날씨가 어때 ")
-    assert key("A b.") == key("a B")
-    assert key("비가 온다") != key("비는 온다")
+    assert normal_form("오늘 서울 날씨가 어때?") == normal_form(" 오늘서울 날씨가 어때 ")
+    assert normal_form("A b.") == normal_form("a B")
+    assert normal_form("비가 온다") != normal_form("비는 온다")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_folder_as_it_came_gives_the_same_embeddings(
 def test_sentences_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
     tokens = tokens_of(served(kind), PAIRS).tokens
     model = model_of(served(kind), backend)
-    alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
+    alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_a_cross_encoder_trained_through_a_sigmoid_gives_a_share_of_5(
 def test_pairs_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str, backend: Backend) -> None:
     tokens = tokens_of(imported(kind), PAIRS).tokens
     model = model_of(imported(kind), backend)
-    alone = [model.run(TokenBatch.gather([(tokens, i)]))[0] for i in range(len(tokens))]
+    alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 

@@ -48,7 +48,7 @@ def test_gathered_items_are_those_named_in_that_order(
     made = [make_batch(items, regions=regions) for items in batches]
     places = [(b, i) for b, items in enumerate(batches) for i in range(len(items))]
     chosen = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=12))
-    gathered = TokenBatch.gather([(made[b], i) for b, i in chosen])
+    gathered = TokenBatch.take([(made[b], i) for b, i in chosen])
     expected = make_batch([batches[b][i] for b, i in chosen], regions=regions)
     assert_same(gathered, expected)
 

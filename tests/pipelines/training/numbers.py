@@ -43,7 +43,7 @@ class NumbersLearner:
         loss = nn.functional.binary_cross_entropy_with_logits(torch.tensor(predictions), truth)
         return {"accuracy": sum(right) / len(right), "loss": float(loss)}
 
-    def key(self, figures: Figures) -> tuple[float, ...]:
+    def sort_key(self, figures: Figures) -> tuple[float, ...]:
         return figures["accuracy"], -figures["loss"]
 
     def save(self, folder: Path) -> None:

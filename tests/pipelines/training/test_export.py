@@ -11,7 +11,7 @@ from pipelines.format.weights import stored_as
 from pipelines.format.windows import WindowSettings
 from pipelines.qa.data import Example
 from pipelines.training.base import Base
-from pipelines.training.export import Story, export
+from pipelines.training.export import Provenance, export
 from pipelines.training.qa.learner import QaLearner
 from pipelines.training.results import History
 from tests.conftest import MakeCheckpoint
@@ -26,15 +26,15 @@ def base(checkpoint: MakeCheckpoint) -> Base:
     return Base.find(str(checkpoint("extractor")))
 
 
-def story(base: Base, *epochs: dict[str, float], best: int) -> Story:
+def provenance(base: Base, *epochs: dict[str, float], best: int) -> Provenance:
     training = Training(data=["rows"], seed=0, command="none", minutes=0)
-    return Story("qa", base, training, {}, "rows", History([0.5], list(epochs), steps=[1]), best)
+    return Provenance("qa", base, training, {}, "rows", History([0.5], list(epochs), steps=[1]), best)
 
 
 def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers_and_int8(
     base: Base, tmp_path: Path
 ) -> None:
-    kept = story(base, {"f1": 0.1, "threshold": 5.0}, {"f1": 0.5, "threshold": NEVER}, best=1)
+    kept = provenance(base, {"f1": 0.1, "threshold": 5.0}, {"f1": 0.5, "threshold": NEVER}, best=1)
     export(QaLearner.load(base, WindowSettings()), kept, tmp_path / "to", {"results.md": "all"}, INT8)
     manifest = verify(tmp_path / "to", "qa")
     assert (manifest.threshold, manifest.scores) == (NEVER, {"f1": 0.5})
@@ -48,7 +48,7 @@ def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers_an
 
 def test_weights_are_rounded_before_golden_answers_and_int8_are_measured(base: Base, tmp_path: Path) -> None:
     learner = QaLearner.load(base, WindowSettings())
-    made = export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8, weights="float16")
+    made = export(learner, provenance(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8, weights="float16")
     assert stored_as(tmp_path / "to") == "float16"
     manifest = verify(tmp_path / "to", "qa")
     assert manifest == made
@@ -59,7 +59,9 @@ def test_an_int8_graph_that_loses_too_much_is_left_out_and_the_log_says_so(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("pipelines.checkpoints.finish.MOST_POINTS_LOST", -1000.0)
-    made = export(QaLearner.load(base, WindowSettings()), story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8)
+    made = export(
+        QaLearner.load(base, WindowSettings()), provenance(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8
+    )
     assert made.int8 is None
     assert not (tmp_path / "to" / "model.int8.onnx").exists()
     assert any("int8 loses more than" in message for message in caplog.messages)
@@ -74,5 +76,5 @@ def test_an_export_that_fails_leaves_nothing(base: Base, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(learner, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        export(learner, story(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8)
+        export(learner, provenance(base, {"f1": 0.1}, best=0), tmp_path / "to", {}, INT8)
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.training.on_tune import GOAL, Halving, Narrator, _domains
+from pipelines.training.on_tune import GOAL, ResumableHalving, SearchConsole, _domains
 from pipelines.training.settings import SearchSettings
 
 CONTINUE, STOP = "CONTINUE", "STOP"
@@ -30,7 +30,7 @@ def result(epoch: int, height: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_worse_half_is_stopped_also_after_a_restart(restarted: bool) -> None:
-    halving = Halving("f1", 4, 2)
+    halving = ResumableHalving("f1", 4, 2)
     if restarted:
         for name, height in (("a", 0.2), ("b", 0.8)):
             halving.on_trial_add(None, trial(name, height, 0.9))
@@ -44,7 +44,7 @@ def test_the_worse_half_is_stopped_also_after_a_restart(restarted: bool) -> None
 
 
 def test_equal_trials_are_not_stopped() -> None:
-    halving = Halving("f1", 4, 2)
+    halving = ResumableHalving("f1", 4, 2)
     for name in "abcd":
         halving.on_trial_add(None, trial(name))
         assert halving.on_trial_result(None, trial(name), result(1, 0.5)) == CONTINUE
@@ -61,7 +61,7 @@ def test_the_space_is_the_originals() -> None:
 
 
 def test_the_narrator_says_what_is_done_and_travels(capsys: pytest.CaptureFixture[str]) -> None:
-    narrator: Narrator = pickle.loads(pickle.dumps(Narrator(2)))
+    narrator: SearchConsole = pickle.loads(pickle.dumps(SearchConsole(2)))
     trials = [trial("a", 0.5), trial("b", 0.25, 0.75)]
     narrator.setup()
     narrator.on_trial_result(trials=trials, trial=trials[1], result=trials[1].last_result, iteration=3)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pipelines.training.learner import Figures, comparable
-from pipelines.training.results import Entry, History, Trial, better, compare, draw_trials, tabulate, winner, words
+from pipelines.training.results import History, RunHistory, Trial, better, compare, draw_trials, tabulate, winner, words
 
 
 def test_a_figure_that_is_no_number_is_below_all_others() -> None:
@@ -28,11 +28,11 @@ def test_a_history_survives_being_a_dict() -> None:
     assert History.of(history.as_dict()) == history
 
 
-def entry(model: str, seed: int, *values: float) -> Entry:
-    return Entry(model, seed, History(epochs=[{"mcc": value} for value in values]))
+def entry(model: str, seed: int, *values: float) -> RunHistory:
+    return RunHistory(model, seed, History(epochs=[{"mcc": value} for value in values]))
 
 
-def key(figures: Figures) -> tuple[float, ...]:
+def sort_key(figures: Figures) -> tuple[float, ...]:
     return (figures["mcc"],)
 
 
@@ -61,11 +61,11 @@ def test_a_run_that_stopped_early_leaves_the_later_cells_to_the_others() -> None
 
 def test_runs_are_compared_by_their_best_epochs() -> None:
     high, low = entry("a", 0, 0.1, 0.6, 0.2), entry("b", 0, 0.5, 0.5, 0.5)
-    assert better(high, low, key)
-    assert not better(low, high, key)
-    assert not better(high, high, key)
-    assert better(low, None, key)
-    assert better(low, entry("c", 0, float("nan")), key)
+    assert better(high, low, sort_key)
+    assert not better(low, high, sort_key)
+    assert not better(high, high, sort_key)
+    assert better(low, None, sort_key)
+    assert better(low, entry("c", 0, float("nan")), sort_key)
 
 
 def f1_key(figures: Figures) -> tuple[float, ...]:

@@ -17,9 +17,9 @@ from pipelines.cola.data import Judgement
 from pipelines.training.base import Base
 from pipelines.training.cola.learner import ColaLearner
 from pipelines.training.learner import Figures
-from pipelines.training.run import Run
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
+from pipelines.training.trainer import Trainer
 from tests.checkpoint_factory import make_base, wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.cola.rows import good_sentences
@@ -99,7 +99,7 @@ def test_inputs_are_cut_where_serving_cuts_them(checkpoint: MakeCheckpoint, tmp_
 def test_matthews_decides_and_loss_between_equals() -> None:
     figures: list[Figures] = [{"matthews": 0.5, "loss": 0.6}, {"matthews": 0.5, "loss": 0.4}]
     figures.append({"matthews": 0.51, "loss": math.inf})
-    keys = [ColaLearner.key(one) for one in figures]
+    keys = [ColaLearner.sort_key(one) for one in figures]
     assert keys == sorted(keys)
 
 
@@ -141,13 +141,13 @@ def albert(tmp_path: Path) -> Callable[[], ColaLearner]:
 
 
 def epochs(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> list[Figures]:
-    return list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())
+    return list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())
 
 
 def ends(albert: Callable[[], ColaLearner], **changes: float) -> list[Figures]:
     """The figures after the last epoch, for three seeds."""
     settings = [TOO_FAST.model_copy(update={"seed": seed, **changes}) for seed in range(3)]
-    return [list(Run(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
+    return [list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
 
 
 def test_a_shared_layer_collapses_at_a_high_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:

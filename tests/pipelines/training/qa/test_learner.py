@@ -21,9 +21,9 @@ from pipelines.qa.windows import OVERLAP_TYPE
 from pipelines.training.base import Base
 from pipelines.training.learner import unfold
 from pipelines.training.qa.learner import QaLearner
-from pipelines.training.run import Run
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
+from pipelines.training.trainer import Trainer
 from tests.checkpoint_factory import bert_config, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.qa.rows import town, write_squad
@@ -152,7 +152,7 @@ def test_a_context_without_a_token_gets_no_answer(learner: QaLearner) -> None:
 
 
 def test_the_lowest_loss_wins() -> None:
-    keys = [QaLearner.key({"f1": f1, "loss": loss}) for f1, loss in ((0.9, 0.5), (0.1, 0.4))]
+    keys = [QaLearner.sort_key({"f1": f1, "loss": loss}) for f1, loss in ((0.9, 0.5), (0.1, 0.4))]
     assert keys == sorted(keys)
 
 
@@ -179,9 +179,9 @@ def test_a_task_is_learned_also_when_not_to_answer(checkpoint: MakeCheckpoint, t
     load = partial(QaLearner.load, Base.find(str(checkpoint("bare-encoder"))), WINDOWS)
     train, dev = (towns(tmp_path, numbers, long=long) for numbers in (range(24), range(24, 36)))
     settings = TrainingSettings(epochs=14, batch_size=8, learning_rate=3e-3)
-    run = Run(load, [Stage.of(train)], dev, settings)
+    run = Trainer(load, [Stage.of(train)], dev, settings)
     figures = list(run.epochs())
-    best = figures[run.history.best(QaLearner.key)]
+    best = figures[run.history.best(QaLearner.sort_key)]
     assert figures[0]["exact_match"] < 0.5 < 0.8 < best["exact_match"]
     assert best["no_answer_accuracy"] > 0.8
     assert best["has_answer_f1"] > 0.8

@@ -24,12 +24,12 @@ from pipelines.sts.data import ScoredPair
 from pipelines.sts.metrics import f1_at
 from pipelines.training.base import Base
 from pipelines.training.learner import comparable
-from pipelines.training.run import Place, Run
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
 from pipelines.training.sts.embedding_learner import EmbeddingLearner
-from pipelines.training.sts.learner import NEAR, PairLearner, StsSettings, key
+from pipelines.training.sts.learner import NEAR, PairLearner, StsSettings, sort_key
 from pipelines.training.sts.recipe import RECIPE
+from pipelines.training.trainer import Trainer, Worker
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KLUE_TRAIN
 
@@ -134,10 +134,10 @@ def test_every_head_learns_which_pairs_are_alike(make: Make, head: str) -> None:
     settings = TrainingSettings(epochs=4, batch_size=16, learning_rate=2e-3)
     load = partial(make, head, "bare-encoder")
     stages = [Stage.of(of_one_kind_or_two(240, 0))]
-    run: Run[ScoredPair] = Run(load, stages, of_one_kind_or_two(60, 1), settings)
+    run: Trainer[ScoredPair] = Trainer(load, stages, of_one_kind_or_two(60, 1), settings)
     figures = list(run.epochs())
     assert set(figures[-1]) == {"f1", "pearson", "spearman", "loss"}
-    best = figures[run.history.best(run.learner.key)]
+    best = figures[run.history.best(run.learner.sort_key)]
     assert best["f1"] > 0.9
     assert best["pearson"] > 0.8
     assert best["loss"] < figures[0]["loss"]
@@ -204,7 +204,7 @@ def test_a_model_that_gives_one_number_has_no_correlation(make: Make, head: str,
     one = np.full((2, 3), value) if head == "sentence-transformer" else value
     figures = learner.measure(ROWS, [one] * len(ROWS))
     assert (figures["f1"], figures["pearson"], figures["spearman"]) == (0.0, 0.0, 0.0)
-    assert comparable(learner.key(figures)) < (1.0,)
+    assert comparable(learner.sort_key(figures)) < (1.0,)
 
 
 def test_static_embeddings_have_no_encoder_to_train(checkpoint: MakeCheckpoint) -> None:
@@ -223,14 +223,14 @@ def test_f1_decides_and_the_lower_loss_where_it_is_near() -> None:
     worse, near, better, best = (
         {"f1": f1, "loss": loss} for f1, loss in ((0.79, 0.1), (0.801, 0.05), (0.7995, 0.04), (0.82, 0.9))
     )
-    keys = [key(figures) for figures in (worse, near, better, best)]
+    keys = [sort_key(figures) for figures in (worse, near, better, best)]
     assert keys == sorted(keys)
     assert len(set(keys)) == 4
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), min_size=2))
 def test_the_order_has_no_circles_and_only_near_ones_are_swapped(pairs: list[tuple[float, float]]) -> None:
-    ordered = sorted(({"f1": f1, "loss": loss} for f1, loss in pairs), key=key)
+    ordered = sorted(({"f1": f1, "loss": loss} for f1, loss in pairs), key=sort_key)
     assert all(one["f1"] <= other["f1"] + NEAR * (1 + 1e-9) for one, other in pairwise(ordered))
     assert all(one["f1"] <= ordered[-1]["f1"] + NEAR * (1 + 1e-9) for one in ordered)
 
@@ -266,8 +266,8 @@ def _in_step(rank: int, world: int, base: Base, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
     settings = TrainingSettings(epochs=2, batch_size=7)
     for head, load in RECIPE.heads.items():
-        run: Run[ScoredPair] = Run(
-            partial(load, base, StsSettings()), [Stage.of(ROWS)], ROWS, settings, Place(rank, world)
+        run: Trainer[ScoredPair] = Trainer(
+            partial(load, base, StsSettings()), [Stage.of(ROWS)], ROWS, settings, Worker(rank, world)
         )
         figures = list(run.epochs())
         weights = run.learner.model.state_dict()

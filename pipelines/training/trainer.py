@@ -51,7 +51,7 @@ class NoProgress:
 
 
 @dataclass(frozen=True)
-class Place:
+class Worker:
     """Which of the run's processes this is: number `rank` of `world`, which share one process group."""
 
     rank: int = 0
@@ -59,7 +59,7 @@ class Place:
     device: torch.device = CPU
 
 
-class Run(Generic[Row]):
+class Trainer(Generic[Row]):
     """A learner on its way through the epochs."""
 
     def __init__(
@@ -68,10 +68,10 @@ class Run(Generic[Row]):
         stages: Sequence[Stage[Row]],
         dev: Sequence[Row],
         settings: TrainingSettings,
-        place: Place | None = None,
+        place: Worker | None = None,
         progress: Callable[[int, str], Progress] = NoProgress,
     ) -> None:
-        self.place = place or Place()
+        self.place = place or Worker()
         self.settings = settings
         self.history = History()
         self.best: dict[str, Tensor] = {}
@@ -107,7 +107,7 @@ class Run(Generic[Row]):
             self.history.epochs.append(figures)
             self.history.steps.append(len(losses))
             self.history.seconds.append(time.monotonic() - began)
-            if self.place.rank == 0 and self.history.best(self.learner.key) == epoch:
+            if self.place.rank == 0 and self.history.best(self.learner.sort_key) == epoch:
                 self.best = {name: value.cpu().clone() for name, value in self.learner.model.state_dict().items()}
             yield figures
 
@@ -138,7 +138,7 @@ class Run(Generic[Row]):
         starts = range(0, len(share), PREDICTED_AT_ONCE)
         with torch.inference_mode(), self._precision():
             ours = [made for at in starts for made in self.learner.predict(share[at : at + PREDICTED_AT_ONCE])]
-        return self.learner.measure(self._dev, _interleave(self._gather(ours), len(self._dev)))
+        return self.learner.measure(self._dev, _interleave(self._all_gather(ours), len(self._dev)))
 
     def _train_epoch(self, epoch: int) -> list[float]:
         """One pass over the rows of the epoch's stage; returns the loss of every step."""
@@ -170,7 +170,7 @@ class Run(Generic[Row]):
         last_stage = self.history.epochs[first:]
         if not self.settings.patience or not last_stage:
             return False
-        best = History(epochs=last_stage).best(self.learner.key)
+        best = History(epochs=last_stage).best(self.learner.sort_key)
         return len(last_stage) - 1 - best >= self.settings.patience
 
     def _step(self, batch: Sequence[Any]) -> Tensor:
@@ -209,7 +209,7 @@ class Run(Generic[Row]):
             dist.all_reduce(losses)
         return [float(loss) for loss in (losses / self.place.world).tolist()]
 
-    def _gather(self, ours: list[Any]) -> list[list[Any]]:
+    def _all_gather(self, ours: list[Any]) -> list[list[Any]]:
         """What every process has, by rank."""
         everyones: list[Any] = [ours] * self.place.world
         if self.place.world > 1:

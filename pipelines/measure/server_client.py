@@ -15,7 +15,7 @@ PAIRS_OF_A_FILE = 1000
 LONGEST_S = 600.0
 
 
-class Served:
+class ServerClient:
     """The server at `url`. Raises ServerFailed where it does not answer, or refuses."""
 
     def __init__(self, url: str) -> None:

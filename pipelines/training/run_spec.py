@@ -12,7 +12,7 @@ from pipelines.checkpoints.resolve import identity
 from pipelines.format.manifest import Training
 from pipelines.text.rows import Row
 from pipelines.training.base import Base
-from pipelines.training.export import Story
+from pipelines.training.export import Provenance
 from pipelines.training.learner import Load
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.results import History
@@ -51,7 +51,7 @@ def _name(label: str, decides: tuple[object, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Entrant(Generic[Row]):
+class RunSpec(Generic[Row]):
     """A model, as the user named it, with one of its task's heads, and all settings of its run, the seed among them."""
 
     recipe: Recipe[Row]
@@ -77,9 +77,9 @@ class Entrant(Generic[Row]):
         label = "-".join([self.recipe.task, *self._own_head.values(), self.base.name, str(self.settings.seed)])
         return run_name(label, self.base, self.settings, (self.head, self.options), data.stages, data.dev)
 
-    def story(self, data: Data[Row], history: History, command: str, minutes: float) -> Story:
+    def provenance(self, data: Data[Row], history: History, command: str, minutes: float) -> Provenance:
         """How its checkpoint came to be: by a command that took so long."""
-        return Story(
+        return Provenance(
             task=self.recipe.task,
             base=self.base,
             training=Training(
@@ -91,7 +91,7 @@ class Entrant(Generic[Row]):
             settings=self.settings.model_dump() | self._own_head | self.options.model_dump(),
             dev=data.dev_name,
             history=history,
-            best=history.best(self.recipe.key),
+            best=history.best(self.recipe.sort_key),
             windows=self.recipe.windows(self.options),
         )
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pipelines.training.base import Base
-from pipelines.training.runs import run_name, search_name
+from pipelines.training.run_spec import run_name, search_name
 from pipelines.training.settings import TrainingSettings
 
 BASE = Base("owner/name", "owner/name", "a" * 40)

@@ -9,22 +9,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipelines.training.run import Place, Run, seed_of
 from pipelines.training.stage import Source, Stage
+from pipelines.training.trainer import Trainer, Worker, seed_of
 from tests.pipelines.training.numbers import DEV, SETTINGS, STEPS, TRAIN, NumbersLearner
 
 
 def start(
     load: Callable[[], NumbersLearner] = NumbersLearner,
-    place: Place | None = None,
+    place: Worker | None = None,
     stages: Sequence[Stage[float]] = (Stage.of(TRAIN),),
     **changes: Any,
-) -> Run[float]:
+) -> Trainer[float]:
     torch.set_num_threads(1)
-    return Run(load, stages, DEV, SETTINGS.model_copy(update=changes), place)
+    return Trainer(load, stages, DEV, SETTINGS.model_copy(update=changes), place)
 
 
-def finish(run: Run[float]) -> Run[float]:
+def finish(run: Trainer[float]) -> Trainer[float]:
     for _ in run.epochs():
         pass
     return run
@@ -79,12 +79,12 @@ def test_what_a_finished_run_leaves_holds_no_more_than_is_needed(tmp_path: Path)
 
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
     class WorseAndWorse(NumbersLearner):
-        def key(self, figures: dict[str, float]) -> tuple[float, ...]:
+        def sort_key(self, figures: dict[str, float]) -> tuple[float, ...]:
             return (-figures["accuracy"], figures["loss"])
 
     run = start(WorseAndWorse)
     states = [{name: value.clone() for name, value in run.learner.model.state_dict().items()} for _ in run.epochs()]
-    best = run.history.best(run.learner.key)
+    best = run.history.best(run.learner.sort_key)
     assert best < len(states) - 1
     assert equal(run.best, states[best])
 
@@ -141,11 +141,11 @@ def test_a_batch_in_parts_teaches_what_it_teaches_as_a_whole(parts: int) -> None
 
 def test_a_run_stops_when_patience_is_over_and_keeps_the_best_epoch() -> None:
     class WorseAndWorse(NumbersLearner):
-        def key(self, figures: dict[str, float]) -> tuple[float, ...]:
+        def sort_key(self, figures: dict[str, float]) -> tuple[float, ...]:
             return (-figures["accuracy"], figures["loss"])
 
     run = finish(start(WorseAndWorse, patience=2, epochs=40))
-    best = run.history.best(run.learner.key)
+    best = run.history.best(run.learner.sort_key)
     assert len(run.history.epochs) == best + 1 + 2 < 40
     again = start(WorseAndWorse, patience=2, epochs=40)
     again.restore(run.state())
@@ -170,7 +170,7 @@ def test_two_processes_in_step_compute_what_one_computes(tmp_path: Path) -> None
 
 def _in_step(rank: int, world: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
-    run = finish(start(place=Place(rank, world), batch_size=7, accumulation=2))
+    run = finish(start(place=Worker(rank, world), batch_size=7, accumulation=2))
     state = run.state()
     del state["history"]["seconds"]
     torch.save(state, folder / f"{rank}.pt")
