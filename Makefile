@@ -1,21 +1,25 @@
 # make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints
-# make test    set up, then run all tests
-# make bench   set up, then measure Munjang and its peers on this machine (hours; ARGS= narrows it, see benchmarks/README.md)
-# make lint    formatting, lint, types
+# make test    set up, then run lint and all tests
+# make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
+#              measure less, see benchmarks/README.md)
+# make lint    set up, then check formatting, lint and types
 
 PYTHON ?= python3
 BIN := .venv/bin
+PARALLEL := --numprocesses auto --dist loadgroup
 
-.PHONY: serve test bench lint format clean
+.PHONY: serve test test-quick bench lint format clean
 
-serve: .venv/serve
-	@set -a; . deploy/serve.env; set +a; \
-	RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
-	exec $(BIN)/python -m deployments.launch serve_config.yaml \
+# Importing checkpoints and running them on a GPU need more packages.
+serve: .venv/serve $(if $(STS)$(COLA)$(QA)$(wildcard /proc/driver/nvidia/version),.venv/models)
+	@exec $(BIN)/munjang serve serve_config.yaml \
 	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-quick: .venv/dev
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not slow" $(ARGS)
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
@@ -37,6 +41,14 @@ clean:
 
 .venv/serve: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/models: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models]'
+	touch $@
+
+.venv/train: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
 	touch $@
 
 .venv/dev: .venv/serve

@@ -1,6 +1,6 @@
-"""`make serve`: check the configuration and the checkpoints, then run `serve run` and say when it is ready.
+"""`munjang serve`, and so `make serve`: check configuration and checkpoints, run `serve run`, and say when it is ready.
 
-Ctrl-C or SIGTERM reaches this process alone, which sends `serve run` the one interrupt that it shuts down on.
+Ctrl-C and SIGTERM reach this process only. It passes one interrupt on to `serve run`, which then shuts down in order.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.store.build import wants_build
 from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.stores import stores_root
-from pipelines.checkpoints.resolve import portable, resolve
-from pipelines.errors import CheckpointError, StoreError
+from pipelines.checkpoints.resolve import ROOT, portable, resolve
+from pipelines.command_line import Command
+from pipelines.errors import CheckpointError, MunjangError, StoreError
 from pipelines.format.manifest import Task, read_manifest, verify
 
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
@@ -43,21 +44,17 @@ RESERVED: list[FileLock] = []
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
+LAUNCHED_HERE = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}  # no balancer outside has to notice the end
 DASHBOARD = "ray/dashboard/dashboard.py"
 
 
-class ConfigError(Exception):
+class ConfigError(MunjangError):
     """The configuration file is not one that this graph understands."""
 
 
-def main() -> int:
-    """0 after an orderly stop, 1 where something is wrong with the configuration, a checkpoint or the start."""
-    arguments = _parser().parse_args()
-    try:
-        config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS})
-    except (CheckpointError, ConfigError) as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
+def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """0 after an orderly stop, 1 where the start fails. Raises ConfigError and CheckpointError before it."""
+    config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS})
     build_sample_store(config["applications"][0]["args"])
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(config, file, allow_unicode=True)
@@ -65,12 +62,18 @@ def main() -> int:
         return run(["serve", "run", file.name], f"http://127.0.0.1:{config['http_options']['port']}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deployments.launch", description=__doc__)
-    parser.add_argument("config", type=Path)
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, nargs="?", default=Path("serve_config.yaml"), help="(%(default)s)")
     for task in TASKS:
         parser.add_argument(f"--{task}", help="folder, zip file or Hub id (owner/name@revision)", metavar="CHECKPOINT")
-    return parser
+
+
+SERVE = Command(
+    "Check the configuration and the checkpoints, run `serve run`, and say when the graph is ready.\n"
+    "Variables that the environment does not set are taken from deploy/serve.env.",
+    _add_options,
+    _serve,
+)
 
 
 def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, Any]:
@@ -100,6 +103,16 @@ def _refuse_taken(port: int) -> None:
     """Two servers on one port would answer by turns."""
     if _taken(port):
         raise ConfigError(f"port {port} is taken by another server")
+
+
+def environment() -> dict[str, str]:
+    """The server's variables: those of this process, with those of deploy/serve.env and ports of its own where this
+    process has none, and with the programs of this Python environment first in the path.
+    """
+    lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
+    shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": path}
 
 
 def own_ports() -> dict[str, str]:
@@ -190,7 +203,7 @@ def run(command: list[str], url: str) -> int:
     for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)
     # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
-    with subprocess.Popen(command, env=own_ports() | os.environ, start_new_session=True) as server:
+    with subprocess.Popen(command, env=environment(), start_new_session=True) as server:
         _interrupt_once(server)
         ready = _wait_until_ready(server, url, begun_s)
         if not ready and not STOPPED.is_set():
@@ -290,7 +303,3 @@ def dashboard_address(session: int) -> str | None:
                 listening = [connection.laddr for connection in process.net_connections("tcp4") if not connection.raddr]
                 return next((f"http://{ip}:{port}" for ip, port in listening if ip == "127.0.0.1"), None)
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

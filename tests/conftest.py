@@ -1,28 +1,40 @@
-"""What all tests share: tiny checkpoints, made once, and no way out of the process by accident."""
+"""Fixtures of all tests: tiny checkpoints, made once, and guards against downloads and against starting Ray."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Read when huggingface_hub is imported: a test that forgot its loopback hub fails instead of downloading.
+# huggingface_hub reads this when it is imported. A test that does not use the local hub then fails instead of
+# downloading.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A machine that is busy fails no test.
+# Tests must not fail on a busy machine.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per worker: the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SERVE = Path(__file__).parent / "serve"
 
 MakeCheckpoint = Callable[[str], Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests that start Ray in the same pytest-xdist worker, so that only one cluster runs at a time."""
+    for item in items:
+        if item.get_closest_marker("serve") or item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(autouse=True)
 def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Outside tests/serve, starting Ray is an error."""
+    """Fail tests outside tests/serve that start Ray."""
     if request.path.is_relative_to(SERVE):
         yield
         return
@@ -37,23 +49,33 @@ def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     assert ray is None or not ray.is_initialized()
 
 
+@pytest.fixture(autouse=True)
+def _log_levels() -> Iterator[None]:
+    """Restore the levels of loggers that commands change, so that later tests still see all log records."""
+    loggers = [logging.getLogger(name) for name in ("pipelines", "pipelines.checkpoints")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
-    """By kind, the folder of a tiny checkpoint as its library saves it. Not to be written to: tests share it."""
-    from tests.checkpoint_factory import make_checkpoint  # brings torch, which not all tests need
+    """Gives the folder of a tiny checkpoint of a kind, as its library saves it. Shared: tests must not write to it."""
+    from tests.checkpoint_factory import make_checkpoint  # imports torch, which not all tests need
 
-    return _once(lambda kind: make_checkpoint(kind, tmp_path_factory.mktemp("saved") / kind))
+    return _cached(lambda kind: make_checkpoint(kind, tmp_path_factory.mktemp("saved") / kind))
 
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
-    """By kind, the folder of a tiny checkpoint in the project's format. Not to be written to: tests share it."""
+    """Gives the folder of a tiny checkpoint of a kind in the project's format. Shared: tests must not write to it."""
     from tests.checkpoint_factory import make_imported
 
-    return _once(lambda kind: make_imported(kind, tmp_path_factory.mktemp("imported") / kind))
+    return _cached(lambda kind: make_imported(kind, tmp_path_factory.mktemp("imported") / kind))
 
 
-def _once(make: MakeCheckpoint) -> MakeCheckpoint:
+def _cached(make: MakeCheckpoint) -> MakeCheckpoint:
     made: dict[str, Path] = {}
 
     def get(kind: str) -> Path:

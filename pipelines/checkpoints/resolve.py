@@ -1,12 +1,14 @@
-"""What a setting names, as a verified folder: imported into a cache on the way where it is not in the format yet."""
+"""Find the folder of a checkpoint that a setting names, and import it into a cache if necessary."""
 
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
+from pipelines.errors import CheckpointUnsupported, install_hint
 from pipelines.format.manifest import MANIFEST, Task
 
 logger = logging.getLogger(__name__)
@@ -15,15 +17,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def cache_folder() -> Path:
-    """Where imported checkpoints are kept: $MUNJANG_CACHE, or `munjang` in the user's cache folder."""
+    """The folder of imported checkpoints: $MUNJANG_CACHE, or `munjang` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "munjang"
     return Path(os.environ.get("MUNJANG_CACHE", default))
 
 
 def portable(source: str) -> str:
-    """`source` as every node of a cluster understands it: an absolute path, or a Hub id with its commit.
+    """Turn `source` into an absolute path or a Hub id with a commit, so that all nodes of a cluster use the same one.
 
-    A Hub id stays as it is where the Hub does not answer: what was imported before still serves.
+    If the Hub does not answer, the Hub id stays unchanged: an earlier import may still be in the cache.
     """
     path = Path(source).expanduser()
     if path.exists() or "@" in source:
@@ -32,16 +34,16 @@ def portable(source: str) -> str:
 
     try:
         return f"{source}@{HfApi().model_info(source).sha}"
-    except Exception:  # the client's own errors, and whatever its HTTP library raises without a network
+    except Exception:  # errors of the client, or of its HTTP library without a network
         return source
 
 
 def resolve(source: str, task: Task) -> Path:
-    """The folder of the checkpoint that `source` names, unverified.
+    """The folder of the checkpoint that `source` names. The folder is not verified.
 
-    A path, where relative, counts from the working folder, then from the repository's root. A folder in the
-    project's format is taken as it is; anything else (see `import_checkpoint`) is imported once and kept.
-    Raises CheckpointError.
+    A relative path is looked up in the working folder, then in the repository's root. A folder in the project's format
+    is used as it is. Any other source (see `import_checkpoint`) is imported once and kept in the cache. Raises
+    CheckpointError.
     """
     path = next((found for found in (Path(source).expanduser(), ROOT / source) if found.exists()), None)
     if path is not None and (path / MANIFEST).is_file():
@@ -54,15 +56,26 @@ def _imported(source: str, task: Task) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):  # replicas of one node start at the same time
         if not target.exists():
-            from pipelines.checkpoints.importing import import_checkpoint  # brings torch, which tokenizers do without
-
+            import_checkpoint = _importer(source)
             logger.info("importing %s for %s", source, task)
             import_checkpoint(source, target, task=task)
     return target
 
 
+def _importer(source: str) -> Callable[..., object]:
+    """`import_checkpoint`, imported late because it needs PyTorch. Raises CheckpointUnsupported without that."""
+    try:
+        from pipelines.checkpoints.importing import import_checkpoint
+    except ModuleNotFoundError as error:
+        raise CheckpointUnsupported(source, f"importing it needs {error.name}; {install_hint('models')}") from error
+    return import_checkpoint
+
+
 def identity(source: str) -> str:
-    """A local source by path, size and time, so that a retrained model is imported again; a Hub id by itself."""
+    """A key for the cache: a Hub id itself, or the path, sizes and times of local files.
+
+    So a local model is imported again when its files have changed.
+    """
     path = Path(source)
     if not path.exists():
         return source

@@ -1,19 +1,20 @@
-"""Compares pretrained models on CoLA, keeps the best after its best epoch, and writes it as a checkpoint.
+"""Compare pretrained models on CoLA, and write the best, as it was after its best epoch, as a checkpoint.
 
-python -m pipelines.cola.train my-cola --models google-bert/bert-base-uncased ../my-encoder --seeds 0 1 2
-
-What was interrupted goes on from its last whole epoch when the same command is run again.
+A run that was interrupted continues from its last complete epoch when the same command is run again.
 """
 
 import sys
 
+from pipelines import command_line
 from pipelines.training import experiment
 from pipelines.training.cola.recipe import RECIPE
 
+TRAIN = experiment.command_of(RECIPE, __doc__)
+
 
 def main() -> int:
-    """Train, compare, export; 1 where models or data are refused, 130 where the user stopped it."""
-    return experiment.main(RECIPE, "pipelines.cola.train", __doc__)
+    """Run the command, and return the exit status."""
+    return command_line.main("python -m pipelines.cola.train", {"": command_line.TRAINING["train cola"]})
 
 
 if __name__ == "__main__":

@@ -1,31 +1,35 @@
-"""Which engine serves a checkpoint on this machine."""
+"""Choose the engine that serves a checkpoint on this machine."""
 
+import logging
 import os
 import platform
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.errors import CheckpointUnsupported
+from pipelines.errors import CheckpointUnsupported, install_hint
 from pipelines.format.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 Backend = Literal["torch", "onnx"]
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 
 class EngineSettings(BaseModel):
-    """Where and how a model runs. `pipelines.engines.choice` says what "auto" comes to."""
+    """Where and how a model runs. `choose` resolves "auto"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the replica was given one.")
-    dtype: Literal["auto"] | Dtype = Field("auto", description="Of arithmetic; auto: the fastest that passes.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if the replica has one.")
+    dtype: Literal["auto"] | Dtype = Field("auto", description="Of the arithmetic; auto: the fastest available.")
     backend: Literal["auto"] | Backend = Field("auto", description="auto: ONNX Runtime on a CPU, PyTorch on a GPU.")
-    threads: int = Field(1, ge=1, description="CPU threads of one batch; more than idle cores run slower.")
+    threads: int = Field(1, ge=1, description="CPU threads per batch; more threads than idle cores are slower.")
     slots: int | None = Field(
-        None, ge=1, description="Batches that run at once in a replica; null: 2, save for PyTorch on a CPU 1."
+        None, ge=1, description="Batches that run at once in a replica; null: 1 for PyTorch on a CPU, otherwise 2."
     )
 
 
@@ -37,7 +41,7 @@ INT8_DOT_PRODUCT = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What `EngineSettings` come to: nothing is "auto" any more."""
+    """The resolved `EngineSettings`, without "auto"."""
 
     backend: Backend
     device: str
@@ -47,17 +51,17 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """A description for people, such as "onnx int8 on cpu"."""
         return f"{self.backend} {self.dtype} on {self.device}"
 
 
 def choose(folder: Path, manifest: Manifest, settings: EngineSettings) -> Choice:
-    """The fastest engine that `settings` leave open and the checkpoint has.
+    """The fastest engine that `settings` allow and the checkpoint supports.
 
-    On a GPU: PyTorch in float16. On a CPU: int8 where the checkpoint holds it, which it does only if it passed the
-    quality gate, and the CPU multiplies int8 natively (elsewhere the kernels may saturate); else float32, in ONNX
-    Runtime where the checkpoint holds its graph. Raises CheckpointUnsupported where the settings demand what the
-    checkpoint lacks or no engine here does.
+    On a GPU: PyTorch in float16. On a CPU: int8, if the checkpoint has an int8 graph (it passed the quality gate) and
+    the CPU multiplies int8 natively (on other CPUs the kernels may saturate). Otherwise float32, in ONNX Runtime if the
+    checkpoint has a graph. Raises CheckpointUnsupported if the settings require something that the checkpoint lacks or
+    that no engine of this project does.
     """
     device = _device(settings)
     dtype = _dtype(settings, manifest, device)
@@ -70,12 +74,14 @@ def choose(folder: Path, manifest: Manifest, settings: EngineSettings) -> Choice
 
 def _refusal(manifest: Manifest, device: str, backend: Backend, dtype: Dtype) -> str | None:
     if backend == "torch":
+        if find_spec("torch") is None:
+            return f"PyTorch is needed to run it but is not installed; {install_hint('models')}"
         return "PyTorch does not run int8 here" if dtype == "int8" else None
     if device != "cpu":
         return f"ONNX Runtime runs on the CPU here, not on {device}"
     if ONNX.get(dtype) in manifest.files:
         return None
-    remedy = "; `pipelines.checkpoints quantize` adds one" if dtype == "int8" else ""
+    remedy = "; `munjang quantize` adds one" if dtype == "int8" else ""
     return f"holds no ONNX graph in {dtype}{remedy}"
 
 
@@ -84,9 +90,14 @@ def _device(settings: EngineSettings) -> str:
         return settings.device
     if settings.backend == "onnx" or settings.dtype == "int8" or not NVIDIA_DRIVER.exists():
         return "cpu"
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:  # what Ray gives a replica without GPUs
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:  # Ray sets this for a replica without GPUs
         return "cpu"
-    import torch  # only where there may be a GPU: it takes two seconds and 200 MB
+    if find_spec("torch") is None:
+        logger.warning(
+            "there is a GPU, but PyTorch is not installed: models run on the CPU; %s", install_hint("models")
+        )
+        return "cpu"
+    import torch  # only if there may be a GPU: it takes two seconds and 200 MB
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -109,7 +120,7 @@ def _backend(settings: EngineSettings, manifest: Manifest, device: str, dtype: D
 
 
 def multiplies_int8() -> bool:
-    """Whether the CPU has int8 dot products (VNNI, AMX, or ARM's); where no /proc tells, whether it is an ARM."""
+    """Whether the CPU has int8 dot products (VNNI, AMX or ARM's); without /proc, whether it is an ARM CPU."""
     if not CPU_INFO.is_file():
         return platform.machine() in {"arm64", "aarch64"}
     flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith(("flags", "Features"))), "")

@@ -1,21 +1,23 @@
-"""Trains pretrained models to answer questions, keeps the epoch with the lowest loss, and writes it as a checkpoint.
+"""Fine-tune pretrained models for question answering, and write the epoch with the lowest loss as a checkpoint.
 
-python -m pipelines.qa.train my-qa --train KorQuAD_v1.0_train.json --dev KorQuAD_v1.0_dev.json
-python -m pipelines.qa.train my-qa --models owner/name --train rajpurkar/squad_v2 --dev rajpurkar/squad_v2
+Without files, KorQuAD's dev file serves for both: 100 articles to train on, 40 to measure on. A data set of the Hub is
+named by its id: --train rajpurkar/squad_v2 --dev rajpurkar/squad_v2
 
-Without files, KorQuAD's dev file is both: 100 articles to train on, 40 to measure on.
-What was interrupted goes on from its last whole epoch when the same command is run again.
+A run that was interrupted continues from its last complete epoch when the same command is run again.
 """
 
 import sys
 
+from pipelines import command_line
 from pipelines.training import experiment
 from pipelines.training.qa.recipe import RECIPE
 
+TRAIN = experiment.command_of(RECIPE, __doc__)
+
 
 def main() -> int:
-    """Train, compare, export; 1 where models or data are refused, 130 where the user stopped it."""
-    return experiment.main(RECIPE, "pipelines.qa.train", __doc__)
+    """Run the command, and return the exit status."""
+    return command_line.main("python -m pipelines.qa.train", {"": command_line.TRAINING["train qa"]})
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""Compares pretrained models with three heads on KLUE-STS, and writes the best as a checkpoint.
+"""Compare pretrained models with three heads on KLUE-STS, and write the best as a checkpoint.
 
-python -m pipelines.sts.train my-sts --models klue/roberta-base ../my-encoder --heads layers sentence-transformer
-
-What was interrupted goes on from its last whole epoch when the same command is run again.
+A run that was interrupted continues from its last complete epoch when the same command is run again.
 """
 
 import sys
 
+from pipelines import command_line
 from pipelines.training import experiment
 from pipelines.training.sts.recipe import RECIPE
 
+TRAIN = experiment.command_of(RECIPE, __doc__)
+
 
 def main() -> int:
-    """Train, compare, export; 1 where models or data are refused, 130 where the user stopped it."""
-    return experiment.main(RECIPE, "pipelines.sts.train", __doc__)
+    """Run the command, and return the exit status."""
+    return command_line.main("python -m pipelines.sts.train", {"": command_line.TRAINING["train sts"]})
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
-"""Searches the original's space for KLUE-STS with Optuna: model, epochs, batch size, learning rate and weight decay.
+"""Search models, epochs, batch size, learning rate and weight decay for KLUE-STS with Optuna.
 
-python -m pipelines.sts.tune my-sts --trials 30 --lowest-rate 2e-5 --highest-rate 1e-4 --concurrent 2
-
-Poor trials are stopped early. What was interrupted goes on when the same command is run again. The best trial is
-written as a checkpoint, with a table (trials.md) and a picture (trials.png) of them all.
+Poor trials are stopped early. A search that was interrupted continues when the same command is run again. The best
+trial is written as a checkpoint, with a table (trials.md) and a picture (trials.png) of all trials.
 """
 
 import sys
 
+from pipelines import command_line
 from pipelines.training import tuning
 from pipelines.training.sts.recipe import RECIPE
 
+TUNE = tuning.command_of(RECIPE, __doc__, heads=["classification"])
+
 
 def main() -> int:
-    """Search, export; 1 where models or data are refused, 130 where the user stopped it."""
-    return tuning.main(RECIPE, "pipelines.sts.tune", __doc__, heads=["classification"])
+    """Run the command, and return the exit status."""
+    return command_line.main("python -m pipelines.sts.tune", {"": command_line.TRAINING["tune"]})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""The command line of every task: what its options mean, what it refuses, and how it ends."""
+"""What the training commands of all tasks share: options, data, checks before the first step, and the last lines."""
 
 import argparse
 import logging
 import math
 import re
-import shlex
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -14,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import transformers
 from pydantic import BaseModel, ValidationError
 
-from pipelines.errors import CheckpointUnsupported, DataNotFound, MunjangError
+from pipelines.errors import CheckpointUnsupported, DataNotFound
 from pipelines.format.manifest import Manifest
 from pipelines.format.weights import Weights
 from pipelines.text.rows import Row
@@ -22,6 +21,8 @@ from pipelines.training.base import Base
 from pipelines.training.recipe import Data, Recipe
 from pipelines.training.run_spec import RunSpec
 from pipelines.training.stage import Source, Stage
+
+logger = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -62,14 +63,8 @@ def _kind(annotation: Any) -> dict[str, Any]:
     return {"metavar": plain.__name__.upper()}
 
 
-logger = logging.getLogger(__name__)
-
-
-def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.ArgumentParser:
-    """What all commands of a task take: the folder to write, models, heads, data, and the task's own settings."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_task_options(parser: argparse.ArgumentParser, recipe: Recipe[Any]) -> None:
+    """Add the options that all training commands of a task share: output folder, models, heads, data, task settings."""
     parser.add_argument("output", type=Path, help="folder of the checkpoint to write; must not exist")
     parser.add_argument("--models", nargs="+", default=recipe.models, help="Hub ids (owner/name@revision) or folders")
     if len(recipe.heads) > 1:
@@ -98,7 +93,6 @@ def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.A
     stored = "round the exported weights to this; figures of training are of those before (default: float32)"
     parser.add_argument("--weights", choices=get_args(Weights), help=stored)
     add_options(parser, recipe.options)
-    return parser
 
 
 def read_data(recipe: Recipe[Row], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Data[Row]:
@@ -110,7 +104,7 @@ def read_data(recipe: Recipe[Row], parser: argparse.ArgumentParser, arguments: a
 
     def source(name: str) -> Source[Row]:
         train = recipe.read(name, columns, "train")
-        kept = recipe.apart(train, dev)
+        kept = recipe.without_dev_rows(train, dev)
         if not kept:
             raise DataNotFound(name, "all of it is among what is measured on")
         left_out = len(train) - len(kept)
@@ -160,27 +154,11 @@ def refuse_to_overwrite(folder: Path) -> None:
         raise CheckpointUnsupported(str(folder), "exists already")
 
 
-def command_of(parser: argparse.ArgumentParser) -> str:
-    """The command as the user typed it."""
-    return f"{parser.prog} {shlex.join(sys.argv[1:])}"
-
-
-def run(work: Callable[[], None], stopped: str) -> int:
-    """Do the command's work; 1 where models or data are refused, 130, with a word, where the user stopped it."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("pipelines").setLevel(logging.INFO)
+def set_up_logging() -> None:
+    """Log what training does, and less of what loading and exporting do: transformers reports every new head."""
     logging.getLogger("pipelines.checkpoints").setLevel(logging.WARNING)
-    transformers.utils.logging.set_verbosity_error()  # a new head is what is wanted
+    transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    try:
-        work()
-    except MunjangError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"Stopped. {stopped}\n")
-        return 130
-    return 0
 
 
 def tell_written(manifest: Manifest, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Compares pretrained models and heads on a task, keeps the best after its best epoch, and writes it as a checkpoint.
+"""The training commands: compare models and heads on a task, and write the best, after its best epoch, as a checkpoint.
 
-What was interrupted goes on from its last whole epoch when the same command is run again.
+A run that was interrupted continues from its last complete epoch when the same command is run again.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
+from pipelines.command_line import Command
 from pipelines.format.manifest import Manifest
 from pipelines.text.rows import Row
 from pipelines.training import command
@@ -25,95 +26,92 @@ from pipelines.training.settings import RaySettings, TrainingSettings
 logger = logging.getLogger(__name__)
 
 RESULTS = "results.md"
-STOPPED = "The same command goes on from the last whole epoch."
+STOPPED = "The same command continues from the last complete epoch."
 
 
 @dataclass(frozen=True)
-class Result(Generic[Row]):
-    """What came of one of the runs."""
+class FinishedRun(Generic[Row]):
+    """A run and its result."""
 
     spec: RunSpec[Row]
-    trained: RunResult
+    result: RunResult
 
     @property
-    def entry(self) -> RunHistory:
-        """For comparison."""
-        return RunHistory(self.spec.label, self.spec.settings.seed, self.trained.history)
+    def history(self) -> RunHistory:
+        """The figures of its epochs, under the name of its model and seed."""
+        return RunHistory(self.spec.label, self.spec.settings.seed, self.result.history)
 
 
 @dataclass(frozen=True)
 class Experiment(Generic[Row]):
-    """What is compared on what."""
+    """The runs to compare, the data, and where they run."""
 
     recipe: Recipe[Row]
     specs: Sequence[RunSpec[Row]]
     data: Data[Row]
     where: RaySettings
 
-    def results(self) -> Iterator[Result[Row]]:
-        """All runs, one after the other, on Ray."""
+    def runs(self) -> Iterator[FinishedRun[Row]]:
+        """Train all runs on Ray, one after the other."""
         with cluster():
             for spec in self.specs:
-                trained = self._fit(spec)
-                remark = self.recipe.remark(spec.model, trained.history.epochs[-1])
+                result = self._fit(spec)
+                remark = self.recipe.remark(spec.model, result.history.epochs[-1])
                 if remark is not None:
                     logger.warning("%s", remark)
-                yield Result(spec, trained)
+                yield FinishedRun(spec, result)
 
-    def tables(self, entries: Sequence[RunHistory]) -> str:
-        """Markdown, with a table for each of the figures that matter."""
+    def tables(self, histories: Sequence[RunHistory]) -> str:
+        """A Markdown table for each figure of the task."""
         titles = self.recipe.figures.items()
-        return "\n".join(f"# {title} on {self.data.dev_name}\n\n{compare(entries, name)}\n" for name, title in titles)
+        return "\n".join(f"# {title} on {self.data.dev_name}\n\n{compare(histories, name)}\n" for name, title in titles)
 
     def _fit(self, spec: RunSpec[Row]) -> RunResult:
         name = spec.run_name(self.data)
         return fit(name, spec.load, self.data.stages, self.data.dev, spec.settings, self.where)
 
 
-def main(recipe: Recipe[Any], module: str, about: str | None) -> int:
-    """Train, compare, export; 1 where models or data are refused, 130 where the user stopped it."""
-    parser = parser_of(recipe, module, about)
-    return command.run(partial(_run, recipe, parser, parser.parse_args()), STOPPED)
+def command_of(recipe: Recipe[Any], description: str | None) -> Command:
+    """The command that trains for a task, compares the models and writes the best."""
+    return Command(description, partial(_add_options, recipe), partial(_run, recipe), STOPPED)
 
 
-def parser_of(recipe: Recipe[Any], module: str, about: str | None) -> argparse.ArgumentParser:
-    """The options of a comparison."""
-    parser = command.parser_of(recipe, module, about)
+def _add_options(recipe: Recipe[Any], parser: argparse.ArgumentParser) -> None:
+    command.add_task_options(parser, recipe)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="each model is trained once with each")
     parser.add_argument(
         "--model-learning-rate", action="append", default=[], metavar="MODEL=RATE", help="for one of the models"
     )
     add_options(parser, recipe.training, without={"seed"})
     add_options(parser, RaySettings)
-    return parser
 
 
 def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    command.set_up_logging()
     experiment = _experiment(recipe, parser, arguments)
-    entries: list[RunHistory] = []
-    winner: Result[Any] | None = None
-    for result in experiment.results():
-        entries.append(result.entry)
-        if better(result.entry, winner.entry if winner else None, recipe.sort_key):
-            winner = result
-    sys.stdout.write(f"\n{compare(entries, next(iter(recipe.figures)))}\n\n")
+    histories: list[RunHistory] = []
+    winner: FinishedRun[Any] | None = None
+    for run in experiment.runs():
+        histories.append(run.history)
+        if better(run.history, winner.history if winner else None, recipe.sort_key):
+            winner = run
+    sys.stdout.write(f"\n{compare(histories, next(iter(recipe.figures)))}\n\n")
     if winner is not None:
-        manifest = _export(experiment, entries, winner, parser, arguments)
+        manifest = _export(experiment, histories, winner, arguments)
         command.tell_written(manifest, arguments.output)
 
 
 def _export(
     experiment: Experiment[Any],
-    entries: Sequence[RunHistory],
-    winner: Result[Any],
-    parser: argparse.ArgumentParser,
+    histories: Sequence[RunHistory],
+    winner: FinishedRun[Any],
     arguments: argparse.Namespace,
 ) -> Manifest:
     learner = winner.spec.load()
-    learner.model.load_state_dict(winner.trained.weights)
-    minutes = sum(sum(entry.history.seconds) for entry in entries) / 60
-    provenance = winner.spec.provenance(experiment.data, winner.trained.history, command.command_of(parser), minutes)
-    texts = {RESULTS: experiment.tables(entries)}
+    learner.model.load_state_dict(winner.result.weights)
+    minutes = sum(sum(run.history.seconds) for run in histories) / 60
+    provenance = winner.spec.provenance(experiment.data, winner.result.history, arguments.typed, minutes)
+    texts = {RESULTS: experiment.tables(histories)}
     int8 = experiment.recipe.int8_examples(experiment.data)
     return export(learner, provenance, arguments.output, texts, int8, weights=arguments.weights)
 

@@ -1,4 +1,4 @@
-"""Searches a task's settings, and writes the best trial as a checkpoint, with a table and a picture of them all."""
+"""The tuning command: search a task's settings, and write the best trial as a checkpoint with a table of all trials."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from typing import Any, Generic
 import torch
 from pydantic import BaseModel
 
+from pipelines.command_line import Command
 from pipelines.format.manifest import Manifest
 from pipelines.text.rows import Row
 from pipelines.training import command
@@ -29,12 +30,12 @@ from pipelines.training.trainer import Trainer, Worker
 BATCH_SIZES = (16, 32, 64)
 SEARCHED = {"epochs", "batch_size", "learning_rate", "weight_decay"}
 TABLE, PICTURE = "trials.md", "trials.png"
-STOPPED = "The same command goes on: trials that are over stay so, others from their last whole epoch."
+STOPPED = "The same command continues: finished trials are kept, others continue from their last complete epoch."
 
 
 @dataclass(frozen=True)
 class Search(Generic[Row]):
-    """What is searched on what. `settings` are those of all trials, save what is chosen for each."""
+    """A search: the models, heads and settings to choose from, and the data. `settings` hold what all trials share."""
 
     recipe: Recipe[Row]
     bases: Mapping[str, Base]
@@ -47,22 +48,22 @@ class Search(Generic[Row]):
 
     @property
     def figure(self) -> str:
-        """What is to be high."""
+        """The name of the figure that the search maximizes."""
         return next(iter(self.recipe.figures))
 
     def spec(self, config: Config) -> RunSpec[Row]:
-        """The run that was chosen."""
+        """The run of the trial with this choice of settings."""
         settings = self.settings.model_copy(update={name: config[name] for name in SEARCHED})
         base = self.bases[config["model"]]
         return RunSpec(self.recipe, config["model"], base, config["head"], self.options, settings)
 
     def specs(self) -> Iterator[RunSpec[Row]]:
-        """One for each model with each head."""
+        """One run for each model with each head."""
         for (model, base), head in product(self.bases.items(), self.choices["head"]):
             yield RunSpec(self.recipe, model, base, head, self.options, self.settings)
 
     def start(self, config: Config) -> Trainer[Row]:
-        """That run, in the process of its trial."""
+        """The training loop of a trial, made in the process of that trial."""
         spec, gpu = self.spec(config), self.where.gpus_per_trial > 0
         torch.set_num_threads(self.where.cpus_per_trial)
         place = Worker(device=torch.device("cuda" if gpu else "cpu"))
@@ -71,7 +72,7 @@ class Search(Generic[Row]):
         )
 
     def run(self) -> SearchResult:
-        """All trials, on Ray."""
+        """Run all trials on Ray."""
         decides = (self.options, self.choices, self.space)
         bases = list(self.bases.values())
         label = f"{self.recipe.task}-tune"
@@ -80,40 +81,36 @@ class Search(Generic[Row]):
             return search(name, self.start, self.figure, self.choices, self.space, self.settings.seed, self.where)
 
 
-def main(recipe: Recipe[Any], module: str, about: str | None, heads: list[str]) -> int:
-    """Search, export; 1 where models or data are refused, 130 where the user stopped it. `heads` by default."""
-    parser = parser_of(recipe, module, about, heads)
-    return command.run(partial(_run, recipe, parser, parser.parse_args()), STOPPED)
+def command_of(recipe: Recipe[Any], description: str | None, heads: list[str]) -> Command:
+    """The command that searches a task's settings; it tries `heads` unless the user names others."""
+    return Command(description, partial(_add_options, recipe, heads), partial(_run, recipe), STOPPED)
 
 
-def parser_of(recipe: Recipe[Any], module: str, about: str | None, heads: list[str]) -> argparse.ArgumentParser:
-    """The options of a search."""
-    parser = command.parser_of(recipe, module, about)
+def _add_options(recipe: Recipe[Any], heads: list[str], parser: argparse.ArgumentParser) -> None:
+    command.add_task_options(parser, recipe)
     parser.set_defaults(heads=heads)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCH_SIZES, help="(default: %(default)s)")
     add_options(parser, SearchSettings)
     add_options(parser, recipe.training, without=SEARCHED)
     add_options(parser, TuneSettings)
-    return parser
 
 
 def _run(recipe: Recipe[Any], parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    command.set_up_logging()
     plan = _search(recipe, parser, arguments)
     found = plan.run()
     sys.stdout.write(f"\n{tabulate(found.trials, recipe.sort_key)}\n\n")
-    manifest = _export(plan, found, parser, arguments)
+    manifest = _export(plan, found, arguments)
     command.tell_written(manifest, arguments.output)
 
 
-def _export(
-    plan: Search[Any], found: SearchResult, parser: argparse.ArgumentParser, arguments: argparse.Namespace
-) -> Manifest:
+def _export(plan: Search[Any], found: SearchResult, arguments: argparse.Namespace) -> Manifest:
     best = winner(found.trials, plan.recipe.sort_key)
     spec, trained = plan.spec(best.config), found.trained(best)
     learner = spec.load()
     learner.model.load_state_dict(trained.weights)
     minutes = sum(sum(trial.history.seconds) for trial in found.trials) / 60
-    provenance = spec.provenance(plan.data, trained.history, command.command_of(parser), minutes)
+    provenance = spec.provenance(plan.data, trained.history, arguments.typed, minutes)
     table = (
         f"# Trials on {plan.data.dev_name}\n\n{tabulate(found.trials, plan.recipe.sort_key)}\n\n![Trials]({PICTURE})\n"
     )

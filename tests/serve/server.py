@@ -1,4 +1,4 @@
-"""A real server, as `make serve` starts it, on ports of its own and in a session of its own."""
+"""A real server, started as `make serve` does, with its own ports and its own session."""
 
 import contextlib
 import os
@@ -17,15 +17,16 @@ from typing import Any, Self
 import psutil
 import yaml
 
+from deployments.ingress import FAST_FLAGS
 from deployments.launch import dashboard_address
 
 ROOT = Path(__file__).parents[2]
-START_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
+START_S = 240.0  # enough for a loaded machine with 2 cores; an idle one needs a tenth of this
 STOP_S = 30.0
 
 
 class Server:
-    """`python -m deployments.launch` on a config file, and all of its output so far."""
+    """`munjang serve` with a config file, and its output so far."""
 
     def __init__(self, config: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self.url = f"http://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
@@ -34,7 +35,7 @@ class Server:
         self._ready = threading.Event()
         self._ended = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.launch", str(config), *arguments],
+            [sys.executable, "-m", "deployments", "serve", str(config), *arguments],
             cwd=ROOT,
             env=dict(environment),
             stdout=subprocess.PIPE,
@@ -65,11 +66,11 @@ class Server:
         return self
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of the tree, Ray's included."""
+        """All processes of the tree, including those of Ray."""
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
 
     def replica(self, deployment: str) -> psutil.Process:
-        """The process of a replica of `deployment`."""
+        """The process of the first replica of `deployment`."""
         return self.replicas(deployment)[0]
 
     def replicas(self, deployment: str = "") -> list[psutil.Process]:
@@ -78,7 +79,7 @@ class Server:
         return [process for process in self.processes() if title.fullmatch(_title(process))]
 
     def deploy(self, config: Path) -> None:
-        """`serve deploy`, which returns as soon as the update has begun."""
+        """Run `serve deploy`, which returns as soon as the update has started."""
         (session,) = [process.pid for process in psutil.Process(self.process.pid).children()]
         address = dashboard_address(session)
         assert address is not None
@@ -90,14 +91,14 @@ class Server:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def kill(self) -> None:
-        """End whatever is left, at once."""
+        """Kill all processes that are left."""
         if self.process.poll() is None:
             for process in self.processes():
                 process.kill()
         self.process.wait()
 
     def stop(self, within_s: float = STOP_S) -> list[psutil.Process]:
-        """One interrupt; what is still alive `within_s` seconds later."""
+        """Send one interrupt. Returns the processes that are still alive `within_s` seconds later."""
         if self.process.poll() is not None:
             return []
         processes, until_s = self.processes(), time.monotonic() + within_s
@@ -111,18 +112,18 @@ class Server:
 def _title(process: psutil.Process) -> str:
     try:
         return next(iter(process.cmdline()), "")
-    except psutil.NoSuchProcess:  # a zombie is one, too
+    except psutil.NoSuchProcess:  # psutil raises it for a zombie, too
         return ""
 
 
 def _ignore_interrupts() -> None:
-    """As a shell starts a background job: the server must be stoppable all the same."""
+    """Ignore SIGINT, as in a background job of a shell. An interrupt must stop the server even then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def running(config: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Server]:
-    """A ready server for as long as the context lasts; it leaves no process behind."""
+    """Yield a ready server, and stop it at the end. Fails if any of its processes is left."""
     server = Server(config, environment, *arguments)
     left: list[psutil.Process] = []
     try:
@@ -132,31 +133,24 @@ def running(config: Path, environment: Mapping[str, str], *arguments: str) -> It
         server.kill()
         for process in left:
             process.kill()
-    assert not left, f"outlived its server: {left}"
+    assert not left, f"alive after the server has stopped: {left}"
 
 
 def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
-    """This process's variables with those of deploy/serve.env; `fast` False leaves them out, as a bare `serve run`."""
+    """The variables of this process. With `fast` False, the flags of deploy/serve.env that make Serve fast are off."""
     own = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_ADDRESS": "local",  # never join a cluster that happens to run here
+        "RAY_ADDRESS": "local",  # never join another cluster on this machine
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        "RAY_SERVE_LOG_TO_STDERR": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
         "HF_HUB_OFFLINE": "1",
     }
-    return dict(os.environ) | (_serve_env() if fast else {}) | own | more
-
-
-def _serve_env() -> dict[str, str]:
-    lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return inherited | own | ({} if fast else dict.fromkeys(FAST_FLAGS, "0")) | more
 
 
 def write_config(folder: Path, **args: Any) -> Path:
-    """The shipped configuration on a free port of loopback, with other `args`; stores lie in `folder` unless said."""
+    """Write the shipped configuration with a free port and other `args`. By default, stores are in `folder`."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
     chat = {"stores": str(folder / "stores")} | args.get("chat", {})
@@ -167,7 +161,7 @@ def write_config(folder: Path, **args: Any) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -14,7 +14,7 @@ from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.quality import Examples
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
-from pipelines.evaluate import evaluate_checkpoint, evaluate_server, measure
+from pipelines.measure.evaluate import evaluate_checkpoint, evaluate_server, measure
 from pipelines.measure.server_client import ServerClient
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
@@ -26,7 +26,7 @@ Run = Callable[..., int]
 
 
 class InProcess:
-    """A task's real pipeline, where the graph would be."""
+    """Runs the real pipeline of a task in this process, in place of the deployment graph."""
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
@@ -51,7 +51,7 @@ def shipped(served: MakeCheckpoint) -> dict[str, Path]:
 
 @pytest.fixture
 def serving(shipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> ScriptedServices:
-    """A server at URL, with the shipped checkpoints behind the real routes."""
+    """A server at URL with the real routes and the shipped checkpoints."""
     stages: dict[str, Any] = {task: InProcess(load_pipeline(shipped[task], task)) for task in TASKS}  # type: ignore[arg-type]
     services = replace(ScriptedServices(), **stages, sts_files=stages["sts"])
 
@@ -73,21 +73,21 @@ def test_a_server_has_the_figures_of_the_checkpoint_it_serves(
     assert any(value != 0 for value in alone.values())
 
 
-def test_a_file_of_many_pairs_is_sent_in_portions_and_keeps_its_order(
+def test_many_pairs_are_sent_in_several_files_and_keep_their_order(
     serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [("서울 날씨", "서울 날씨" + " 내일" * number) for number in range(7)]
     whole = ServerClient(URL).outputs("sts", pairs)
-    monkeypatch.setattr("pipelines.measure.server_client.PAIRS_OF_A_FILE", 3)
+    monkeypatch.setattr("pipelines.measure.server_client.PAIRS_PER_FILE", 3)
     assert ServerClient(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
 
 
-def test_a_server_that_refuses_is_no_figure(serving: ScriptedServices) -> None:
+def test_a_server_that_refuses_a_request_is_an_error(serving: ScriptedServices) -> None:
     with pytest.raises(ServerFailed, match=r"http://served/generate gave no answer: .*422"):
         ServerClient(URL).outputs("cola", ["fine", " "])
 
 
-def test_a_task_that_is_not_served_is_named(serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_not_served_is_an_error(serving: ScriptedServices, monkeypatch: pytest.MonkeyPatch) -> None:
     async def describe() -> dict[str, Any]:
         return {"sts": {"threshold": 0.6}}
 
@@ -116,7 +116,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_the_command_prints_the_figures_of_the_engine_it_is_told(
+def test_the_command_prints_the_figures_of_the_engine_it_is_given(
     run: Run, data: dict[str, Path], shipped: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for engine in ({"dtype": "int8"}, {"dtype": "float32", "backend": "torch"}):
@@ -125,14 +125,14 @@ def test_the_command_prints_the_figures_of_the_engine_it_is_told(
         assert json.loads(capsys.readouterr().out) == {name: round(value, 4) for name, value in expected.items()}
 
 
-def test_the_command_asks_a_server_by_its_url(
+def test_the_command_measures_a_server_at_a_url(
     run: Run, data: dict[str, Path], serving: ScriptedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(data["cola"], "--task", "cola", "--url", URL) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"matthews", "accuracy"}
 
 
-def test_what_is_not_in_the_format_is_imported_when_its_task_is_known(
+def test_a_checkpoint_in_another_format_is_imported_if_its_task_is_given(
     run: Run,
     checkpoint: MakeCheckpoint,
     data: dict[str, Path],
@@ -145,7 +145,7 @@ def test_what_is_not_in_the_format_is_imported_when_its_task_is_known(
     assert set(json.loads(capsys.readouterr().out)) == {"matthews", "accuracy"}
 
 
-def test_columns_are_those_that_the_command_names(
+def test_the_command_line_can_name_columns(
     run: Run, data: dict[str, Path], shipped: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [line.split("\t") for line in data["cola"].read_text(encoding="utf-8").splitlines()]
@@ -158,7 +158,7 @@ def test_columns_are_those_that_the_command_names(
     assert ours == capsys.readouterr().out
 
 
-def test_refusals_exit_with_1_and_say_why(
+def test_bad_data_and_servers_exit_with_1_and_a_reason(
     run: Run, data: dict[str, Path], shipped: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(shipped["qa"], tmp_path / "nowhere.json") == 1

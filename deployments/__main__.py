@@ -1,0 +1,20 @@
+"""The console script `munjang`, also run by `python -m deployments`: all commands of the project."""
+
+import sys
+
+from pipelines import command_line
+
+SERVE = command_line.Entry(
+    "deployments.launch:SERVE",
+    "start the graph on http://localhost:8000",
+    "serve_config.yaml --sts sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+)
+
+
+def main() -> int:
+    """Run the command that the user typed, and return the exit status."""
+    return command_line.main("munjang", {"serve": SERVE} | command_line.COMMANDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
