@@ -1,12 +1,12 @@
-"""What persona chat costs besides the provider's time, and what a provider that hangs costs others; one JSON line.
+"""Measure the persona chat: its own cost without the provider, and the effect of a hanging provider on other requests.
 
     python -m benchmarks.chat                      # a provider that answers at once, then one that hangs
-    python -m benchmarks.chat --without-provider   # the embedded default
+    python -m benchmarks.chat --without-provider   # the default, answers without a language model
     python -m benchmarks.chat --model small        # questions embedded by a BERT of 4 layers x 256
 
-It starts a provider that takes no time, and Munjang on the sample store. Every question is asked once, so no cache
-helps. While chats hang, single pairs are scored at a fixed rate, in turns with and without them. Client, provider and
-server share the machine.
+Starts a provider that answers at once, and Munjang with the sample store, and prints one JSON line. Every question is
+asked once, so no cache helps. Single pairs are scored at a fixed rate, in turns with and without hanging chats. Client,
+provider and server share the machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.clients import Session, post, session
 from benchmarks.loads import Outcome, arrivals, closed_loop, during, open_loop
 from benchmarks.processes import Command, running
 from benchmarks.provider import HANG
-from benchmarks.servers import ROOT, merged, serve_environment
+from benchmarks.servers import OWN_CLUSTER, ROOT, merged
 from pipelines.chat.recall import read_questions
 from pipelines.chat.sample import QUESTIONS, SAMPLE_STORE
 from pipelines.text.files import data_folder
@@ -41,13 +41,15 @@ HANGING_PROVIDER_S = 45.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-provider", action="store_true")
-    parser.add_argument("--model", choices=models.NAMES, default="shipped", help="what embeds the questions")
-    parser.add_argument("--data", type=Path, default=data_folder(), help="what other models are made of")
+    parser.add_argument("--model", choices=models.NAMES, default="shipped", help="model that embeds the questions")
+    parser.add_argument(
+        "--data", type=Path, default=data_folder(), help="folder of the data sets that other models are made from"
+    )
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
-    parser.add_argument("--hanging", type=int, default=200, help="chats that hang")
-    parser.add_argument("--rate", type=float, default=20.0, help="single pairs/s meanwhile")
-    parser.add_argument("--rounds", type=int, default=3, help="of single pairs with and without hanging chats")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each load")
+    parser.add_argument("--hanging", type=int, default=200, help="number of chats that hang")
+    parser.add_argument("--rate", type=float, default=20.0, help="single pairs/s while chats hang")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of single pairs with and without hanging chats")
     print(json.dumps(asyncio.run(measure(parser.parse_args()))))
 
 
@@ -72,28 +74,30 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def command(scratch: Path, port: int, encoder: Path, provider: str | None) -> Command:
-    """Munjang on the sample store, which it builds."""
+    """The command that starts Munjang with the sample store, which it builds."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] |= {"host": "127.0.0.1", "port": port}
-    asked = {"base_url": provider, "model": "instant", "timeout_s": HANGING_PROVIDER_S} if provider else None
-    chat = {"stores": str(scratch / "stores"), "provider": asked}
+    provider_settings = (
+        {"base_url": provider, "model": "instant", "timeout_s": HANGING_PROVIDER_S} if provider else None
+    )
+    chat = {"stores": str(scratch / "stores"), "provider": provider_settings}
     application = config["applications"][0]
     sts = {"checkpoint": str(encoder), "cache_bytes": 0}
     application["args"] = merged(application["args"], {"chat": chat, "sts": sts})
     path = scratch / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    return Command([sys.executable, "-m", "deployments.launch", str(path)], ROOT, serve_environment())
+    return Command([sys.executable, "-m", "deployments", "serve", str(path)], ROOT, OWN_CLUSTER)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
+    """Ports that are free now."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [probe.getsockname()[1] for probe in probes]
 
 
 def prompts() -> Iterator[str]:
-    """The sample's questions, over and over, each time in other words."""
+    """The questions of the sample, over and over, each with another number behind it."""
     questions = [one.question for one in read_questions(QUESTIONS)]
     return (f"{question} ({number})" for number, question in enumerate(itertools.cycle(questions)))
 
@@ -104,7 +108,7 @@ async def ask(http: Session, prompt: str) -> Any:
 
 
 async def chats(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Closed loops, by callers."""
+    """Figures of closed loops, by number of callers."""
     asked = prompts()
     await closed_loop(lambda prompt: ask(http, prompt), asked, max(arguments.concurrency), 2.0)
     loads = {}
@@ -115,7 +119,7 @@ async def chats(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def provider_alone(http: Session, seconds: float) -> dict[str, Any]:
-    """What the provider takes itself, asked by the same client."""
+    """Figures of the provider alone, asked by the same client."""
 
     async def complete(prompt: str) -> Any:
         body = {"model": "instant", "messages": [{"role": "user", "content": prompt}]}
@@ -125,7 +129,7 @@ async def provider_alone(http: Session, seconds: float) -> dict[str, Any]:
 
 
 async def pairs_beside(http: Session, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Latencies of single pairs with and without chats that hang, of all rounds together; who is first changes."""
+    """Latencies of single pairs with and without hanging chats, over all rounds. The two take turns at being first."""
     numbers = itertools.count()
     outcomes: dict[int, list[Outcome]] = {0: [], arguments.hanging: []}
     for number in range(arguments.rounds):
@@ -150,7 +154,7 @@ async def pairs(http: Session, numbers: Iterator[int], arguments: argparse.Names
 
 
 def pooled(outcomes: list[Outcome]) -> Outcome:
-    """All of them as one."""
+    """Join outcomes into one."""
     return Outcome(
         latencies=[latency for outcome in outcomes for latency in outcome.latencies],
         refused=sum(outcome.refused for outcome in outcomes),
@@ -161,18 +165,18 @@ def pooled(outcomes: list[Outcome]) -> Outcome:
 
 @contextlib.asynccontextmanager
 async def hanging(http: Session, count: int) -> AsyncIterator[None]:
-    """So many chats that wait for the provider, all the while."""
+    """Keep `count` chats waiting for the provider within the context."""
     waiting = [asyncio.create_task(ask(http, f"{number}: {HANG}")) for number in range(count)]
     if not waiting:
         yield
         return
-    done, _ = await asyncio.wait(waiting, timeout=3.0)  # until they have all come to the provider
+    done, _ = await asyncio.wait(waiting, timeout=3.0)  # until all have reached the provider
     if done:
         raise RuntimeError(f"{len(done)} of {count} chats did not hang: {done.pop()}")
     try:
         yield
         if ended := [task for task in waiting if task.done()]:
-            raise RuntimeError(f"{len(ended)} of {count} chats hang no longer: {ended[0]}")
+            raise RuntimeError(f"{len(ended)} of {count} chats no longer hang: {ended[0]}")
     finally:
         for task in waiting:
             task.cancel()
@@ -181,7 +185,7 @@ async def hanging(http: Session, count: int) -> AsyncIterator[None]:
 
 
 def figures_of(outcome: Outcome, seconds: float) -> dict[str, float]:
-    """Of requests, which `Outcome` calls pairs."""
+    """The figures of an outcome, with its rate named as requests instead of pairs."""
     figures = outcome.figures(seconds)
     return {"requests_per_s": figures.pop("pairs_per_s"), **figures}
 

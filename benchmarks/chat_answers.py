@@ -1,11 +1,11 @@
-"""Settings of the chat's own answers, compared: right, wrong and unanswered questions for each.
+"""Compare settings of the chat's answers without a language model by their right, wrong and unanswered questions.
 
-    python -m benchmarks.chat_answers                # on a baker's documents, which are not the sample's
+    python -m benchmarks.chat_answers                # a baker's documents, not the sample persona
     python -m benchmarks.chat_answers --documents pipelines/chat/persona --questions pipelines/chat/questions.jsonl
 
-A question without a fact has no answer in the documents. An answer is right where its sentence holds the fact, or is a
-part of it; to a question without one, every answer is wrong. Everything runs in this process, with the shipped
-checkpoints or others; each sentence that a search finds is read once, and the settings are compared on what came out.
+A question without a fact has no answer in the documents, so every answer to it is wrong. Other answers are right where
+their sentence contains the fact, or is a part of it. Everything runs in this process, with the shipped checkpoints or
+others. The extractor reads each sentence that a search finds once, and all settings are compared on its results.
 """
 
 import argparse
@@ -36,12 +36,12 @@ COSINE_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0)
 MARGIN_WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 SENTENCES = (5, 8)
 WRONG_COSTS = 1.0
-"""A wrong answer takes away what so many right ones give, when a threshold is chosen."""
+"""Right answers that a wrong answer outweighs when a threshold is chosen."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sentence found for a question, and all that its score is made of."""
+    """A sentence found for a question, and the parts of its score."""
 
     right: bool
     share: float
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = asyncio.run(candidates(arguments))
     answerable = sum(any(one.right for one in sentences) for sentences in found)
-    print(f"{len(found)} questions; of {answerable} the passages found hold the answer")
+    print(f"{len(found)} questions; for {answerable} of them the passages found contain the answer")
     print("| sentences | cosine | margin | threshold | right | wrong | unanswered |\n|---|---|---|---|---|---|---|")
     for sentences, cosine, margin in itertools.product(SENTENCES, COSINE_WEIGHTS, MARGIN_WEIGHTS):
         threshold, counts = best_threshold([answer(one, sentences, cosine, margin) for one in found])
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 async def candidates(arguments: argparse.Namespace) -> list[list[Candidate]]:
-    """Of each question, the sentences of the passages that the search finds."""
+    """For each question, the sentences of the passages that the search finds."""
     embedder = Embedder.load(arguments.sts)
     manifest = read_manifest(arguments.qa)
     windows = in_process(WindowTokenizer.load(arguments.qa, manifest).windows)
@@ -101,20 +101,20 @@ async def _candidates(
 
 
 def is_right(question: Question, sentence: Sentence) -> bool:
-    """Whether the sentence holds the fact, or is a part of it."""
+    """Whether the sentence contains the fact, or is a part of the fact."""
     here = bool(question.fact) and sentence.passage.document == question.document
     return here and (question.fact in sentence.text or sentence.text in question.fact)
 
 
 def answer(candidates: list[Candidate], sentences: int, cosine: float, margin: float) -> tuple[float, bool]:
-    """The best sentence's score, and whether it is right; as `ExtractiveAnswers` chooses it."""
+    """Score of the sentence that `ExtractiveAnswers` would choose, and whether it is right."""
     likely = sorted(candidates, key=lambda one: -one.share - cosine * one.cosine)[:sentences]
     scored = [(one.share + cosine * one.cosine + margin * one.margin, one.right) for one in likely]
     return max(scored, key=lambda pair: pair[0], default=(-math.inf, False))
 
 
 def best_threshold(answers: list[tuple[float, bool]]) -> tuple[float, Counter[str]]:
-    """The threshold that gives most right answers less what wrong ones cost, and what it gives."""
+    """The threshold with the most right answers minus the cost of wrong ones, and its counts."""
 
     def counts(threshold: float) -> Counter[str]:
         return Counter("unanswered" if score < threshold else "right" if right else "wrong" for score, right in answers)

@@ -1,17 +1,17 @@
-"""A store of passages: how fast it is built, how fast it answers, and how much memory it takes.
+"""Measure a store of passages: the speed of building and searching, and the memory.
 
     python -m benchmarks.chat_store --data ../shared/data
 
-Documents are KorQuAD's paragraphs and, as many as needed, film reviews of NSMC, some 2,000 characters of them each. The
-questions are KorQuAD's. Prints one JSON line:
+The documents are KorQuAD's paragraphs, followed by as many NSMC film reviews as needed, about 2,000 characters of them
+in a document. The questions are KorQuAD's. Prints one JSON line:
 
-build    chunks/s of a store of 10,000: cutting, embedding, index and file; seconds for the one of 100,000
-search   of 100,000 chunks, by words and meaning at once, five passages: ms one after the other (p50, p99), searches/s
-         with 32 at a time, and CPU ms of one search in both; questions are embedded before
-open     seconds to read the store of 100,000 and check it
-memory   MiB resident in the process that searches, with the store open, and before it was
+build    chunks/s of a store of 10,000 chunks (cutting, embedding, index and file); seconds for one of 100,000
+search   five passages of 100,000 chunks, by words and meaning together: ms of single searches (p50, p99), searches/s
+         with 32 at a time, and CPU ms of one search in both cases; the questions are embedded before
+open     seconds to read and check the store of 100,000 chunks
+memory   resident MiB of the process that searches, before and after the store is opened
 
-The process that searches is a new one with one BLAS thread, as Ray gives a replica of less than a CPU.
+A new process with one BLAS thread searches, as in a Ray replica with less than one CPU.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--search-chunks", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=1000)
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the new process
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the new process
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as process:
         result = build_both(arguments, Path(folder))
         queries = embedded_questions(arguments)
@@ -77,7 +77,7 @@ def build_both(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 def documents_of(data: Path, chunks: int) -> Iterator[Document]:
-    """Documents of so many different chunks, the last cut off behind it."""
+    """Documents with exactly `chunks` distinct chunks; the last document ends after the last chunk."""
     seen: set[str] = set()
     for document in all_documents(data):
         for chunk in chunks_of(document, MAX_CHARACTERS):
@@ -86,7 +86,7 @@ def documents_of(data: Path, chunks: int) -> Iterator[Document]:
                 yield Document(document.name, document.text[: chunk.end])
                 return
         yield document
-    raise SystemExit(f"the texts make no more than {len(seen)} chunks")
+    raise SystemExit(f"the texts give no more than {len(seen)} chunks")
 
 
 def all_documents(data: Path) -> Iterator[Document]:
@@ -152,7 +152,7 @@ async def _measure(folder: Path, queries: Queries) -> dict[str, float]:
 
 
 async def timed(run: Callable[[], Awaitable[Result]]) -> tuple[Result, float, float]:
-    """The result, and the seconds and seconds of CPU that it took."""
+    """The result, its wall-clock seconds, and its CPU seconds."""
     begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
     result = await run()
     return result, time.perf_counter() - begin_s, time.process_time() - begin_cpu_s

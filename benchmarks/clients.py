@@ -1,4 +1,4 @@
-"""How each kind of server is asked for the scores of pairs."""
+"""Clients that ask each kind of server for the scores of pairs."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=3600)
 
 
 class Turns:
-    """Sessions with several servers, asked in turn."""
+    """Sessions with several servers. Each request goes to the next server."""
 
     def __init__(self, sessions: Sequence[aiohttp.ClientSession]) -> None:
         self._next = itertools.cycle(sessions).__next__
@@ -30,7 +30,7 @@ class Turns:
 
 @asynccontextmanager
 async def session(*urls: str) -> AsyncIterator[Turns]:
-    """With the servers at `urls`, with as many connections as there are requests in flight."""
+    """Sessions with the servers at `urls`. The number of connections is not limited."""
     async with AsyncExitStack() as stack:
         connectors = [aiohttp.TCPConnector(limit=0) for _ in urls]
         sessions = [
@@ -44,7 +44,7 @@ Session = aiohttp.ClientSession | Turns
 
 
 class Client(Protocol):
-    """A server, seen from outside."""
+    """A client of one kind of server."""
 
     ready: str
     """The path that answers 200 once the server is ready."""
@@ -52,14 +52,14 @@ class Client(Protocol):
     def __init__(self, session: Session) -> None: ...
 
     async def score(self, pair: Pair) -> float:
-        """Of one pair, in one request. Raises Refused."""
+        """Score one pair in one request. Raises Refused."""
 
     async def scores(self, pairs: list[Pair]) -> list[float]:
-        """Of many pairs in one request, or in as few as the server takes. Raises Refused."""
+        """Score pairs in as few requests as the server allows, usually one. Raises Refused."""
 
 
 async def post(session: Session, path: str, **body: Any) -> Any:
-    """The decoded answer. Raises Refused where there was no room, RuntimeError on any other failure."""
+    """Return the decoded answer. Raises Refused on status 429 or 503, RuntimeError on any other except 200."""
     async with session.post(path, **body) as response:
         content = await response.read()
     if response.status in REFUSALS:
@@ -130,7 +130,7 @@ class BentoMlClient:
 
 
 class InfinityClient:
-    """Asks for embeddings, in base64, which costs both sides least, and compares them itself."""
+    """Asks for embeddings in base64, the cheapest encoding for both sides, and computes the cosines itself."""
 
     ready = "/health"
     MAX_PAIRS = 1024

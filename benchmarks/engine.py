@@ -1,9 +1,9 @@
-"""The limit: the forward passes alone, in one process, on pairs sorted by length; and sentence-transformers' `encode`.
+"""Measure the upper limit of a server: the engine alone, in one process, and `encode` of sentence-transformers.
 
     python -m benchmarks.engine CHECKPOINT SOURCE --data ../shared/data
 
-CHECKPOINT is a folder in the project's format, SOURCE the sentence-transformers folder it was imported from. Prints one
-JSON line per way of running; nothing is tokenized within the time measured for the engine.
+CHECKPOINT is a folder in the project's format; SOURCE is the sentence-transformers folder that it was imported from.
+Prints one JSON line for each setting. The engine runs batches sorted by length; its time does not include tokenizing.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pipelines.format.tokenizer import TextTokenizer
 from pipelines.text.files import data_folder
 
 BUDGETS = (128, 256, 512, 1024, 4096)
-"""Padded tokens of a batch: smaller ones fit the processor's caches, larger ones cost less each. The best counts."""
+"""Padded tokens of a batch. Small batches fit into the caches, large ones have less overhead; the best counts."""
 THREADS_AND_SLOTS = ((1, 2), (2, 1))
 
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> Iterator[tuple[int, float]]:
-    """(budget, pairs/s) of the project's engine."""
+    """Yield (budget, pairs/s) of the project's engine."""
     manifest = read_manifest(folder)
     model = in_process.load_model(folder, manifest, settings)
     tokens = TextTokenizer.load(folder, manifest).sentence_pairs(pairs).tokens
@@ -61,7 +61,7 @@ def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> I
 
 
 def encode_rate(folder: Path, threads: int, pairs: list[Pair]) -> float:
-    """Pairs/s of sentence-transformers' `encode` over all sentences, tokenizing included."""
+    """Pairs/s of `encode` of sentence-transformers on all sentences, tokenizing included."""
     torch.set_num_threads(threads)
     model = SentenceTransformer(str(folder), device="cpu")
     sentences = [sentence for pair in pairs for sentence in pair]

@@ -1,4 +1,4 @@
-"""A virtual environment for each peer, made from its requirements where it is missing or they changed."""
+"""Virtual environments of the peers, made where one is missing or its requirements have changed."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ SAME_AS = {"original": "fastapi"}
 
 
 def python_of(peer: str) -> Path:
-    """The interpreter with the peer's packages, installed on the first call."""
+    """The interpreter of the peer's environment. The packages are installed on the first call."""
     peer = SAME_AS.get(peer, peer)
     folder = ENVIRONMENTS / peer
     python, stamp = folder / "bin" / "python", folder / "requirements.sha256"
@@ -30,7 +30,7 @@ def python_of(peer: str) -> Path:
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Version by name of every package installed beside an interpreter."""
+    """Versions of all packages that an interpreter can import, by name."""
     program = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     output = subprocess.run([str(python), "-c", program], check=True, capture_output=True, text=True).stdout
     return dict(sorted(json.loads(output).items()))

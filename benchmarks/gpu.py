@@ -1,20 +1,22 @@
-"""The PyTorch engine alone, on KLUE-STS train's sentences at base size (12 layers of 768, random weights).
+"""Measure the PyTorch engine alone, on the sentences of KLUE-STS train at base size (12 layers of 768, random weights).
 
     python -m benchmarks.gpu --data ../shared/data                              # on a GPU
-    python -m benchmarks.gpu --device cpu --dtypes bfloat16 --layers 2 --sentences 64 --tokens 512   # does it run?
+    python -m benchmarks.gpu --device cpu --dtypes bfloat16 --layers 2 --sentences 64 --tokens 512   # a smoke test
 
 Prints JSON lines, all measured in one run:
 
-matrix  the device's matrix rate: the fastest product of the encoder's own shapes, in TFLOP/s
-engine  sentences/s, tokens/s and model TFLOP/s from token arrays to embeddings in the host's memory; `share` is of the
-        matrix rate in the same dtype, `parity` the lowest cosine with sentence-transformers' embeddings in float32
-texts   the same engine fed with texts: one thread tokenises chunk after chunk while the engine runs those before
-encode  sentence-transformers' own `encode` of the same texts with the same weights, at each batch size
-result  by dtype the best engine beside `encode` at its best, in the same dtype and in float32
+matrix  the matrix rate of the device in TFLOP/s: the fastest matrix product with the shapes of the encoder
+engine  sentences/s, tokens/s and model TFLOP/s from token arrays to embeddings in the host's memory; `share` is the
+        share of the matrix rate in the same dtype, `parity` the lowest cosine with the embeddings of
+        sentence-transformers in float32
+texts   the same engine with texts as input: one thread tokenizes batch after batch while the engine runs earlier ones
+encode  `encode` of sentence-transformers on the same texts with the same weights, at each batch size
+result  for each dtype, the best engine compared with the best `encode` in the same dtype and in float32
 
-Model FLOP: 2 for each weight of the layers' linear maps and token; 4 x hidden x length^2 for each layer's attention and
-sentence. Padding, embeddings, norms, activations and pooling count nothing. Each time is the best of `--rounds`
-passes over all sentences, after one that does not count; batches are cut as the service does, longest sentences first.
+Model FLOP are 2 per token for each weight of a layer's linear maps, and 4 x hidden x length^2 per sentence for each
+layer's attention. Padding, embeddings, norms, activations and pooling are not counted. Each time is the best of
+`--rounds` passes over all sentences, after an unmeasured pass. Batches are cut as in the service, longest sentences
+first.
 """
 
 import argparse
@@ -54,12 +56,12 @@ VARIANTS = {
     "compiled": {"packed": True, "compiled": True},
 }
 Embeddings = NDArray[np.float32]  # (sentences, hidden)
-Row = NDArray[np.int64]  # numbers of the sentences of a batch
+Row = NDArray[np.int64]  # indices of the sentences in a batch
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is embedded, and with what; `flop` is the model's for all sentences."""
+    """The model and the sentences that it embeds. `flop` is the model FLOP for all sentences."""
 
     folder: Path
     texts: list[str]
@@ -81,11 +83,11 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
     parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--sentences", type=int, help="so many of the different ones; all where not given")
+    parser.add_argument("--sentences", type=int, help="number of distinct sentences (all)")
     parser.add_argument(
-        "--tokens", type=int, nargs="+", default=[4096, 16384, 65536, 131072], help="padded, in a batch"
+        "--tokens", type=int, nargs="+", default=[4096, 16384, 65536, 131072], help="padded tokens in a batch"
     )
-    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2], help="batches at once")
+    parser.add_argument("--slots", type=int, nargs="+", default=[1, 2], help="batches that run at once")
     parser.add_argument(
         "--encode-sizes", type=int, nargs="+", default=[32, 128, 512, 2048], help="sentences in a batch"
     )
@@ -120,7 +122,7 @@ def measure(arguments: argparse.Namespace, work: Work) -> None:
 def engines(
     arguments: argparse.Namespace, work: Work, dtype: Dtype, matrix: float, exact: Embeddings
 ) -> Iterator[tuple[float, str]]:
-    """Seconds and description of every way to run the engine, each reported."""
+    """Measure and report every way to run the engine; yield its seconds and description."""
     for variant in arguments.variants:
         choice = Choice("torch", arguments.device, dtype, threads=torch.get_num_threads(), slots=1)
         engine = SentenceTransformerEngine(load(work, "cpu"), choice, **VARIANTS[variant])
@@ -140,7 +142,7 @@ def engines(
 def time_tokens(
     engine: SentenceTransformerEngine, threads: ThreadPoolExecutor, work: Work, rows: list[Row], rounds: int
 ) -> tuple[float, Embeddings]:
-    """Seconds, and embeddings in the sentences' order."""
+    """Seconds from tokens to embeddings, and the embeddings in the order of the sentences."""
     batches = [TokenBatch.take([(work.tokens, int(i)) for i in row]) for row in rows]
     run = partial(threads.map, lambda batch: engine.outputs(batch, "sentence_embedding")[0], batches)
     seconds, parts = best_of(rounds, lambda: list(run()))
@@ -150,7 +152,7 @@ def time_tokens(
 def time_texts(
     engine: SentenceTransformerEngine, threads: ThreadPoolExecutor, work: Work, rows: list[Row], rounds: int
 ) -> float:
-    """Seconds. This thread tokenises, and gets ahead of the engine as far as it is the faster."""
+    """Seconds from texts to embeddings. This thread tokenizes, and may get ahead of the engine."""
 
     def run() -> None:
         futures = []
@@ -164,7 +166,7 @@ def time_texts(
 
 
 def encode_best(arguments: argparse.Namespace, work: Work, dtype: str) -> tuple[Embeddings, float]:
-    """Embeddings, and the seconds at the best batch size."""
+    """Embeddings of `encode`, and its seconds at the best batch size."""
     model = load(work, arguments.device).to(getattr(torch, dtype))
     encode = partial(model.encode, work.texts, normalize_embeddings=True, show_progress_bar=False)
     times = []
@@ -176,7 +178,7 @@ def encode_best(arguments: argparse.Namespace, work: Work, dtype: str) -> tuple[
 
 
 def matrix_rate(device: str, dtype: str, token_counts: list[int]) -> float:
-    """TFLOP/s of the fastest of the products (tokens, inputs) x (inputs, outputs), each at its median of five times."""
+    """TFLOP/s of the fastest product (tokens, inputs) x (inputs, outputs), each at the median of five runs."""
     rates = []
     for tokens, (inputs, outputs) in product(token_counts, SHAPES):
         left, right = (torch.randn(size, inputs, device=device).to(getattr(torch, dtype)) for size in (tokens, outputs))
@@ -187,7 +189,7 @@ def matrix_rate(device: str, dtype: str, token_counts: list[int]) -> float:
 
 
 def seconds_of(device: str, calls: int, call: Callable[[], object]) -> float:
-    """Seconds of one call among so many in a row, so that launching them is hidden behind running them."""
+    """Seconds of one of `calls` calls in a row, so that launching a call overlaps with running the one before."""
     start = time.perf_counter()
     for _ in range(calls):
         call()
@@ -197,7 +199,7 @@ def seconds_of(device: str, calls: int, call: Callable[[], object]) -> float:
 
 
 def best_of(rounds: int, call: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of the fastest call, after one that does not count, and what the last one returned."""
+    """Seconds of the fastest call after an unmeasured one, and what the last call returned."""
     result = call()
     times = []
     for _ in range(rounds):
@@ -208,7 +210,7 @@ def best_of(rounds: int, call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> Work:
-    """Weights and a vocabulary, made on the spot: speed depends on neither, lengths do on the vocabulary's size."""
+    """Make random weights and a vocabulary. Speed does not depend on them, lengths depend on the vocabulary's size."""
     pairs = read_scored_pairs(arguments.data / KLUE_TRAIN)
     texts = list(dict.fromkeys(chain.from_iterable((pair.sentence1, pair.sentence2) for pair in pairs)))
     tokenizer = train_wordpiece(texts, VOCABULARY, LONGEST)
@@ -242,7 +244,7 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> TokenBatch
 
 
 def cut(lengths: NDArray[np.int32], max_tokens: int) -> list[Row]:
-    """Items of each batch, longest first; longest x count keeps to `max_tokens`."""
+    """Indices of the sentences of each batch, longest first; longest x count stays within `max_tokens`."""
     order = np.argsort(-lengths, kind="stable")
     rows = []
     while len(order):

@@ -1,8 +1,9 @@
-"""Load on a Munjang server that runs already, as one JSON line per load.
+"""Measure a running Munjang server, and print one JSON line per load.
 
     python -m benchmarks.load --url http://127.0.0.1:8000 --data ../shared/data --rates 100 200
 
-Pairs are KLUE-STS train's, each sent once. Client and server share the machine, so figures compare only within one run.
+The pairs are those of KLUE-STS train, each sent once. Where client and server share a machine, compare figures only
+within one run.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--rates", type=float, nargs="*", default=[], help="open loops, pairs/s")
-    parser.add_argument("--file", type=int, default=1000, help="pairs")
+    parser.add_argument("--file", type=int, default=1000, help="pairs of the file")
     parser.add_argument("--seed", type=int, default=0)
     asyncio.run(load(parser.parse_args()))
 

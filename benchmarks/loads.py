@@ -1,6 +1,6 @@
-"""Loads on a server that scores pairs: closed loop, open loop, and a file's pairs as single requests.
+"""Loads on a server that scores pairs: closed loop, open loop, and the pairs of a file as single requests.
 
-A load calls `ask(pair)`, which returns the score or raises Refused; what travels is the client's business (clients.py).
+A load calls `ask(pair)`, which returns the score or raises Refused. The requests themselves are made in clients.py.
 Latencies are in seconds.
 """
 
@@ -18,18 +18,18 @@ from benchmarks.pairs import Pair
 Ask = Callable[[Pair], Awaitable[Any]]
 
 LEAD_SHARE = 0.2
-"""Of the time measured, how long a closed loop runs before it."""
+"""The unmeasured lead of a closed loop, as a share of the measured time."""
 REFUSED_WAIT_S = 0.05
-"""A caller whose request was refused stays away so long; asking again at once would measure refusals."""
+"""Pause of a caller after a refused request. Without it, the load would measure only refusals."""
 
 
 class Refused(Exception):
-    """The server answered with another status than 200."""
+    """The server refused a request because too many are waiting."""
 
 
 @dataclass
 class Outcome:
-    """What became of a load's requests: latencies of those answered, and how many were not."""
+    """The results of a load: latencies of answered requests, and numbers of the others."""
 
     latencies: list[float] = field(default_factory=list)
     refused: int = 0
@@ -37,7 +37,7 @@ class Outcome:
     in_time: int = 0
 
     def figures(self, seconds: float) -> dict[str, float]:
-        """Rate over `seconds`, quantiles in ms; those unanswered count with the time that they had waited."""
+        """The rate over `seconds`, and latency quantiles in ms. Unanswered requests count with the time they waited."""
         counts = {"answered": len(self.latencies), "refused": self.refused, "unanswered": self.unanswered}
         rate = {"pairs_per_s": round(self.in_time / seconds, 2)}
         if len(self.latencies) < 2:
@@ -47,9 +47,9 @@ class Outcome:
 
 
 async def closed_loop(ask: Ask, pairs: Iterator[Pair], callers: int, seconds: float) -> Outcome:
-    """Each of `callers` sends its next request when its last was answered.
+    """Run `callers` callers, each of which sends its next request when its last one is answered.
 
-    Latencies are of requests sent within the time measured, the rate is of answers that came within it.
+    Latencies count for requests sent within the measured time, the rate counts answers that arrive within it.
     """
     outcome = Outcome()
     begin = time.perf_counter() + LEAD_SHARE * seconds
@@ -73,7 +73,7 @@ async def closed_loop(ask: Ask, pairs: Iterator[Pair], callers: int, seconds: fl
 
 
 def arrivals(rate: float, seed: int | None = None) -> Iterator[float]:
-    """When requests are due, in seconds from the start, without end: evenly, or with a seed as a Poisson process."""
+    """Yield endlessly when requests are due, in seconds: evenly spaced, or with a seed as a Poisson process."""
     if seed is None:
         return (number / rate for number in itertools.count())
     draw = random.Random(seed)
@@ -83,8 +83,9 @@ def arrivals(rate: float, seed: int | None = None) -> Iterator[float]:
 async def open_loop(ask: Ask, pairs: Iterator[Pair], due: Iterable[float], patience_s: float) -> Outcome:
     """Send a request at each time `due`, whether or not the earlier ones were answered.
 
-    Latency counts from when the request was due, so that waiting behind a slow answer is seen (coordinated omission).
-    What is unanswered `patience_s` after the last was sent is given up, and counts with the time since it was due.
+    Latency counts from when a request was due, so that waiting behind a slow answer shows (no coordinated omission).
+    Requests unanswered `patience_s` seconds after the last one was sent are cancelled, and count with the time since
+    they were due.
     """
     outcome = Outcome()
     begin = time.perf_counter()
@@ -120,7 +121,7 @@ def during(due: Iterator[float], seconds: float) -> Iterator[float]:
 
 
 async def all_singly(ask: Ask, pairs: Iterable[Pair], in_flight: int) -> list[Any]:
-    """Every pair as a request of its own, `in_flight` at a time; the answers in order. A refused one is sent again."""
+    """Send every pair in its own request, `in_flight` at a time, and refused ones again; return answers in order."""
     queue = iter(enumerate(pairs))
     answers: dict[int, Any] = {}
 

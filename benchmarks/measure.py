@@ -1,4 +1,4 @@
-"""Everything that is measured on one running server in one round, as records of figures by load."""
+"""Measure one running server in one round: a record of figures for each load."""
 
 import asyncio
 import time
@@ -24,12 +24,12 @@ Record = dict[str, Any]
 
 
 class WrongScores(Exception):
-    """A server's scores are not those of sentence-transformers with the same weights."""
+    """A server's scores differ from those of sentence-transformers with the same weights."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which loads, and how long. Rates are in pairs/s, shares are of the server's own rate with the most callers."""
+    """The loads and their lengths. Rates are in pairs/s; shares are of the server's own rate with the most callers."""
 
     seconds: float
     warm_up_s: float
@@ -43,10 +43,10 @@ class Plan:
 
 
 def deviations(scores: list[float], expected: list[float], precision: str) -> Record:
-    """How far scores are from the expected ones.
+    """The deviations of scores from the expected ones.
 
-    Raises WrongScores where they are beyond the precision's tolerance, or correlate with the expected ones less than
-    CORRELATION. The models' weights are drawn so that their cosines spread (models.py): a correlation tells.
+    Raises WrongScores where a deviation is beyond the precision's tolerance, or the correlation with the expected
+    scores is below CORRELATION. The correlation has a meaning because the models' cosines are spread wide (models.py).
     """
     apart = np.abs(np.subtract(scores, expected))
     correlation = float(np.corrcoef(scores, expected)[0, 1])
@@ -62,14 +62,14 @@ def deviations(scores: list[float], expected: list[float], precision: str) -> Re
 
 
 async def check(client: Client, pairs: list[Pair], expected: list[float], precision: str) -> Record:
-    """Single requests, IN_FLIGHT at a time, so that batches with others are checked, and one request with all."""
+    """Check the scores of one request with all pairs, and of single requests, IN_FLIGHT at a time, so in batches."""
     singly = await all_singly(client.score, pairs, IN_FLIGHT)
     deviations(await client.scores(pairs), expected, precision)
     return deviations(singly, expected, precision)
 
 
 async def measure(client: Client, pairs: Iterator[Pair], plan: Plan) -> AsyncIterator[Record]:
-    """Closed loops, open loops and the file, one after another; the server is warmed up before."""
+    """Warm the server up, then measure closed loops, open loops and the file, one after another."""
     await closed_loop(client.score, pairs, max(plan.callers), plan.warm_up_s)
     own = 0.0
     for callers in plan.callers:
@@ -85,7 +85,7 @@ async def measure(client: Client, pairs: Iterator[Pair], plan: Plan) -> AsyncIte
 
 
 async def fixed_rate(ask: Ask, pairs: Iterator[Pair], rate: float, plan: Plan) -> Record:
-    """An open loop for the plan's seconds; `pairs_per_s` is what was answered of it."""
+    """An open loop for the plan's seconds; `pairs_per_s` is the rate of answers."""
     due = during(arrivals(rate, plan.seed if plan.poisson else None), plan.seconds)
     begin = time.perf_counter()
     outcome = await open_loop(ask, pairs, due, PATIENCE_S)
@@ -102,14 +102,14 @@ async def file_one_way(client: Client, pairs: list[Pair], way: str) -> Record:
 
 
 async def large_file(client: Client, pairs: Iterator[Pair], plan: Plan, way: str) -> AsyncIterator[Record]:
-    """The large file, in the way that was faster for the smaller one."""
+    """Send the large file in the way that was faster for the smaller one."""
     yield await file_one_way(client, take(pairs, plan.large_file_pairs), way)
 
 
 async def large_file_with_probes(
     client: Client, pairs: Iterator[Pair], plan: Plan, way: str, memory_mib: Callable[[], float]
 ) -> AsyncIterator[Record]:
-    """The large file, single pairs at PROBES_PER_S before and while it runs, and the most memory that it took."""
+    """Send single pairs at PROBES_PER_S before and during the large file, and record the peak of memory."""
     large = take(pairs, plan.large_file_pairs)
     alone = await open_loop(client.score, pairs, during(arrivals(PROBES_PER_S), plan.seconds), PATIENCE_S)
     yield {"load": "probes alone", **alone.figures(plan.seconds)}
@@ -123,7 +123,7 @@ async def large_file_with_probes(
 
 
 def while_running(due: Iterator[float], task: "asyncio.Task[Any]") -> Iterator[float]:
-    """The times until the task has ended."""
+    """Yield the times until the task has ended."""
     for due_s in due:
         if task.done():
             return
@@ -131,7 +131,7 @@ def while_running(due: Iterator[float], task: "asyncio.Task[Any]") -> Iterator[f
 
 
 async def highest(memory_mib: Callable[[], float], task: "asyncio.Task[Any]") -> float:
-    """The highest of the readings taken until the task ends."""
+    """The highest reading until the task ends."""
     readings = [await asyncio.to_thread(memory_mib)]
     while not task.done():
         await asyncio.wait([task], timeout=MEMORY_EVERY_S)

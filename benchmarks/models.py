@@ -1,9 +1,9 @@
-"""The models to measure with: two BERT bi-encoders of random weights, made on the spot, and the shipped checkpoint.
+"""The models of the benchmarks: two BERT bi-encoders with random weights, made when needed, and the shipped checkpoint.
 
     python -m benchmarks.models small base --data ../shared/data
 
-Speed does not depend on what the weights are. The folders are as sentence-transformers has written them since its
-version 2, so that peers with older and newer versions of it load the same files.
+Speed does not depend on the values of the weights. The folders have the format of sentence-transformers 2, so peers
+with older and newer versions can load the same files.
 """
 
 import argparse
@@ -33,14 +33,14 @@ VOCABULARIES = {"small": 8_000, "base": 32_000}
 NAMES = (*SIZES, "shipped")
 MAX_TOKENS = 512
 WORD_DEVIATION = 0.2
-"""Of the word embeddings. With BERT's 0.02 what all words share (position, type) makes every cosine .9 and more, and
-scores would agree whatever a server did."""
+"""Standard deviation of the random word embeddings. With BERT's 0.02 the position and type embeddings, which all
+sentences share, make every cosine .9 or more, and a check of scores would find no faults."""
 CHECKED_PAIRS = 100
 CHECKED_SEED = 1_000
 
 
 def folder_of(name: str, data: Path) -> Path:
-    """The sentence-transformers folder of a model, made where it is missing."""
+    """The sentence-transformers folder of a model, which is made where it is missing."""
     if name == "shipped":
         return ROOT / "checkpoints" / "sts"
     folder = FOLDER / name
@@ -53,7 +53,7 @@ def folder_of(name: str, data: Path) -> Path:
 
 
 def make(name: str, data: Path, folder: Path) -> None:
-    """A bi-encoder with mean pooling, its vocabulary trained on KLUE-STS train."""
+    """Write a bi-encoder with mean pooling and a vocabulary trained on KLUE-STS train."""
     texts = [text for pair in read_pairs(data) for text in pair]
     tokenizer = train_wordpiece(texts, VOCABULARIES[name], MAX_TOKENS)
     torch.manual_seed(0)
@@ -78,8 +78,8 @@ def make(name: str, data: Path, folder: Path) -> None:
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> PreTrainedTokenizerFast:
-    """A lower-casing WordPiece tokenizer of at most `vocab_size` pieces, which cuts texts at `max_tokens`."""
-    trained = BertWordPieceTokenizer(strip_accents=False)  # stripping them would decompose Hangul
+    """Train a lower-casing WordPiece tokenizer of at most `vocab_size` pieces, which cuts texts at `max_tokens`."""
+    trained = BertWordPieceTokenizer(strip_accents=False)  # stripping accents would decompose Hangul
     trained.train_from_iterator(texts, vocab_size=vocab_size, show_progress=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=trained._tokenizer,
@@ -94,7 +94,7 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> P
 
 
 def _readable_by_all(path: Path) -> dict[str, object]:
-    """transformers 5 names a class that version 4 does not know."""
+    """The configuration with a tokenizer class that transformers 4 and 5 know; version 5 writes one unknown to 4."""
     return json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
 
 
@@ -103,7 +103,7 @@ def _write(path: Path, content: object) -> None:
 
 
 def imported(name: str, data: Path) -> Path:
-    """The model as a checkpoint of the project, with an int8 graph, made by the project's own command where missing."""
+    """The model as a checkpoint with an int8 graph; the project's own command makes it where it is missing."""
     source = folder_of(name, data)
     if name == "shipped":
         return source
@@ -116,7 +116,7 @@ def imported(name: str, data: Path) -> Path:
 
 
 def expected(name: str, data: Path) -> tuple[list[Pair], list[float]]:
-    """Pairs and their scores by sentence-transformers in fp32, one pair at a time; kept beside the models."""
+    """Pairs, and their scores by sentence-transformers in fp32, one pair at a time. The scores are kept in a file."""
     pairs = take(stream(read_pairs(data), CHECKED_SEED), CHECKED_PAIRS)
     path = FOLDER / f"{name}.expected.json"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Sentence pairs to send: KLUE-STS train's, each once, so that no cache and no removal of duplicates helps anyone."""
+"""The sentence pairs of KLUE-STS train, each sent once, so that neither caches nor removal of duplicates can help."""
 
 import itertools
 import random
@@ -12,15 +12,15 @@ Pair = tuple[str, str]
 
 
 def read_pairs(data: Path) -> list[Pair]:
-    """The 11,661 different pairs of KLUE-STS train, in the file's order; of their sentences 29 are in several."""
+    """The 11,661 distinct pairs of KLUE-STS train, in the order of the file. 29 sentences are in more than one pair."""
     rows = read_csv(data / KLUE_TRAIN)
     return list(dict.fromkeys((row["sentence1"], row["sentence2"]) for row in rows))
 
 
 def stream(pairs: list[Pair], seed: int) -> Iterator[Pair]:
-    """All pairs in a seeded order; then, without end, all of them again with their words moved on by one.
+    """Yield all pairs in a seeded order, then endlessly all of them again with their words rotated by one more.
 
-    So what comes after the first 11,661 are new texts of the same lengths; only sentences of one word come again.
+    So the pairs after the first 11,661 are new texts of the same lengths; only sentences of one word are repeated.
     """
     shuffled = random.Random(seed).sample(pairs, len(pairs))
     for turn in itertools.count():
@@ -35,5 +35,5 @@ def rotated(sentence: str, turn: int) -> str:
 
 
 def take(pairs: Iterator[Pair], count: int) -> list[Pair]:
-    """The next `count` of them."""
+    """The next `count` pairs."""
     return list(itertools.islice(pairs, count))

@@ -1,4 +1,4 @@
-"""A server's processes: started in a session of their own, awaited, weighed, ended."""
+"""Start a server in a session of its own, wait until it is ready, measure its memory, and stop all its processes."""
 
 import contextlib
 import os
@@ -23,18 +23,18 @@ MIB = 2**20
 
 
 class ServerFailed(Exception):
-    """It did not start, or it died."""
+    """A server did not start, or it died."""
 
 
 class Tree:
-    """A process and all that it started, whether or not they stayed in its session."""
+    """A process and all processes that it started, also those that left its session."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self._seen: set[psutil.Process] = set()
 
     def members(self) -> list[psutil.Process]:
-        """Those alive."""
+        """The processes that are alive."""
         with contextlib.suppress(psutil.NoSuchProcess):
             root = psutil.Process(self.process.pid)
             self._seen |= {root, *root.children(recursive=True)}
@@ -42,7 +42,7 @@ class Tree:
         return [one for one in self._seen if one.is_running()]
 
     def memory_mib(self) -> float:
-        """Proportional set sizes summed: what pages the processes share counts once."""
+        """The sum of the proportional set sizes (PSS), in which a shared page counts once."""
         total = 0
         for member in self.members():
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -50,8 +50,10 @@ class Tree:
         return round(total / MIB, 1)
 
     def end(self) -> None:
-        """Ask the first process to stop as a terminal would; end by id whatever is left after STOP_S, and see it gone:
-        until then its port is taken."""
+        """Stop all processes, and wait until they are gone: until then the port is taken.
+
+        The first process gets SIGINT, as from a terminal. Processes left after STOP_S seconds are killed.
+        """
         members = self.members()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -74,14 +76,14 @@ def _session_of(process: psutil.Process) -> int | None:
 
 @dataclass(frozen=True)
 class Command:
-    """What starts a server."""
+    """A command that starts a server."""
 
     arguments: list[str]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """In a session of its own; programs beside its interpreter are found first."""
+        """Start in a session of its own. Programs beside its interpreter come first in PATH."""
         path = f"{Path(self.arguments[0]).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
             self.arguments,
@@ -95,7 +97,7 @@ class Command:
 
 @contextmanager
 def running(command: Command, ready_url: str, log: Path) -> Iterator[Tree]:
-    """A ready server for as long as the context lasts; what it writes goes to `log`. Raises ServerFailed."""
+    """Run a server within the context, from when it is ready; its output goes to `log`. Raises ServerFailed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     refuse_taken(ready_url)
     with log.open("wb") as output:
@@ -109,7 +111,7 @@ def running(command: Command, ready_url: str, log: Path) -> Iterator[Tree]:
 
 
 def refuse_taken(url: str) -> None:
-    """Raises ServerFailed where something listens there already."""
+    """Raise ServerFailed where a process already listens at the URL."""
     address = urlsplit(url)
     with contextlib.closing(socket.socket()) as probe:
         if probe.connect_ex((address.hostname, address.port)) == 0:
@@ -117,17 +119,17 @@ def refuse_taken(url: str) -> None:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Raises ServerFailed with the end of the log."""
+    """Wait until the URL answers. Raises ServerFailed, with the end of the log, where that takes too long."""
     until = time.monotonic() + START_S
     while not answers(url):
         if process.poll() is not None or time.monotonic() > until:
             tail = log.read_text(encoding="utf-8", errors="replace")[-1500:]
-            raise ServerFailed(f"not ready within {START_S:.0f} s, or ended: {tail}")
+            raise ServerFailed(f"the server ended, or was not ready within {START_S:.0f} s: {tail}")
         time.sleep(0.25)
 
 
 def answers(url: str) -> bool:
-    """Whether it says 200."""
+    """Whether the URL answers with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return response.status == 200

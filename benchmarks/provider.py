@@ -1,8 +1,8 @@
-"""A language-model provider that takes no time, or for ever: OpenAI's chat-completions protocol on loopback.
+"""A language-model provider that answers at once or never: OpenAI's chat-completions protocol on loopback.
 
     python -m benchmarks.provider PORT
 
-A conversation that ends in `HANG` gets no answer until its client hangs up.
+A conversation that ends in `HANG` gets no answer: the provider waits until the client closes the connection.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 HANG = "(no answer, please)"
-SAID = "제 생일은 11월 7일이에요. 첫눈이 내린 날이었대요."
+ANSWER = "제 생일은 11월 7일이에요. 첫눈이 내린 날이었대요."
 
 
 async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -27,7 +27,7 @@ async def app(_scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         return
-    answer = {"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}
+    answer = {"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}
     completion = {"id": "c", "object": "chat.completion", "created": 0, "model": "instant", "choices": [answer]}
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,10 +1,11 @@
-"""A Markdown table and a plot from the raw figures of a run.
+"""Make a Markdown table and a plot from the raw figures of a run.
 
     python -m benchmarks.report benchmarks/results/RAW.jsonl
 
-Writes RAW.md and RAW.png beside it. A figure is the median over rounds; of a peer's settings the better counts, figure
-by figure; each variant of Munjang has a column and a ratio of its own. A ratio is of Munjang to the best peer, above 1
-where Munjang is better: rates as they are, latencies and memory inverted.
+Writes RAW.md and RAW.png beside the raw file. A figure is the median over rounds. A peer is measured with several
+settings, and for each figure the better setting counts; each variant of Munjang has its own column and ratio. A ratio
+compares Munjang with the best peer and is above 1 where Munjang is better: rates as they are, latencies and memory
+inverted.
 """
 
 import argparse
@@ -27,7 +28,7 @@ OWN_RATE = "of its own"
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """One row of a table."""
+    """The row of a table: a load, and one of its figures."""
 
     load: str
     figure: str
@@ -35,7 +36,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure, of which setting of the server it is, and whether requests were refused on the way."""
+    """A figure, the setting of the server that reached it, and whether the server refused requests."""
 
     value: float
     setting: str
@@ -46,7 +47,7 @@ Column = dict[Key, Cell]
 
 
 def better(figure: str, one: Cell, other: Cell) -> Cell:
-    """The better of two cells; one without refusals before one with them."""
+    """The better of two cells. A cell without refusals is better than one with refusals."""
     if one.refused != other.refused:
         return other if one.refused else one
     pick = max if figure in HIGHER_IS_BETTER else min
@@ -54,12 +55,12 @@ def better(figure: str, one: Cell, other: Cell) -> Cell:
 
 
 def ratio(figure: str, own: float, peer: float) -> float:
-    """Above 1 where `own` is better."""
+    """The ratio of `own` to `peer`, above 1 where `own` is better."""
     return own / peer if figure in HIGHER_IS_BETTER else peer / own
 
 
 def columns(records: Iterable[Record], model: str) -> dict[str, Column]:
-    """By column: Munjang's variants by label, peers by name with the better of their settings and ways."""
+    """The columns of a model's table: a variant of Munjang by its label, a peer by its name with its best cells."""
     values: dict[tuple[str, str, str, Key], list[tuple[float, bool]]] = defaultdict(list)
     for record in records:
         if record["kind"] == "figures" and record["model"] == model:
@@ -77,7 +78,7 @@ def columns(records: Iterable[Record], model: str) -> dict[str, Column]:
 
 
 def best_peer(table: dict[str, Column], key: Key, names: Iterable[str]) -> tuple[str, Cell] | None:
-    """The best of the named peers for one row."""
+    """Name and cell of the best of the named peers in one row; None where none of them has the figure."""
     found = [(name, table[name][key]) for name in names if key in table[name]]
     if not found:
         return None
@@ -88,7 +89,7 @@ def best_peer(table: dict[str, Column], key: Key, names: Iterable[str]) -> tuple
 
 
 def rivals(records: list[Record], variant: str) -> list[str]:
-    """Peers that a variant of Munjang is compared with: of its own precision, or of any where it is not fp32."""
+    """Peers that a variant of Munjang is compared with: those in fp32 and those of the variant's precision."""
     precision = {record["label"]: record["precision"] for record in records if record["kind"] == "figures"}
     peers = {record["server"]: record["precision"] for record in records if record["kind"] == "figures"}
     own = precision[variant]
@@ -110,7 +111,7 @@ def model_section(records: list[Record], model: str) -> list[str]:
 
 
 def _ratio(table: dict[str, Column], key: Key, variant: str, names: list[str]) -> str:
-    """Empty where there is nothing to compare: no peer, or a rate that the load sets, or that is each server's own."""
+    """The ratio and the peer; empty without a peer, where the load sets the rate, and at shares of a server's rate."""
     own = table[variant].get(key)
     best = best_peer(table, key, [name for name in names if name in table])
     set_by_load = key.load.startswith("open") and key.figure == "pairs_per_s"
@@ -129,12 +130,12 @@ def _cell(cell: Cell | None, with_setting: bool) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures or so."""
+    """The number with one decimal place; from 100 on without one."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def engine_lines(records: list[Record], model: str, table: dict[str, Column]) -> list[str]:
-    """The engine alone, and which share of its best rate each variant reaches over HTTP."""
+    """Rates of the engine alone, and the share of its best rate that each variant reaches over HTTP."""
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
         if record["kind"] == "engine" and record["model"] == model and "pairs_per_s" in record:
@@ -157,7 +158,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def checks(records: list[Record]) -> list[str]:
-    """What the servers' scores were checked to be."""
+    """The largest deviation of each server's scores over all rounds."""
     found = [record for record in records if record["kind"] == "figures" and record["load"] == "check"]
     worst: dict[tuple[str, str], Record] = {}
     for record in found:
@@ -172,7 +173,7 @@ def checks(records: list[Record]) -> list[str]:
 
 
 def failures(records: list[Record]) -> list[str]:
-    """Servers that failed."""
+    """The servers that failed, with their errors."""
     failed = [record for record in records if record["kind"] == "failure"]
     lines = [f"- round {one['round']}, {one['model']}, {one['label']}: `{one['error'][-300:]!r}`" for one in failed]
     return ["", "## Failures", "", *lines] if lines else []
@@ -195,8 +196,8 @@ def markdown(records: list[Record]) -> str:
 
 
 def plot(records: list[Record], path: Path) -> None:
-    """Bars: the rate of the most callers and of the largest file, by model."""
-    from matplotlib.figure import Figure  # only here: figures can be had without it
+    """Draw bars by model: the rates with the most callers and for the largest file."""
+    from matplotlib.figure import Figure  # imported here because the table needs no matplotlib
 
     names = list(dict.fromkeys(record["model"] for record in records if record["kind"] == "figures"))
     tables = {name: columns(records, name) for name in names}
@@ -227,7 +228,7 @@ def count_in(load: str) -> int:
 
 
 def write_report(raw: Path) -> None:
-    """RAW.md, and RAW.png where matplotlib is installed."""
+    """Write RAW.md, and RAW.png where matplotlib is installed."""
     records = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
     raw.with_suffix(".md").write_text(markdown(records), encoding="utf-8")
     print(f"wrote {raw.with_suffix('.md')}")

@@ -3,9 +3,10 @@
     make bench
     python -m benchmarks.run --models small --servers munjang fastapi/2x1 --rounds 1 --seconds 3
 
-Servers run one after another, never two at once. A round is one turn of every server on every model, so that the
-machine's drift meets them all alike. Every figure goes to benchmarks/results/ as one JSON line as soon as it is there;
-a server that fails is recorded, and the next one is measured. Ends with the report (benchmarks/report.py).
+Servers run one after another, never two at once. A round measures every server with every model once, so that changes
+of the machine's speed affect all servers alike. Every figure is written to benchmarks/results/ at once, as a JSON line.
+Where a server fails, the failure is recorded and the next server is measured. At the end the report is written
+(benchmarks/report.py).
 """
 
 import argparse
@@ -42,7 +43,7 @@ DEFAULT_SERVERS = [name for name in dict.fromkeys(server.name for server in SERV
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the server that runs, as Ctrl-C does
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the running server, as Ctrl-C does
     arguments = parse()
     try:
         servers = chosen(arguments.servers)
@@ -70,28 +71,43 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=models.NAMES, default=list(models.NAMES))
-    parser.add_argument("--servers", nargs="+", default=DEFAULT_SERVERS, help="names, or name/setting: fastapi/2x1")
+    parser.add_argument("--servers", nargs="+", default=DEFAULT_SERVERS, help="names, or labels such as fastapi/2x1")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
-    parser.add_argument("--warm-up", type=float, default=5.0, help="seconds, unmeasured, with the most callers")
-    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16, 64])
-    parser.add_argument("--rates", type=float, nargs="*", default=[], help="open loops: pairs/s, the same for all")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each load")
     parser.add_argument(
-        "--shares", type=float, nargs="*", default=[0.5, 0.8], help="of a server's own closed-loop rate"
+        "--warm-up", type=float, default=5.0, help="seconds of an unmeasured load with the most callers"
+    )
+    parser.add_argument("--callers", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument(
+        "--rates", type=float, nargs="*", default=[], help="open loops: pairs/s, the same for all servers"
+    )
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="*",
+        default=[0.5, 0.8],
+        help="open loops: shares of a server's own closed-loop rate",
     )
     parser.add_argument("--arrivals", choices=["poisson", "constant"], default="poisson")
-    parser.add_argument("--file", type=int, default=1_000, help="pairs")
-    parser.add_argument("--large-file", type=int, nargs="?", const=20_000, default=0, help="pairs; 20,000 where bare")
-    parser.add_argument("--no-engine", action="store_true", help="leave out the engine alone")
+    parser.add_argument("--file", type=int, default=1_000, help="pairs of the file")
+    parser.add_argument(
+        "--large-file",
+        type=int,
+        nargs="?",
+        const=20_000,
+        default=0,
+        help="pairs of a large file; 20,000 without a number",
+    )
+    parser.add_argument("--no-engine", action="store_true", help="do not measure the engine alone")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--port", type=int, default=8100)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds for one server in one round")
-    parser.add_argument("--output", type=Path, help="raw file, in benchmarks/results/ by default")
+    parser.add_argument("--output", type=Path, help="raw file (a new one in benchmarks/results/)")
     return parser.parse_args()
 
 
 def prepare(servers: list[Server], names: list[str], data: Path) -> None:
-    """Install environments and make models, before anything is timed."""
+    """Install the environments and make the models, before anything is timed."""
     for server in servers:
         server.prepare()
     for name in names:
@@ -101,7 +117,7 @@ def prepare(servers: list[Server], names: list[str], data: Path) -> None:
 
 
 def machine() -> Record:
-    """What the figures depend on."""
+    """The machine, the software and the command line of this run."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return {
         "cpu": next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"),
@@ -117,7 +133,7 @@ def machine() -> Record:
 
 
 def without_paths(arguments: list[str]) -> list[str]:
-    """A command line less the folders of this machine, which no one else has."""
+    """A command line without the options whose values are folders of this machine."""
     return [
         word
         for before, word in zip(["", *arguments], arguments, strict=False)
@@ -130,14 +146,14 @@ def git(*arguments: str) -> str:
 
 
 def one_round(servers: list[Server], arguments: argparse.Namespace, number: int, write: Callable[..., None]) -> None:
-    """Every server on every model once, and the engine alone."""
+    """Measure every server with every model once, and the engine alone."""
     for model in arguments.models:
         for server in (server for server in servers if model in server.models):
             about = {"round": number, "model": model, "server": server.name, "label": server.label}
             about["precision"] = server.precision
             try:
                 on_server(server, model, arguments, number, partial(write, kind="figures", **about))
-            except Exception as error:  # whatever became of one server, the others are measured
+            except Exception as error:  # whatever happens to one server, the others are measured
                 write(kind="failure", **about, error=f"{type(error).__name__}: {error}".replace(f"{ROOT}/", ""))
             if isinstance(server, Munjang) and not arguments.no_engine:
                 for record in engine_alone(server, model, arguments, number):
@@ -213,7 +229,7 @@ def plan_of(arguments: argparse.Namespace, server: Server, number: int) -> Plan:
 
 
 def engine_alone(server: Munjang, model: str, arguments: argparse.Namespace, number: int) -> list[Record]:
-    """In a process of its own, with the variant's engine."""
+    """Measure the variant's engine alone, in a process of its own."""
     checkpoint, source = server.checkpoint(model, arguments.data), models.folder_of(model, arguments.data)
     command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), str(source), "--data", str(arguments.data)]
     command += ["--engine", json.dumps(server.engine), "--seed", str(number)]

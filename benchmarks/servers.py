@@ -1,4 +1,4 @@
-"""The servers that are compared: Munjang's variants and its peers, and how each is started."""
+"""The servers that are compared, Munjang's variants and its peers, and the commands that start them."""
 
 import sys
 from collections.abc import Mapping
@@ -23,19 +23,21 @@ from benchmarks.processes import Command
 
 ROOT = models.ROOT
 SETTINGS = ((1, 2), (2, 1))
-"""Every peer is measured as one worker with 2 threads and as two workers with 1 thread; the better counts."""
+"""(workers, threads of each). Every peer is measured with both settings, and the better one counts."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A server of others.
+    """A server of another project.
 
-    setting     (workers, threads of each); `variant` names what else is set, with `options`
-    models      those it can load
+    setting     (workers, threads of each)
+    variant     name of further settings, which `options` holds
+    models      models that it can load
+    folder      its folder in `peers`, where it is not `name`
     options     environment variables that its server.py reads
-    file_pairs  at most so many in a file
-    spread      its workers share one port, and of connections made at once one of them may get most; so each is
-                started as a server of its own, on the next port, and the client asks them in turn
+    file_pairs  most pairs of a file
+    spread      whether each worker is a server on a port of its own, which the client asks in turn: if workers share
+                one port, one of them may get most of the connections made at once
     """
 
     name: str
@@ -51,15 +53,15 @@ class Peer:
 
     @property
     def label(self) -> str:
-        """Its name and setting, as in `fastapi/1x2`."""
+        """Name and setting, as in `fastapi/1x2`."""
         return f"{self.name}/{self.setting[0]}x{self.setting[1]}{self.variant and '-'}{self.variant}"
 
     def prepare(self) -> Path:
-        """The interpreter of its environment, installed if need be."""
+        """The interpreter of its environment, which is installed where it is missing."""
         return python_of(self.folder or self.name)
 
     def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:  # noqa: ARG002
-        """One, or one for each worker."""
+        """One command, or one for each worker."""
         workers, threads = self.setting
         ports, workers = (range(port, port + workers), 1) if self.spread else ([port], workers)
         return [self._command(models.folder_of(model, data), one, workers, threads) for one in ports]
@@ -72,7 +74,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Munjang:
-    """This project, with `engine` settings for sentence similarity."""
+    """This project, with `engine` as the engine settings of sentence similarity."""
 
     variant: str
     engine: Mapping[str, Any]
@@ -84,7 +86,7 @@ class Munjang:
 
     @property
     def label(self) -> str:
-        """As in `munjang/fp32`."""
+        """Name and variant, as in `munjang/fp32`."""
         return f"munjang/{self.variant}"
 
     def checkpoint(self, model: str, data: Path) -> Path:
@@ -92,11 +94,11 @@ class Munjang:
         return models.imported(model, data)
 
     def prepare(self) -> Path:
-        """The interpreter that runs this, which has the project's packages."""
+        """The current interpreter, which has the project's packages."""
         return Path(sys.executable)
 
     def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:
-        """As `make serve STS=...`, on loopback, with stores of its own."""
+        """Start as `make serve STS=...` does, but on loopback and with stores in `scratch`."""
         config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
         config["http_options"] |= {"host": "127.0.0.1", "port": port}
         application = config["applications"][0]
@@ -104,27 +106,23 @@ class Munjang:
         application["args"] = merged(application["args"], own)
         path = scratch / "serve_config.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-        arguments = [sys.executable, "-m", "deployments.launch", str(path)]
-        return [Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, serve_environment())]
+        arguments = [sys.executable, "-m", "deployments", "serve", str(path)]
+        return [Command([*arguments, "--sts", str(self.checkpoint(model, data))], ROOT, OWN_CLUSTER)]
 
 
 Server = Peer | Munjang
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """`one` with the values of `other`, mappings within them merged likewise."""
+    """`one` updated with the values of `other`; nested mappings are merged in the same way."""
     both = dict(one)
     for key, value in other.items():
         both[key] = merged(both.get(key) or {}, value) if isinstance(value, Mapping) else value
     return both
 
 
-def serve_environment() -> dict[str, str]:
-    """What `make serve` sets."""
-    lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
-    shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    return shared | {"RAY_ADDRESS": "local", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
-
+OWN_CLUSTER = {"RAY_ADDRESS": "local"}
+"""Environment variables for Munjang: it starts its own Ray cluster and does not join one that already runs."""
 
 TRANSFORMERS = ("small", "base")
 VARIANTS = [
@@ -132,10 +130,10 @@ VARIANTS = [
     Munjang("fp32", {"dtype": "float32"}),
     Munjang("fp32-torch", {"dtype": "float32", "backend": "torch", "threads": 2}, models=TRANSFORMERS),
 ]
-"""The cache is off: no text is sent twice. The last one has the engine that most peers have."""
+"""All run without a cache, since no text is sent twice. The last one has the same engine as most peers."""
 
 INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "INFINITY_BATCH_SIZE": "64"}}
-"""Which is faster depends on the model's size: BetterTransformer does without padding, at a cost per sentence."""
+"""The faster one depends on the model: BetterTransformer needs no padding, but costs time for each sentence."""
 SERVERS: list[Server] = [
     *VARIANTS,
     *(Peer("fastapi", FastApiClient, setting, spread=True) for setting in SETTINGS),
@@ -165,7 +163,7 @@ SERVERS: list[Server] = [
 
 
 def chosen(names: list[str]) -> list[Server]:
-    """The servers that names like `munjang`, `munjang/int8`, `fastapi/2x1` mean. Raises ValueError."""
+    """The servers with these names or labels: `munjang`, `munjang/int8`, `fastapi/2x1`. Raises ValueError."""
     known = {server.name for server in SERVERS} | {server.label for server in SERVERS}
     if unknown := set(names) - known:
         raise ValueError(f"unknown servers: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")

@@ -1,8 +1,8 @@
-"""What a training step costs: seconds of the forward pass, the backward pass and the optimizer, for one base.
+"""Measure a training step of one base model: seconds of the forward pass, the backward pass and the optimizer.
 
     python -m benchmarks.training_step BASE --rows 8 --tokens 300 --attention-dropout 0 0.1
 
-Prints one JSON line per attention dropout: the least of the steps after two that warm up, and tokens a second.
+Prints one JSON line per attention dropout: the least seconds of each part after two warm-up steps, and tokens/s.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", help="Hub id or folder of an encoder")
     parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=300, help="of each row")
+    parser.add_argument("--tokens", type=int, default=300, help="tokens of each row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, dropout: float) -> dict[str, float]:
-    """Seconds of each part of a step, and tokens a second."""
+    """The least seconds of each part of a step, and tokens/s."""
     torch.manual_seed(0)
     model, _ = replace(Base.find(arguments.base), attention_dropout=dropout).load(AutoModel)
     ids = torch.randint(10, model.config.vocab_size, (arguments.rows, arguments.tokens))
@@ -52,7 +52,7 @@ def measure(arguments: argparse.Namespace, dropout: float) -> dict[str, float]:
 
 
 def step(model: Any, optimizer: torch.optim.Optimizer, ids: Tensor, precision: str) -> tuple[float, float, float]:
-    """(forward, backward, optimizer) seconds of one step on ids (rows, tokens), of which the last is padding."""
+    """(forward, backward, optimizer) seconds of one step on ids (rows, tokens); row 0 ends with a padding token."""
     mask = torch.ones_like(ids)
     mask[0, -1] = 0
     halved = torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -1,8 +1,8 @@
-"""How many replicas a model deployment should have: by waiting work, not by request counts.
+"""Choose the number of replicas of a model deployment by its waiting work, not by request counts.
 
-One call may carry one text or a thousand, so Serve's own signal, ongoing requests, says little here. Each model
-replica reports the share of time its model was busy and the seconds of work in its queue; delays and bounds stay
-Serve's (`autoscaling_config`).
+One call may carry one text or a thousand, so the number of ongoing requests, which Serve uses by default, says little
+here. Each model replica reports the share of time in which its model was busy, and the seconds of work in its queue.
+Delays and bounds are still those of Serve (`autoscaling_config`).
 """
 
 import math
@@ -15,7 +15,7 @@ TARGET_WAITING_S = 0.5
 
 
 def by_waiting_work(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """Replicas so that each is busy `TARGET_BUSY` of the time with `TARGET_WAITING_S` of work waiting at most."""
+    """Return how many replicas keep the busy share near `TARGET_BUSY` and the waiting work below `TARGET_WAITING_S`."""
     metrics = context.aggregated_metrics or {}
     busy = sum(metrics.get("busy", {}).values())
     waiting_s = sum(metrics.get("waiting_s", {}).values())

@@ -1,4 +1,4 @@
-"""The ingress deployment: handles of the graph, and one group commit per task. Routes are in `deployments.api`."""
+"""The ingress deployment: handles of the other deployments, and group commits. Its routes are in `deployments.api`."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ from ray.exceptions import RayError
 
 from deployments.api.app import make_api
 from deployments.api.services import Submits
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
-from deployments.calls.remote_pipelines import Handle, group_commit_of, in_lane, qa_group_commit
+from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -37,7 +37,7 @@ FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
 @serve.deployment
 @serve.ingress()
 class Ingress:
-    """Everything that routes need: one group commit per task and lane, and what is known of the graph."""
+    """All that the routes need: one group commit per task and priority, and the state of the graph."""
 
     def __init__(
         self,
@@ -47,57 +47,61 @@ class Ingress:
         qa: tuple[Handle, Handle],
         chat: Handle,
     ) -> None:
-        """Each task's handles are its tokenizer's and its model's; the chat stands on those of others."""
+        """`sts`, `cola` and `qa` are the handles of each task's tokenizer and model."""
         warn_of_missing_flags(os.environ)
         self.settings = settings
-        self._tells = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
+        self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
         self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
-        single_pairs = self._sts_group_commit(*sts, Lane.INTERACTIVE)
+        single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
-        files = self._sts_group_commit(*sts, Lane.BULK, gives_way_to=single_pairs)
+        files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
         self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
         self.cola: Submits[str, Acceptability] = self._cola_group_commit(*cola)
         self.qa: Submits[Request, Answer] = qa_group_commit(
             settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold
         )
-        asks_nobody = settings.chat.provider is None  # who may have answered already, and sends its bill to the caller
-        self._chat = RemoteStage(chat, "reply", pure=asks_nobody)
-        self._chat_stream = RemoteStream(chat, "stream", pure=asks_nobody)
+        repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
+        self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
+        self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Serve's hook: the app, built on the replica."""
+        """Build the app on the replica. Serve calls this method."""
         return make_api(self)
 
     def _sts_group_commit(
-        self, tokenizer: Handle, encoder: Handle, lane: Lane, gives_way_to: GroupCommit[Pair, Similarity] | None = None
+        self,
+        tokenizer: Handle,
+        encoder: Handle,
+        priority: Priority,
+        gives_way_to: GroupCommit[Pair, Similarity] | None = None,
     ) -> GroupCommit[Pair, Similarity]:
         settings = self.settings.sts
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
-        pipeline = StsPipeline(tokenize, in_lane(encoder, lane), threshold=settings.threshold)
-        waiting = settings.max_pairs if lane is Lane.BULK else settings.group_commit.max_waiting
+        pipeline = StsPipeline(tokenize, model_stage(encoder, priority), threshold=settings.threshold)
+        waiting = settings.max_pairs if priority is Priority.BULK else settings.group_commit.max_waiting
         return group_commit_of(
             pipeline, settings.group_commit, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to
         )
 
     def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
-        pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), in_lane(classifier, Lane.INTERACTIVE))
+        pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
         group_commit = self.settings.cola.group_commit
         return group_commit_of(pipeline, group_commit, len, group_commit.max_waiting)
 
     async def chat(self, request: ChatRequest) -> Reply:
-        """A whole answer. Raises its error."""
-        return whole_or_raised(await self._chat(request))
+        """Return the whole answer, or raise its error."""
+        return reply_or_raise(await self._chat(request))
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
-        """An answer in pieces, then whole. Raises its error."""
+        """Yield an answer in pieces and then whole, or raise its error."""
         async with aclosing(self._chat_stream(request)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else whole_or_raised(piece)
+                yield piece if isinstance(piece, str) else reply_or_raise(piece)
 
     async def describe(self) -> dict[str, Any]:
-        """What each task's model deployment says of itself."""
-        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._tells.values()))
-        tasks = dict(zip(self._tells, infos, strict=True))
+        """Collect what each task's deployment reports for /info."""
+        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._info_handles.values()))
+        tasks = dict(zip(self._info_handles, infos, strict=True))
         if self.settings.sts.threshold is not None:
             tasks["sts"] = tasks["sts"] | {"threshold": self.settings.sts.threshold}
         if self.settings.qa.null_threshold is not None:
@@ -105,9 +109,9 @@ class Ingress:
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment: has it a running replica? Asked of the controller, at most once a second.
+        """By deployment, whether it has a running replica. Asks the controller at most once a second.
 
-        Requests do without the controller; while it is away, what it said last stands.
+        Requests do not need the controller. While it does not answer, its last answer is returned.
         """
         asked_s, known = self._status
         if time.monotonic() - asked_s >= STATUS_CACHE_S:
@@ -119,20 +123,20 @@ class Ingress:
         return known
 
 
-def whole_or_raised(reply: Reply | MunjangError) -> Reply:
-    """The chat deployment returns its errors; see there."""
+def reply_or_raise(reply: Reply | MunjangError) -> Reply:
+    """Return the chat deployment's reply. Raises the error that it returned in place of a reply."""
     if isinstance(reply, MunjangError):
         raise reply
     return reply
 
 
 def warn_of_missing_flags(environment: Mapping[str, str]) -> None:
-    """Say once what a server pays that was started without the flags of deploy/serve.env."""
+    """Log how much slower a server is without the flags of deploy/serve.env."""
     missing = [flag for flag in FAST_FLAGS if environment.get(flag) != "1"]
     if missing:
         logger.warning(
-            "started without %s (deploy/serve.env): measured on 2 cores without both, a request alone takes 2.8 times "
-            "as long, and 64 callers get a fifth of the throughput",
+            "started without %s (see deploy/serve.env): without both, measured on 2 cores, a single request takes 2.8 "
+            "times as long, and 64 callers get a fifth of the throughput",
             " and ".join(missing),
         )
 

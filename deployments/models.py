@@ -1,6 +1,6 @@
 """The model deployments, one for each task: a checkpoint's model behind a batcher.
 
-The libraries that compute are imported by the replicas that run them, not by whoever binds the graph.
+Libraries that run models are imported by the replicas that need them, not by the process that builds the graph.
 """
 
 import logging
@@ -12,7 +12,7 @@ from ray import serve
 
 from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
@@ -23,12 +23,12 @@ from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 
-MOST_FAILURES = 32  # a broken device fails every batch, and fast, which would draw ever more requests to it
+MAX_FAILURES_IN_A_ROW = 32  # a broken device fails batches fast, so its replica would get more and more requests
 PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher, and behind a cache where one is given."""
+    """One checkpoint's model behind a batcher and an optional cache."""
 
     def __init__(
         self, manifest: Manifest, model: Model, settings: BatchSettings, cache: RowCache | None = None
@@ -42,37 +42,37 @@ class ModelReplica:
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
 
-    async def run(self, batch: TokenBatch, lane: Lane) -> Outcome:
-        """What became of the batch's items. Raises CheckpointMismatch on tokens of another checkpoint."""
+    async def run(self, batch: TokenBatch, priority: Priority) -> Outcome:
+        """Return the outcome of the batch's items. Raises CheckpointMismatch for tokens of another checkpoint."""
         if batch.checkpoint.digest != self._digest:
             raise CheckpointMismatch(batch.checkpoint.digest, self._digest)
         if self._cache is None:
-            return await self._batcher.submit(batch, lane)
-        return await self._cache.complete(batch, lane, self._batcher.submit)
+            return await self._batcher.submit(batch, priority)
+        return await self._cache.complete(batch, priority, self._batcher.submit)
 
     def checkpoint(self) -> str:
-        """The digest of what it serves."""
+        """Return the digest of the checkpoint that this replica serves."""
         return self._digest
 
     def info(self) -> dict[str, Any]:
-        """For /info: the checkpoint, its scores and limits, the engine, and the versions of what computes."""
+        """For /info: the checkpoint with its scores and limits, the engine, and package versions."""
         shown = self._manifest.model_dump(
             include={"name", "kind", "base_model", "revision", "scores", "int8", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
-        told = {"digest": self._digest, "engine": self._engine.name, "versions": versions}
-        return shown | told | ({"cache": self._cache.info()} if self._cache else {})
+        served = {"digest": self._digest, "engine": self._engine.name, "versions": versions}
+        return shown | served | ({"cache": self._cache.info()} if self._cache else {})
 
     def check_health(self) -> None:
-        """Raises RuntimeError where a batch has been running for longer than the settings allow, or all fail."""
+        """Raise RuntimeError if a batch runs longer than the settings allow, or if too many batches in a row failed."""
         if self._batcher.batch_age_s > self._max_batch_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.batch_age_s:.0f} s")
-        if self._batcher.failures_in_a_row >= MOST_FAILURES:
+        if self._batcher.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """For `deployments.autoscaling`: the busy share of the model threads' time since the last call, and the seconds
-        that what waits will take."""
+        """For `deployments.autoscaling`: the share of time since the last call in which the model threads were busy,
+        and the estimated seconds of work in the queue."""
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
         busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
@@ -81,7 +81,7 @@ class ModelReplica:
 
 @serve.deployment
 class StsEncoder(ModelReplica):
-    """Rows are embeddings of unit length (dimensions,), or scores of pairs."""
+    """Rows are embeddings of unit length (dimensions,), or scores of pairs from a cross-encoder."""
 
     def __init__(self, settings: StsSettings) -> None:
         from pipelines.sts import model
@@ -110,18 +110,18 @@ class ColaClassifier(ModelReplica):
 
 @serve.deployment
 class QaExtractor(ModelReplica):
-    """Rows are the null span and the best spans of a window (1 + spans_per_window,)."""
+    """Rows are the null span and the best spans of one window (1 + spans_per_window,)."""
 
     def __init__(self, settings: QaSettings) -> None:
         from pipelines.qa import model
 
         folder = resolve(settings.checkpoint, "qa")
         manifest = verify(folder, "qa")
-        self._windows = manifest.windows_with(settings.windows)  # refused before the model is loaded
+        self._windows = manifest.windows_with(settings.windows)  # raises before the model is loaded
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
         super().__init__(manifest, extractor.limited(self._windows.max_answer_length), settings.batch)
 
     def info(self) -> dict[str, Any]:
-        """As of every model, and the windows that contexts are cut into."""
+        """Add the settings of the windows that contexts are cut into."""
         return super().info() | {"windows": self._windows.model_dump()}

@@ -1,4 +1,4 @@
-"""The chat deployment: questions to the documents of a store, answered by way of other deployments."""
+"""The chat deployment: answers questions about the documents of a store, with the help of other deployments."""
 
 import logging
 import math
@@ -27,58 +27,58 @@ from pipelines.sts.pipeline import Embedding
 
 logger = logging.getLogger("ray.serve")
 
-ALWAYS_A_SPAN = math.inf  # the chat compares null scores over passages itself
+NEVER_NULL = math.inf  # the chat itself compares the null scores of all passages
 
-THE_OPERATORS = (StoreCorrupt, ProviderRejected, ProviderFailed, ProviderAnswerUnusable, ProviderTimedOut)  # to mend
+OPERATOR_ERRORS = (StoreCorrupt, ProviderRejected, ProviderFailed, ProviderAnswerUnusable, ProviderTimedOut)
 
 
 @serve.deployment
 class PersonaChat:
-    """Waits for others most of the time: for embeddings, searches, spans, and the provider."""
+    """Answers chats. It mostly waits: for embeddings, searches, spans, and the provider."""
 
     def __init__(self, settings: Settings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> None:
-        """The handles are each task's tokenizer's and model's."""
+        """`sts` and `qa` are the handles of each task's tokenizer and model."""
         self._settings = settings.chat
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            telling_once(embedding_group_commit(settings.chat.group_commit, *sts, role="query").submit),
+            warn_once_without_embedding(embedding_group_commit(settings.chat.group_commit, *sts, role="query").submit),
             answers_of(settings.chat, sts, qa),
             passages=settings.chat.passages,
         )
 
     async def reply(self, request: ChatRequest) -> Reply | MunjangError:
-        """The whole answer, or the error: returned, since Serve logs what is raised, and any client can cause some."""
+        """Return the whole answer or an error. Errors are not raised: Serve would log them, and callers cause many."""
         try:
             return await self._pipeline(request)
         except MunjangError as error:
-            _tell_the_operator(error)
+            _log_operator_error(error)
             return error
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply | MunjangError]:
-        """The answer in pieces, as they come, then whole; or in its place the error."""
+        """Yield the answer in pieces and then whole. If it fails, the last item is the error."""
         try:
             async with aclosing(self._pipeline.stream(request)) as pieces:
                 async for piece in pieces:
                     yield piece
         except MunjangError as error:
-            _tell_the_operator(error)
+            _log_operator_error(error)
             yield error
 
     def info(self) -> dict[str, Any]:
-        """For /info: who answers."""
+        """For /info: the kind of the answers, and the provider's model."""
         provider = self._settings.provider
         return {"kind": "generative" if provider else "extractive", "model": provider.model if provider else None}
 
 
-def _tell_the_operator(error: MunjangError) -> None:
-    if isinstance(error, THE_OPERATORS):
+def _log_operator_error(error: MunjangError) -> None:
+    if isinstance(error, OPERATOR_ERRORS):
         logger.warning("a chat failed: %s", error)
 
 
 def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> Answers:
-    """The provider's answers where one is set, or else the extractor's."""
+    """Answers of the provider if the settings name one, else of the extractor."""
     if settings.provider is None:
-        group_commit = qa_group_commit(settings.group_commit, *qa, null_threshold=ALWAYS_A_SPAN)
+        group_commit = qa_group_commit(settings.group_commit, *qa, null_threshold=NEVER_NULL)
         return ExtractiveAnswers(
             OneCheckpoint(group_commit).submit_all,
             embedding_group_commit(settings.group_commit, *sts, role="document").submit_all,
@@ -95,18 +95,20 @@ def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Han
     return GenerativeAnswers(Provider(settings.provider), persona=settings.persona)
 
 
-def telling_once(embed: Callable[[str], Awaitable[Embedding | None]]) -> Callable[[str], Awaitable[Embedding | None]]:
-    """`embed` that says, the first time, that stores are searched by words alone where there is no embedding."""
-    told = False
+def warn_once_without_embedding(
+    embed: Callable[[str], Awaitable[Embedding | None]],
+) -> Callable[[str], Awaitable[Embedding | None]]:
+    """Wrap `embed`: log a warning the first time that it returns None."""
+    warned = False
 
-    async def telling(text: str) -> Embedding | None:
-        nonlocal told
+    async def embed_and_warn(text: str) -> Embedding | None:
+        nonlocal warned
         embedding = await embed(text)
-        if embedding is None and not told:
-            told = True
+        if embedding is None and not warned:
+            warned = True
             logger.warning(
-                "the STS checkpoint, a cross-encoder, embeds nothing: the chat finds passages by words alone"
+                "the STS checkpoint is a cross-encoder and has no embeddings: the chat finds passages by words alone"
             )
         return embedding
 
-    return telling
+    return embed_and_warn

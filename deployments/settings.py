@@ -14,44 +14,52 @@ from pipelines.format.windows import WindowOverrides
 
 
 class Frozen(BaseModel):
-    """Unknown keys are refused, and nothing changes after the start."""
+    """Base class: unknown keys are refused, and values do not change after the start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BatchSettings(Frozen):
-    """The batcher of one model deployment's replicas."""
+    """The batcher in each replica of one model deployment."""
 
     max_tokens: int = Field(
-        65_536, ge=1, description="Padded tokens of one batch, for the device's memory; a longer item runs alone."
+        65_536, ge=1, description="Most padded tokens of one batch: limits device memory; a longer item runs alone."
     )
     target_batch_s: float = Field(
-        0.1, gt=0, description="No batch is meant to take longer: a single item waits for the one that runs."
+        0.1,
+        gt=0,
+        description="Intended longest time of a batch in seconds: a new item may wait for the batch that runs.",
     )
-    interactive_max_age_s: float = Field(0.1, ge=0, description="After this an item is no longer passed over.")
-    bulk_max_age_s: float = Field(1.0, ge=0, description="The same for items of files.")
-    max_batch_s: float = Field(60.0, gt=0, description="A batch that runs longer makes the replica unhealthy.")
+    interactive_max_age_s: float = Field(
+        0.1, ge=0, description="Seconds of waiting after which an item is in the next batch."
+    )
+    bulk_max_age_s: float = Field(1.0, ge=0, description="The same for items of uploaded files.")
+    max_batch_s: float = Field(
+        60.0, gt=0, description="Seconds after which a running batch makes the replica unhealthy."
+    )
 
 
 class GroupCommitSettings(Frozen):
-    """How the ingress puts the items of one task together into calls."""
+    """How the ingress combines the items of one task into calls."""
 
     max_calls: int = Field(
-        2, ge=1, description="Calls out at once, per ingress replica and lane; two for each model replica to keep busy."
+        2,
+        ge=1,
+        description="Calls in flight at once, per ingress replica and priority; two keep one model replica busy.",
     )
-    max_items: int = Field(256, ge=1, description="Items in one call.")
-    max_characters: int = Field(200_000, ge=1, description="Characters in one call; a longer item goes alone.")
-    max_waiting: int = Field(512, ge=1, description="Items waiting; more are refused with 429.")
+    max_items: int = Field(256, ge=1, description="Most items in one call.")
+    max_characters: int = Field(200_000, ge=1, description="Most characters in one call; a longer item goes alone.")
+    max_waiting: int = Field(512, ge=1, description="Most waiting items; more are refused with 429.")
 
 
 class ChatGroupCommitSettings(GroupCommitSettings):
-    """How the chat puts its own items together into calls; an answer takes several items."""
+    """How the chat combines its items into calls. One answer takes several items."""
 
-    max_waiting: int = Field(2048, ge=1, description="Items waiting; more are refused with 429.")
+    max_waiting: int = Field(2048, ge=1, description="Most waiting items; more are refused with 429.")
 
 
 class TaskSettings(Frozen):
-    """What the tasks with a model of their own have in common."""
+    """The settings that all tasks with a model of their own have."""
 
     checkpoint: str = Field(description="Folder, zip file or Hub id (owner/name@revision).")
     engine: EngineSettings = EngineSettings()
@@ -64,18 +72,20 @@ class StsSettings(TaskSettings):
 
     checkpoint: str = "checkpoints/sts"
     threshold: float | None = Field(
-        None, description="`pred` is 1 from here on; null: the checkpoint's, 0.6 or 3.0 (cross-encoder) unless it says."
+        None,
+        description="`pred` is 1 if the score is at least this; null: the checkpoint's threshold, or if it has none, "
+        "0.6 (3.0 for a cross-encoder).",
     )
-    cache_bytes: int = Field(32 * 2**20, ge=0, description="Each replica's cache of embeddings and scores; 0: none.")
-    max_characters: int = Field(10_000, ge=1, description="Of one sentence; more is refused with 413.")
-    max_pairs: int = Field(100_000, ge=1, description="Of one file; more are refused with 413.")
+    cache_bytes: int = Field(32 * 2**20, ge=0, description="Bytes of each replica's cache of rows; 0: no cache.")
+    max_characters: int = Field(10_000, ge=1, description="Most characters of a sentence; a longer one gets 413.")
+    max_pairs: int = Field(100_000, ge=1, description="Most pairs in a file; a longer one gets 413.")
 
 
 class ColaSettings(TaskSettings):
     """Grammatical acceptability."""
 
     checkpoint: str = "checkpoints/cola"
-    max_characters: int = Field(10_000, ge=1, description="Of one passage; more is refused with 413.")
+    max_characters: int = Field(10_000, ge=1, description="Most characters of a passage; a longer one gets 413.")
 
 
 class QaSettings(TaskSettings):
@@ -83,56 +93,67 @@ class QaSettings(TaskSettings):
 
     checkpoint: str = "checkpoints/qa"
     null_threshold: float | None = Field(
-        None, description="No answer where null score - best score is above it; null: the checkpoint's."
+        None,
+        description="The answer is empty if null score - best score is above this; null: the checkpoint's threshold.",
     )
     windows: WindowOverrides = Field(
-        WindowOverrides(), description="How contexts are cut; what is not set here is as the checkpoint was trained."
+        WindowOverrides(), description="How contexts are cut into windows; unset values are those of the checkpoint."
     )
-    spans_per_window: int = Field(5, ge=1, description="Best spans kept of each window before ranking.")
-    max_question_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
-    max_context_characters: int = Field(200_000, ge=1, description="More is refused with 413.")
+    spans_per_window: int = Field(5, ge=1, description="Number of best spans of each window that are ranked.")
+    max_question_characters: int = Field(
+        2_000, ge=1, description="Most characters of a question; a longer one gets 413."
+    )
+    max_context_characters: int = Field(
+        200_000, ge=1, description="Most characters of a context; a longer one gets 413."
+    )
 
 
 class ChatSettings(Frozen):
     """Persona chat."""
 
-    stores: str = Field("stores", description="Folder; a request's `db_path` names a store in it, and nothing else.")
-    open_stores: int = Field(8, ge=1, description="Stores that each replica keeps open.")
-    open_bytes: int = Field(2 * 2**30, ge=1, description="Of their files together; one that is larger is open alone.")
-    passages: int = Field(5, ge=1, le=50, description="An answer is made of so many, the best.")
-    provider: ProviderSettings | None = Field(
-        None, description="The language model that answers; null: the sentence with the best answer span does."
+    stores: str = Field(
+        "stores", description="Folder of all stores; a request's `db_path` can only name a store in this folder."
     )
-    persona: str = Field(DEFAULT_PERSONA, description="What the language model is told of whom it speaks as.")
+    open_stores: int = Field(8, ge=1, description="Most stores that each replica keeps open.")
+    open_bytes: int = Field(
+        2 * 2**30, ge=1, description="Most bytes of the open stores' files together; a larger store is open alone."
+    )
+    passages: int = Field(5, ge=1, le=50, description="Number of best passages that an answer is made from.")
+    provider: ProviderSettings | None = Field(
+        None, description="The language model that answers; null: the answer is the sentence with the best answer span."
+    )
+    persona: str = Field(DEFAULT_PERSONA, description="Tells the language model which person it speaks as.")
     sentences: int = Field(
-        5, ge=1, description="Without a provider: of what was found, so many sentences are searched for an answer."
+        5, ge=1, description="Without a provider: number of sentences of the passages that the extractor reads."
     )
     cosine_weight: float = Field(
         0.0,
         ge=0,
-        description="Of a sentence's cosine with the question, beside the share of the question's bigrams that it has; "
-        "0 saves embedding the sentences.",
+        description="Without a provider: weight of a sentence's cosine with the question in the sentence's score. The "
+        "share of the question's bigrams in the sentence has weight 1. With 0 the sentences are not embedded.",
     )
     margin_weight: float = Field(
-        0.03, ge=0, description="Of the extractor's score of a sentence's best span over that of there being none."
+        0.03, ge=0, description="Without a provider: weight of best span score - null score in the sentence's score."
     )
-    threshold: float = Field(0.1, description="The least that the sum of the three must be for an answer.")
-    unknown: str = Field("음, 그건 잘 모르겠어요.", min_length=1, description="The answer where none reaches it.")
+    threshold: float = Field(0.1, description="Without a provider: least score of a sentence that is an answer.")
+    unknown: str = Field(
+        "음, 그건 잘 모르겠어요.", min_length=1, description="The answer if no sentence has the least score."
+    )
     group_commit: ChatGroupCommitSettings = ChatGroupCommitSettings()
-    max_prompt_characters: int = Field(2_000, ge=1, description="More is refused with 413.")
+    max_prompt_characters: int = Field(2_000, ge=1, description="Most characters of a prompt; a longer one gets 413.")
 
 
 class IngressSettings(Frozen):
-    """What the ingress takes in."""
+    """Limits on the requests that the ingress accepts."""
 
-    max_body_bytes: int = Field(2 * 2**20, ge=1, description="Of a JSON request; more is refused with 413.")
-    max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Of an upload; more is refused with 413.")
-    deadline_s: float = Field(50.0, gt=0, description="A JSON request not answered by then gets 504.")
+    max_body_bytes: int = Field(2 * 2**20, ge=1, description="Most bytes of a JSON request; a larger one gets 413.")
+    max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of an upload; a larger one gets 413.")
+    deadline_s: float = Field(50.0, gt=0, description="Seconds after which a JSON request without an answer gets 504.")
     upload_deadline_s: float = Field(600.0, gt=0, description="The same for uploads.")
 
 
 class Settings(Frozen):
-    """The whole graph."""
+    """Settings of the whole graph."""
 
     sts: StsSettings = StsSettings()
     cola: ColaSettings = ColaSettings()
@@ -142,7 +163,7 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def _provider_times_out_first(self) -> Self:
-        """What the ingress gives up says nothing of the provider, whose failures then go uncounted."""
+        """If the ingress timed out first, the circuit breaker would not count the provider's failure."""
         provider = self.chat.provider
         if provider and provider.timeout_s >= self.ingress.deadline_s:
             raise ValueError("chat.provider.timeout_s must be less than ingress.deadline_s")

@@ -1,4 +1,4 @@
-"""The tokenizer deployment, bound once per checkpoint: StsTokenizer, ColaTokenizer, QaTokenizer."""
+"""The tokenizer deployment, bound once per checkpoint as StsTokenizer, ColaTokenizer and QaTokenizer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,44 +17,49 @@ from pipelines.qa.windows import Windows
 from pipelines.text.token_batch import TokenBatch
 
 POLL_S = 0.25
-MODEL_WITHIN_S = 600.0
+MODEL_TIMEOUT_S = 600.0
 
 
 @serve.deployment
 class Tokenizer:
-    """One checkpoint's tokenizer; each call is on a whole batch."""
+    """The tokenizer of one checkpoint. Each call takes a whole batch."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, checkpoint: str, task: Task, model: DeploymentHandle[Any], windows: WindowOverrides | None = None
     ) -> None:
-        """Ready when a replica of `model` serves the same checkpoint: in an update tokens are new from then on, and
-        old ones go on being made for a model that is slow to load, or fails to. Raises TimeoutError."""
+        """Load the tokenizer, and wait until a replica of `model` serves the same checkpoint. Raises TimeoutError.
+
+        During an update the old tokenizer therefore stays until the new model is loaded, even if that is slow or fails.
+        """
         folder = resolve(checkpoint, task)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
-        await serves(model, manifest.digest)
+        await wait_until_served(model, manifest.digest)
 
     async def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
-        """One item per text, behind the prompt of this role."""
+        """Tokenize each text, with the prompt of this role before it."""
         return self._text.passages(texts, role)
 
     async def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
-        """Each different sentence, or pair for a cross-encoder, once."""
+        """Tokenize each different sentence once, or each different pair if the checkpoint is a cross-encoder."""
         return self._text.sentence_pairs(pairs)
 
     async def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
-        """The windows of (question, context) requests."""
+        """Tokenize (question, context) requests into windows. Raises RuntimeError without window settings."""
         if self._windows is None:
-            raise RuntimeError("bound without window settings")
+            raise RuntimeError("this tokenizer has no window settings")
         return self._windows.windows(requests)
 
 
-async def serves(model: DeploymentHandle[Any], digest: str) -> None:
-    """Wait until some replica of `model` serves this checkpoint. Raises TimeoutError: its place may be what the model
-    waits for, and Serve tries again."""
+async def wait_until_served(model: DeploymentHandle[Any], digest: str) -> None:
+    """Wait until some replica of `model` serves the checkpoint with this digest.
+
+    Raises TimeoutError after `MODEL_TIMEOUT_S`: the model may be waiting for the resources that this replica occupies.
+    Serve then starts the replica again.
+    """
     ask = RemoteStage(model, "checkpoint")
-    async with asyncio.timeout(MODEL_WITHIN_S):
+    async with asyncio.timeout(MODEL_TIMEOUT_S):
         while True:
             if await ask() == digest:
                 return

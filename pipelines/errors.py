@@ -1,43 +1,43 @@
-"""Every error of the project, in one tree.
+"""All error classes of the project, in one tree.
 
     MunjangError
-    ├── InputError                  the caller's fault
-    │   ├── MalformedInput          not what its media type says it is
-    │   ├── InvalidInput            well formed, with a field at fault
-    │   └── TooLarge                over a limit of the settings
-    ├── UnavailableError            nobody's fault that the caller could mend
-    │   ├── Overloaded              more is waiting than the settings allow
-    │   ├── DeadlineExceeded        not done within the time a request may take
+    ├── InputError                  the caller sent something wrong
+    │   ├── MalformedInput          the bytes do not have the format that their media type names
+    │   ├── InvalidInput            the format is right, but a field is wrong
+    │   └── TooLarge                the input exceeds a limit of the settings
+    ├── UnavailableError            the server can't answer now; the caller did nothing wrong
+    │   ├── Overloaded              more requests are waiting than the settings allow
+    │   ├── DeadlineExceeded        the request took longer than a request may take
     │   ├── StageUnavailable        no replica of a stage could answer
     │   ├── CheckpointMismatch      tokens of one checkpoint reached the model of another
-    │   ├── CheckpointsMixed        answers of two checkpoints came where one's were needed
-    │   └── ServerFailed            a server that was asked over HTTP gave no answer
-    ├── EngineError                 a forward pass failed on this item
+    │   ├── CheckpointsMixed        the items of one request were answered by two checkpoints
+    │   └── ServerFailed            a server that this process called over HTTP gave no answer
+    ├── EngineError                 the forward pass failed on this item
     ├── ProviderError               the language-model provider gave no answer
-    │   ├── ProviderKeyRefused      it does not take the caller's key
-    │   ├── ProviderOverloaded      it takes no more requests with this key for now
-    │   ├── ProviderRejected        it does not take the request
-    │   ├── ProviderTimedOut        it was silent for too long
-    │   ├── ProviderFailed          it failed, or can't be reached
-    │   ├── ProviderAnswerUnusable  it answered, with nothing that could be passed on
-    │   └── ProviderSuspended       it failed so often that it is not asked for a while
-    ├── DataError                   rows that can't be trained or measured on
+    │   ├── ProviderKeyRefused      it refused the caller's API key
+    │   ├── ProviderOverloaded      it accepts no more requests with this key for now
+    │   ├── ProviderRejected        it rejected the request
+    │   ├── ProviderTimedOut        it did not answer in time
+    │   ├── ProviderFailed          it failed or can't be reached
+    │   ├── ProviderAnswerUnusable  it answered, but the answer can't be passed on
+    │   └── ProviderSuspended       it failed so often that it is not called for a while
+    ├── DataError                   rows can't be used for training or evaluation
     │   ├── DataNotFound            no such file, data set, split or column
-    │   └── BadRow                  a row that is not what the task needs
-    ├── CheckpointError             a checkpoint that can't be served
+    │   └── BadRow                  a row does not hold what the task needs
+    ├── CheckpointError             a checkpoint can't be served
     │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
-    │   ├── CheckpointDamaged       a file is missing, cut, altered or does not fit the others
-    │   ├── CheckpointUnsafe        reading it would run code that came with it
-    │   └── CheckpointUnsupported   intact, but of a kind that no task here serves
-    └── StoreError                  a store of passages that can't be read or built
-        ├── StoreNotFound           none of that name, whatever was asked for
-        ├── StoreCorrupt            a file is missing, cut, altered or does not fit the others
-        ├── StoreMismatch           built with another checkpoint than the one that embeds the questions
-        ├── StoreUnsafe             importing it would run code that came with it
-        └── DocumentUnreadable      a document that it should be built of is not text
+    │   ├── CheckpointDamaged       a file is missing, truncated, altered or does not fit the others
+    │   ├── CheckpointUnsafe        reading it would run code that it contains
+    │   └── CheckpointUnsupported   intact, but of a kind that no task of this project serves
+    └── StoreError                  a store of passages can't be read or built
+        ├── StoreNotFound           no store has that name
+        ├── StoreCorrupt            a file is missing, truncated, altered or does not fit the others
+        ├── StoreMismatch           built with a different checkpoint than the one that embeds the questions
+        ├── StoreUnsafe             importing it would run code that it contains
+        └── DocumentUnreadable      a document for a new store is not text
 
-Errors cross processes: `args` hold exactly the fields that rebuild one, so each survives pickling. None carries a
-caller's text, and none knows of HTTP: `deployments.api.problems` maps types to status codes.
+Errors cross processes: `args` holds exactly the constructor's arguments, so that every error can be pickled. No error
+contains a caller's text, and none knows about HTTP: `deployments.api.problems` maps error types to status codes.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class MunjangError(Exception):
 
 
 class Located(Exception):
-    """What an error is that says where something is wrong, and what."""
+    """An error that names the place of a fault (a file, a line, a key) and the fault itself."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(where, why)
@@ -58,8 +58,8 @@ class Located(Exception):
         return f"{self.where}: {self.why}"
 
 
-class PassesLater(Exception):
-    """What an error is that should be over in `retry_after_s` seconds."""
+class RetryLater(Exception):
+    """A temporary error; the caller should try again after `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(retry_after_s)
@@ -67,16 +67,16 @@ class PassesLater(Exception):
 
 
 class InputError(MunjangError):
-    """The caller's fault."""
+    """The caller sent something wrong."""
 
 
 class MalformedInput(InputError):
-    """The bytes are not what their media type promises; the argument says in words what is wrong."""
+    """The bytes do not have the format that their media type names; the argument says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldFault:
-    """One field at fault: a JSON pointer (RFC 6901) to it, a short stable code, and words for a person."""
+    """One wrong field: a JSON pointer (RFC 6901) to it, a short stable code, and an explanation for people."""
 
     pointer: str
     code: str
@@ -84,7 +84,7 @@ class FieldFault:
 
 
 class InvalidInput(InputError):
-    """Well formed, with fields at fault; the arguments are the `FieldFault`s, at least one."""
+    """The input has the right format, but wrong fields; the arguments are their `FieldFault`s, at least one."""
 
     def __init__(self, *faults: FieldFault) -> None:
         super().__init__(*faults)
@@ -95,7 +95,7 @@ class InvalidInput(InputError):
 
 
 class TooLarge(InputError):
-    """Over a limit: what is too large, the limit, and its unit."""
+    """The input exceeds a limit; the arguments are what is too large, the limit and its unit."""
 
     def __init__(self, what: str, limit: int, unit: str) -> None:
         super().__init__(what, limit, unit)
@@ -106,18 +106,18 @@ class TooLarge(InputError):
 
 
 class UnavailableError(MunjangError):
-    """Nobody's fault that the caller could mend."""
+    """The server can't answer now; the caller did nothing wrong."""
 
 
-class Overloaded(PassesLater, UnavailableError):
-    """More is waiting than the settings allow; in `retry_after_s` seconds there should be room."""
+class Overloaded(RetryLater, UnavailableError):
+    """More requests are waiting than the settings allow; there should be room in `retry_after_s` seconds."""
 
     def __str__(self) -> str:
-        return f"too much is waiting; try again in {self.retry_after_s:.0f} s"
+        return f"too many requests are waiting; try again in {self.retry_after_s:.0f} s"
 
 
 class DeadlineExceeded(UnavailableError):
-    """Not done within `deadline_s` seconds."""
+    """The request took longer than `deadline_s` seconds."""
 
     def __init__(self, deadline_s: float) -> None:
         super().__init__(deadline_s)
@@ -139,7 +139,7 @@ class StageUnavailable(UnavailableError):
 
 
 class CheckpointMismatch(UnavailableError):
-    """Tokens of one checkpoint reached the model of another, as a rolling update can make happen for a moment."""
+    """Tokens of one checkpoint reached the model of another; this can happen for a moment in a rolling update."""
 
     def __init__(self, tokens_of: str, model_of: str) -> None:
         super().__init__(tokens_of, model_of)
@@ -150,14 +150,14 @@ class CheckpointMismatch(UnavailableError):
 
 
 class CheckpointsMixed(UnavailableError):
-    """Answers to the items of one request came of two checkpoints for longer than a rolling update should take."""
+    """Two checkpoints answered the items of one request, for longer than a rolling update should take."""
 
     def __str__(self) -> str:
-        return "the checkpoint is being replaced, and answers are of both versions; try again"
+        return "the checkpoint is being replaced and the answers come from both versions; try again"
 
 
 class ServerFailed(UnavailableError):
-    """A server that was asked over HTTP gave no answer, or not the one it should."""
+    """A server that this process called over HTTP gave no answer or a wrong one."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(url, why)
@@ -168,71 +168,75 @@ class ServerFailed(UnavailableError):
 
 
 class EngineError(MunjangError):
-    """A forward pass failed on this item; the argument names the cause's type, never its text."""
+    """The forward pass failed on this item; the argument is the type of the cause, never its message."""
 
     def __str__(self) -> str:
         return f"the model failed on this item ({', '.join(map(str, self.args))})"
 
 
 class ProviderError(MunjangError):
-    """The language-model provider gave no answer. Nothing that it said is repeated: it may hold the caller's key."""
+    """The language-model provider gave no answer.
+
+    Messages never repeat the provider's text, because it may contain the caller's API key.
+    """
 
 
 class ProviderKeyRefused(ProviderError):
-    """The provider does not take the caller's key."""
+    """The provider refused the caller's API key."""
 
     def __str__(self) -> str:
         return "the language-model provider refused the API key"
 
 
-class ProviderOverloaded(PassesLater, ProviderError):
-    """The provider takes no more requests with this key for now; in `retry_after_s` seconds it should."""
+class ProviderOverloaded(RetryLater, ProviderError):
+    """The provider accepts no more requests with this key for the next `retry_after_s` seconds."""
 
     def __str__(self) -> str:
-        return f"the language-model provider takes no more with this key; try again in {self.retry_after_s:.0f} s"
+        wait = f"{self.retry_after_s:.0f} s"
+        return f"the language-model provider accepts no more requests with this key for now; try again in {wait}"
 
 
 class ProviderRejected(ProviderError):
-    """The provider does not take the request, whose model, length or form is not for it: the operator's to mend."""
+    """The provider rejected the request because of its model, length or form; the operator must fix that."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
 
     def __str__(self) -> str:
-        return f"the language-model provider does not take the request (status {self.status})"
+        return f"the language-model provider rejected the request (status {self.status})"
 
 
 class ProviderTimedOut(ProviderError):
-    """The provider was silent for too long."""
+    """The provider did not answer in time."""
 
     def __str__(self) -> str:
         return "the language-model provider did not answer in time"
 
 
 class ProviderFailed(ProviderError):
-    """The provider failed or can't be reached; the argument says how, in this project's words."""
+    """The provider failed or can't be reached; the argument says why, never in the provider's words."""
 
     def __str__(self) -> str:
         return f"the language-model provider failed: {', '.join(map(str, self.args))}"
 
 
 class ProviderAnswerUnusable(ProviderError):
-    """The provider answered, with nothing that could be passed on; the argument says why, in this project's words."""
+    """The provider's answer can't be passed on; the argument says why, never in the provider's words."""
 
     def __str__(self) -> str:
-        return f"the language-model provider gave an answer of no use: {', '.join(map(str, self.args))}"
+        return f"the language-model provider gave an unusable answer: {', '.join(map(str, self.args))}"
 
 
-class ProviderSuspended(PassesLater, ProviderError):
-    """The provider failed so often in a row that it is not asked for another `retry_after_s` seconds."""
+class ProviderSuspended(RetryLater, ProviderError):
+    """The provider failed so often in a row that it is not called for another `retry_after_s` seconds."""
 
     def __str__(self) -> str:
         return f"the language-model provider keeps failing; try again in {self.retry_after_s:.0f} s"
 
 
 class DataError(Located, MunjangError):
-    """Rows that can't be trained or measured on: which file or data set, and why."""
+    """Rows can't be used for training or evaluation: the file or data set, and why."""
 
 
 class DataNotFound(DataError):
@@ -240,11 +244,11 @@ class DataNotFound(DataError):
 
 
 class BadRow(DataError):
-    """A row that is not what the task needs; `where` ends in its line of the file, or its row of the data set."""
+    """A row does not hold what the task needs; `where` ends with its line in the file or its row in the data set."""
 
 
 class CheckpointError(Located, MunjangError):
-    """A checkpoint that can't be served: which file or id, and why."""
+    """A checkpoint can't be served: the file or id, and why."""
 
 
 class CheckpointNotFound(CheckpointError):
@@ -252,34 +256,34 @@ class CheckpointNotFound(CheckpointError):
 
 
 class CheckpointDamaged(CheckpointError):
-    """A file is missing, cut, altered or does not fit the others."""
+    """A file is missing, truncated, altered or does not fit the others."""
 
 
 class CheckpointUnsafe(CheckpointError):
-    """Reading the file would run code that came with it."""
+    """Reading the file would run code that it contains."""
 
 
 class CheckpointUnsupported(CheckpointError):
-    """Intact, but of a kind that no task here serves."""
+    """The checkpoint is intact, but of a kind that no task of this project serves."""
 
 
 class StoreError(MunjangError):
-    """A store of passages that can't be read or built."""
+    """A store of passages can't be read or built."""
 
 
 class StoreNotFound(StoreError):
-    """No store of that name: one message for all of them, since what was asked for may be any path at all."""
+    """No store has that name. The message does not repeat the name, because it may be any path."""
 
     def __str__(self) -> str:
         return "there is no such store"
 
 
 class StoreCorrupt(Located, StoreError):
-    """A file is missing, cut, altered or does not fit the others: where, and what of it."""
+    """A file is missing, truncated, altered or does not fit the others: which file, and what is wrong."""
 
 
 class StoreMismatch(StoreError):
-    """The named store was built with another checkpoint than the one that embeds the questions."""
+    """The named store was built with a different checkpoint than the one that embeds the questions."""
 
     def __init__(self, store: str, built_with: str, embeds_with: str) -> None:
         super().__init__(store, built_with, embeds_with)
@@ -287,13 +291,19 @@ class StoreMismatch(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"store {self.store} was built with checkpoint {self.built_with}, and questions are of {self.embeds_with}"
+            f"store {self.store} was built with checkpoint {self.built_with}, "
+            f"but questions are embedded with {self.embeds_with}"
         )
 
 
 class StoreUnsafe(Located, StoreError):
-    """Importing it would run code that came with it: where, and what it asks for."""
+    """Importing the store would run code that it contains: the file, and the object that it names."""
 
 
 class DocumentUnreadable(Located, StoreError):
-    """A document that a store should be built of is not text: where, and why."""
+    """A document for a new store is not text: the file, and why."""
+
+
+def install_hint(extra: str) -> str:
+    """How to install the packages of an extra (see pyproject.toml), for messages about a missing package."""
+    return f"pip install 'munjang[{extra}]' or, in a checkout, make .venv/{extra}"

@@ -1,7 +1,7 @@
-"""Tiny random checkpoints, made on the spot: two layers, 32 numbers a token, a vocabulary of single characters.
+"""Make tiny random checkpoints: two layers, 32 dimensions, a vocabulary of mostly single characters.
 
-`make_checkpoint(kind, folder)` writes one as the library it comes from would save it, `make_imported(kind, folder)`
-one in the project's format. `KINDS` names the kinds.
+`make_checkpoint(kind, folder)` writes one as its library would save it; `make_imported(kind, folder)` writes one in the
+project's format. `KINDS` lists the kinds.
 """
 
 import json
@@ -52,7 +52,7 @@ SIZES: dict[str, Any] = {
 
 
 def make_checkpoint(kind: str, folder: Path, seed: int = 0) -> Path:
-    """A checkpoint of one of `KINDS` in `folder`, which is made; the same seed gives the same weights."""
+    """Create `folder` with a checkpoint of one of `KINDS`; the same seed gives the same weights."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -61,8 +61,10 @@ def make_checkpoint(kind: str, folder: Path, seed: int = 0) -> Path:
 
 
 def make_imported(kind: str, folder: Path, seed: int = 0) -> Path:
-    """As `make_checkpoint`, brought into the project's format; `folder` must not exist. "static in float16" is a
-    static one whose weights are stored so."""
+    """Make a checkpoint in the project's format; `folder` must not exist.
+
+    The kind "static in float16" is the kind "static" with weights stored in float16.
+    """
     kind, _, weights = kind.partition(" in ")
     with TemporaryDirectory() as scratch:
         import_checkpoint(str(make_checkpoint(kind, Path(scratch) / kind, seed)), folder, weights=weights or None)
@@ -70,7 +72,7 @@ def make_imported(kind: str, folder: Path, seed: int = 0) -> Path:
 
 
 def make_base(folder: Path, **tokenizer_config: Any) -> Path:
-    """What gives a Lightning file its config and tokenizer: no weights, no tokenizer.json, cased Hangul WordPiece."""
+    """The base model of a Lightning file: a config and a cased WordPiece vocabulary, no weights or tokenizer.json."""
     folder.mkdir(parents=True, exist_ok=True)
     config = bert_config()
     config.architectures = ["BertForMaskedLM"]
@@ -80,17 +82,17 @@ def make_base(folder: Path, **tokenizer_config: Any) -> Path:
 
 
 def bert_config(**changes: Any) -> BertConfig:
-    """The BERT of all kinds that are BERTs."""
+    """The config of all BERT models here, with `changes` applied."""
     return BertConfig(**{"vocab_size": len(_wordpieces()), "max_position_embeddings": MAX_TOKENS, **SIZES, **changes})
 
 
 def wordpiece(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that `make_base` wrote to `folder`, as transformers reads it."""
+    """Load the tokenizer that `make_base` wrote to `folder`."""
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def save_with_wordpiece(model: PreTrainedModel, folder: Path) -> None:
-    """The model and the WordPiece tokenizer, as transformers saves them."""
+    """Save the model and the WordPiece tokenizer as transformers does."""
     with TemporaryDirectory() as scratch:
         tokenizer = wordpiece(make_base(Path(scratch)))
         model.save_pretrained(folder)
@@ -159,7 +161,7 @@ def _roberta_extractor(folder: Path) -> None:
     tokenizer = _byte_level(folder)
     config = RobertaConfig(
         vocab_size=len(tokenizer),
-        max_position_embeddings=MAX_TOKENS + 2,  # positions start behind the padding's id, 1
+        max_position_embeddings=MAX_TOKENS + 2,  # positions start after the pad id, 1
         type_vocab_size=1,
         **SIZES,
     )
@@ -192,4 +194,4 @@ _MAKERS: dict[str, Callable[[Path], None]] = {
     "extractor-roberta": _roberta_extractor,
 }
 KINDS = tuple(_MAKERS)
-HALVED = ("classifier in float16", "static in float16", "bi-encoder in bfloat16")
+HALF_PRECISION_KINDS = ("classifier in float16", "static in float16", "bi-encoder in bfloat16")

@@ -1,4 +1,4 @@
-"""A Hugging Face Hub of this process's own, on the loopback interface, for the real client: HF_ENDPOINT names it."""
+"""A local Hugging Face Hub on the loopback interface; the real client uses it if HF_ENDPOINT names it."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """Repositories by `owner/name`, each with folders by revision, as models and data sets alike.
+    """Repositories by `owner/name`, each with a folder per revision, served both as models and as data sets.
 
-    `fetched` says which files were sent.
+    `fetched` records the (repository, file) pairs that were sent.
     """
 
     repositories: dict[str, dict[str, Path]] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Hub:
         return commit_of(folder)
 
     def environment(self, home: Path) -> dict[str, str]:
-        """What a process needs in its environment to take this for the Hub, and `home` for its cache."""
+        """The environment in which a process uses this hub, with `home` as its cache."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
@@ -46,13 +46,13 @@ class Hub:
 
 
 def commit_of(folder: Path) -> str:
-    """Forty hex digits that stand for the folder."""
+    """A commit of forty hex digits, computed from the folder's path."""
     return hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
 
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """A hub that answers for as long as the context lasts."""
+    """Run a hub while the context lasts."""
     hub = Hub()
 
     class Handler(_Handler):
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "models" | "datasets", owner, name, "tree", revision]:
                 self._tree(f"{owner}/{name}", revision, with_body)
             case ["api", "datasets", _, _, "tree", _, *_]:
-                self._refuse("EntryNotFound", with_body)  # no repository here has folders
+                self._refuse("EntryNotFound", with_body)  # listing subfolders of data sets is not supported
             case [owner, name, "resolve", revision, *path]:
                 self._file(f"{owner}/{name}", revision, "/".join(path), with_body)
             case _:

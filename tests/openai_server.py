@@ -1,4 +1,4 @@
-"""A real server of OpenAI's chat-completions protocol on loopback, which answers as a test has scripted."""
+"""A local server of OpenAI's chat-completions protocol that gives the answers a test has scripted."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ ENDLESS_PAUSE_S = 0.005
 
 @dataclass
 class Call:
-    """One request as it came, and the way back."""
+    """One request, and methods to answer it."""
 
     authorization: str
     headers: dict[str, str]
@@ -38,20 +38,20 @@ class Call:
         await self.write(sse({"id": "c", "object": "chat.completion.chunk", "created": 0, "choices": [choice]}))
 
     async def gone(self) -> None:
-        """Returns once the client has hung up."""
+        """Wait until the client disconnects."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
 
 class Answer(Protocol):
-    """What a server does with one request."""
+    """A scripted answer to one request."""
 
     async def give(self, call: Call, server: "OpenAiServer") -> None: ...
 
 
 @dataclass
 class Say:
-    """An answer in pieces; in one where it was not asked to stream."""
+    """An answer, streamed in pieces or sent at once, as the client requests."""
 
     pieces: Sequence[str]
 
@@ -64,13 +64,13 @@ class Say:
         await call.start(200, {"Content-Type": "text/event-stream"})
         for piece in self.pieces:
             await call.write_piece(piece)
-        await call.write(sse({"id": "c", "object": "chat.completion.chunk", "choices": []}))  # as one with usage is
+        await call.write(sse({"id": "c", "object": "chat.completion.chunk", "choices": []}))  # as with usage
         await call.write(b"data: [DONE]\n\n", more=False)
 
 
 @dataclass
 class Body:
-    """Any body at all."""
+    """An answer with any body."""
 
     content: str | bytes
     kind: str = "application/json"
@@ -83,7 +83,7 @@ class Body:
 
 @dataclass
 class Refuse:
-    """An error that repeats the key, as providers do."""
+    """An error that repeats the API key, as real providers do."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Refuse:
 
 @dataclass
 class ErrorInStream:
-    """A piece, and then an error that repeats the key."""
+    """Stream one piece and then an error that repeats the API key."""
 
     async def give(self, call: Call, server: "OpenAiServer") -> None:
         await call.start(200, {"Content-Type": "text/event-stream"})
@@ -106,7 +106,7 @@ class ErrorInStream:
 
 @dataclass
 class Hang:
-    """Silence, after some pieces or from the start, until the client hangs up."""
+    """Send some pieces or nothing, then wait until the client disconnects."""
 
     pieces: Sequence[str] = ()
 
@@ -122,7 +122,7 @@ class Hang:
 
 @dataclass
 class Endless:
-    """Pieces without end, or `raw` bytes, until the client hangs up."""
+    """Send pieces, or `raw` bytes, until the client disconnects."""
 
     piece: str = "그리고 "
     raw: bytes = b""
@@ -139,7 +139,7 @@ class Endless:
 
 @dataclass
 class Break:
-    """A connection that ends before the answer does."""
+    """Close the connection before the answer is complete."""
 
     pieces: Sequence[str] = ()
 
@@ -153,11 +153,11 @@ class Break:
 
 @dataclass
 class OpenAiServer:
-    """Gives the scripted answers in order, the last one again and again.
+    """Gives the scripted answers in order and repeats the last one.
 
     calls     all requests so far
-    hanging   those left without an answer, as they come
-    hung_up   those whose client left before their end
+    hanging   requests that were left waiting by `Hang`
+    hung_up   requests whose client disconnected before the end of the answer
     """
 
     url: str
@@ -167,7 +167,7 @@ class OpenAiServer:
     _answers: list[Answer] = field(default_factory=list)
 
     def script(self, *answers: Answer) -> None:
-        """From now on; forgets what was."""
+        """Set the answers from now on and forget earlier requests."""
         self._answers = list(answers)
         self.calls.clear()
         self.hanging, self.hung_up = queue.Queue(), queue.Queue()
@@ -199,7 +199,7 @@ def sse(data: Any) -> bytes:
 
 @contextmanager
 def running() -> Iterator[OpenAiServer]:
-    """The server, on a thread of its own, for as long as the context lasts."""
+    """Run the server on its own thread while the context lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = OpenAiServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)

@@ -1,4 +1,4 @@
-"""What the peers share: their command line, and scoring pairs with sentence-transformers' `encode`."""
+"""Code that the peers share: their command line, and scoring with `encode` of sentence-transformers."""
 
 import argparse
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Options:
 
 
 def options() -> Options:
-    """The command line of every peer: MODEL PORT WORKERS THREADS."""
+    """Parse the command line of a peer: MODEL PORT WORKERS THREADS."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     for name in ("port", "workers", "threads"):
@@ -37,7 +37,7 @@ class Scorer:
 
     @torch.inference_mode()
     def scores(self, pairs: list[tuple[str, str]]) -> list[float]:
-        """Cosines. One `encode` over all sentences, which sorts them by length."""
+        """The cosine of each pair, from one `encode` of all sentences, which sorts them by length."""
         sentences = [sentence for pair in pairs for sentence in pair]
         embeddings = self._model.encode(
             sentences, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
@@ -45,7 +45,7 @@ class Scorer:
         return (embeddings[0::2] * embeddings[1::2]).sum(dim=1).tolist()
 
     def answer(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One answer per request, all scored together: {sentence_1, sentence_2} -> {score}, {pairs} -> {scores}."""
+        """Score all requests together, one answer each: {sentence_1, sentence_2} -> {score}, {pairs} -> {scores}."""
         groups = [request.get("pairs") or [(request["sentence_1"], request["sentence_2"])] for request in requests]
         scores = iter(self.scores([pair for group in groups for pair in group]))
         parts = [[next(scores) for _ in group] for group in groups]

@@ -1,1 +1,1 @@
-"""The routes, by task; nothing here imports ray."""
+"""The routes by task. Nothing here imports ray."""

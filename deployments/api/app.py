@@ -25,7 +25,7 @@ SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
 def make_api(services: Services) -> FastAPI:
-    """All routes, on the given ingress."""
+    """Build the app with all routes, for the given ingress."""
     app = FastAPI(
         title="Munjang",
         summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",

@@ -1,4 +1,4 @@
-"""Persona chat: an answer from the documents of a store, whole or as it comes."""
+"""Persona chat: an answer from the documents of a store, whole or as a stream of pieces."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from deployments.api.services import Services, ServicesOf, deadline
 from pipelines.chat.request import ChatRequest, Citation, Reply
 
 EVENTS = "text/event-stream"
-REFUSED = re.compile(r"q=0(\.0{0,3})?")
+ZERO_QUALITY = re.compile(r"q=0(\.0{0,3})?")
 CITATIONS = "X-Citations"
 MAX_HEADER_BYTES = 4096  # a proxy's buffer for all headers is 16 KiB
 
@@ -36,21 +36,21 @@ REFUSALS = responses(
     HTTPStatus.GATEWAY_TIMEOUT,
 )
 STREAM = {
-    "description": "The answer; with `Accept: text/event-stream` in pieces as they come, each `data: "
-    '{"output": piece}`, last `event: done` with the citations, or `event: error` with a problem.',
+    "description": "The answer. With `Accept: text/event-stream` it is a stream of pieces, each `data: "
+    '{"output": piece}`. The last event is `event: done` with the citations, or `event: error` with a problem.',
     "content": {EVENTS: {"schema": {"type": "string"}}},
 }
 
 router = APIRouter(tags=["persona chat"], responses=REFUSALS | {200: STREAM})
 
-Accept = Annotated[str, Header(description=f"`{EVENTS}`: as a stream.")]
+Accept = Annotated[str, Header(description=f"`{EVENTS}`: the answer is a stream.")]
 
 
 @router.post("/chat/", response_model=ChatOutput)
 async def chat(
     body: Chat, services: ServicesOf, request: Request, response: Response, accept: Accept = ""
 ) -> Response | ChatOutput:
-    """An answer from the documents of a store, which the header `X-Citations` names."""
+    """An answer from the documents of a store. The header `X-Citations` has the places that it is taken from."""
     if wants_events(accept):
         return await _stream(body, services, request)
     reply = await _reply(body, services)
@@ -62,7 +62,7 @@ async def chat(
 async def chat_with_citations(
     body: Chat, services: ServicesOf, request: Request, accept: Accept = ""
 ) -> Response | ChatAnswer:
-    """The same, with the citations in the body."""
+    """An answer from the documents of a store, with the citations in the body."""
     if wants_events(accept):
         return await _stream(body, services, request)
     reply = await _reply(body, services)
@@ -70,35 +70,35 @@ async def chat_with_citations(
 
 
 def wants_events(accept: str) -> bool:
-    """Whether an Accept header names the type of events, and not to refuse it (RFC 9110, section 12.5.1)."""
+    """Whether an Accept header names the event-stream type with a quality above 0 (RFC 9110, section 12.5.1)."""
     for entry in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in entry.split(";"))
         if media_range == EVENTS:
-            return not any(REFUSED.fullmatch(parameter) for parameter in parameters)
+            return not any(ZERO_QUALITY.fullmatch(parameter) for parameter in parameters)
     return False
 
 
 async def _reply(body: Chat, services: Services) -> Reply:
-    asked = _asked(body, services)
+    chat_request = _chat_request(body, services)
     async with deadline(services.settings.ingress.deadline_s):
-        return await services.chat(asked)
+        return await services.chat(chat_request)
 
 
 async def _stream(body: Chat, services: Services, request: Request) -> Response:
-    """The answer to a request for a stream: what fails before the first piece has a status of its own."""
-    pieces = services.chat_stream(_asked(body, services))
+    """Start a stream. An error before the first piece is an ordinary error answer with its own status."""
+    pieces = services.chat_stream(_chat_request(body, services))
     async with deadline(services.settings.ingress.deadline_s):
         first = await anext(pieces)
     return EventStream(first, pieces, request)
 
 
-def _asked(body: Chat, services: Services) -> ChatRequest:
+def _chat_request(body: Chat, services: Services) -> ChatRequest:
     refuse_long("prompt", body.prompt, services.settings.chat.max_prompt_characters)
     return ChatRequest(body.prompt, body.db_path, body.api_key)
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events of an answer's pieces. Whoever leaves before the end ends the work on it."""
+    """Sends the pieces of an answer as server-sent events. If the client disconnects, the answer is cancelled."""
 
     media_type = EVENTS
 
@@ -117,7 +117,7 @@ async def _events(first: str | Reply, pieces: AsyncGenerator[str | Reply], reque
         yield _event(first)
         async for piece in pieces:
             yield _event(piece)
-    except Exception as error:  # without an event, what has come would look like the whole answer
+    except Exception as error:  # without an error event, the pieces so far would look like the whole answer
         problem = await munjang_error(request, error)
         yield format_sse_event(event="error", data_str=bytes(problem.body).decode())
 
@@ -134,7 +134,7 @@ def _citations(reply: Reply) -> list[ChatCitation]:
 
 
 def citations_header(citations: tuple[Citation, ...]) -> str:
-    """As many of them, best first, as fit, as JSON in ASCII."""
+    """As many citations as fit into `MAX_HEADER_BYTES`, best first, as JSON in ASCII."""
     fitting: list[dict[str, Any]] = []
     for citation in citations:
         longer = [*fitting, asdict(citation)]

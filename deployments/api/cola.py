@@ -14,7 +14,7 @@ router = APIRouter(tags=["grammatical acceptability"], responses=REFUSALS)
 
 @router.post("/generate", status_code=HTTPStatus.OK)
 async def judge_passage(body: Passage, services: ServicesOf, response: Response) -> PassageProbability:
-    """How acceptable an English sentence is."""
+    """The probability that an English sentence is grammatically acceptable."""
     settings = services.settings
     refuse_long("passage", body.passage, settings.cola.max_characters)
     async with deadline(settings.ingress.deadline_s):

@@ -1,4 +1,4 @@
-"""Limits on what comes in, checked before the work: bytes while a body is read, characters of each text."""
+"""Limits on requests, checked before any work: bytes of a body while it is read, and characters of each text."""
 
 from http import HTTPStatus
 
@@ -8,17 +8,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deployments.api.problems import problem_response
 from pipelines.errors import TooLarge
 
-TRUNCATED = "X-Truncated"  # set where a text had more tokens than the model reads
+TRUNCATED = "X-Truncated"  # response header; set if a text has more tokens than the model reads
 
 
 def refuse_long(what: str, text: str, max_characters: int) -> None:
-    """Raises TooLarge, naming the field, where `text` has more than `max_characters`."""
+    """Raise TooLarge, with `what` as the name of the field, if `text` has more than `max_characters`."""
     if len(text) > max_characters:
         raise TooLarge(what, max_characters, "characters")
 
 
 class BodyLimit:
-    """ASGI middleware: a body over its limit gets 413, before it is read where its length is told."""
+    """ASGI middleware: refuse a body over its limit with 413, before reading it if there is a Content-Length."""
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_upload_bytes: int) -> None:
         self._app = app
@@ -33,8 +33,8 @@ class BodyLimit:
         request = Request(scope)
         upload = request.headers.get("content-type", "").startswith("multipart/")
         error = TooLarge("the body", self._max_upload_bytes if upload else self._max_body_bytes, "bytes")
-        told = request.headers.get("content-length", "0")
-        if told.isdecimal() and int(told) > error.limit:
+        declared = request.headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > error.limit:
             refusal = problem_response(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
             await refusal(scope, receive, send)
             return
@@ -42,15 +42,15 @@ class BodyLimit:
 
 
 def _counting(receive: Receive, error: TooLarge) -> Receive:
-    """`receive` that refuses as soon as more than the limit has come: a chunked body does not tell its length."""
-    come = 0
+    """Wrap `receive`: raise as soon as the body exceeds the limit. A chunked body has no Content-Length."""
+    received = 0
 
     async def counted() -> Message:
-        nonlocal come
+        nonlocal received
         message = await receive()
-        come += len(message.get("body", b""))
-        if come > error.limit:
-            # FastAPI turns any other exception in a body into a 400
+        received += len(message.get("body", b""))
+        if received > error.limit:
+            # FastAPI would answer any other exception raised here with 400.
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         return message
 

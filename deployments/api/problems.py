@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457). The input is never echoed, nor anything secret in it."""
+"""Answer every error as `application/problem+json` (RFC 9457). Answers never repeat the input or its secrets."""
 
 import logging
 import math
@@ -22,7 +22,6 @@ from pipelines.errors import (
     MalformedInput,
     MunjangError,
     Overloaded,
-    PassesLater,
     ProviderAnswerUnusable,
     ProviderFailed,
     ProviderKeyRefused,
@@ -30,6 +29,7 @@ from pipelines.errors import (
     ProviderRejected,
     ProviderSuspended,
     ProviderTimedOut,
+    RetryLater,
     StageUnavailable,
     StoreCorrupt,
     StoreNotFound,
@@ -39,9 +39,9 @@ from pipelines.errors import (
 logger = logging.getLogger("ray.serve")
 
 MEDIA_TYPE = "application/problem+json"
-UPDATED_WITHIN_S = 5
+UPDATE_RETRY_AFTER_S = 5
 
-# From error to status; a class that is not named has its nearest ancestor's.
+# The status of each error class. A class that is not listed has the status of its nearest ancestor.
 STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedInput: HTTPStatus.BAD_REQUEST,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -65,7 +65,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
 
 
 class Fault(BaseModel):
-    """One field at fault."""
+    """One invalid field."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) to the field.", examples=["/sentence_1"])
     code: str = Field(examples=["missing"])
@@ -73,18 +73,18 @@ class Fault(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong."""
+    """The body of an error answer."""
 
-    type: str = Field("about:blank", description="about:blank: the status says it all.")
+    type: str = Field("about:blank", description="Always about:blank: `status` is the type of the problem.")
     title: str = Field(examples=["Unprocessable Entity"])
     status: int = Field(examples=[422])
     detail: str
-    instance: str | None = Field(None, description="The request's id, as in X-Request-ID.")
+    instance: str | None = Field(None, description="The id of the request, as in the header X-Request-ID.")
     errors: list[Fault] = Field(default_factory=list)
 
 
 def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """For a route's OpenAPI: the refusals that it can give."""
+    """The OpenAPI description of the error answers of a route."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         int(status): {"description": status.phrase, "model": Problem, "content": {MEDIA_TYPE: {"schema": schema}}}
@@ -100,7 +100,7 @@ REFUSALS = responses(
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
-"""Of a route that asks a model."""
+"""Error answers of a route that calls a model."""
 
 
 def problem_response(
@@ -111,7 +111,7 @@ def problem_response(
     faults: Sequence[FieldFault] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer to a request that failed."""
+    """Build the answer to a request that failed."""
     problem = Problem(
         title=status.phrase,
         status=status,
@@ -123,7 +123,7 @@ def problem_response(
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer all errors so."""
+    """Make `app` answer all errors as problems."""
     app.add_exception_handler(MunjangError, munjang_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
@@ -131,7 +131,7 @@ def install(app: FastAPI) -> None:
 
 
 async def munjang_error(request: Request, error: Exception) -> JSONResponse:
-    """The answer to an error of the project's own. Any other is a fault of this server."""
+    """Build the answer to one of the project's own errors. Any other error is a bug of this server and gets 500."""
     if not isinstance(error, MunjangError):
         return await _unexpected(request, error)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -141,11 +141,11 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
 
 def _headers(error: Exception) -> dict[str, str] | None:
     match error:
-        case PassesLater():
+        case RetryLater():
             return {"Retry-After": str(math.ceil(error.retry_after_s))}
         case CheckpointMismatch() | CheckpointsMixed():
-            return {"Retry-After": str(UPDATED_WITHIN_S)}
-        case ProviderKeyRefused():  # with a 401 there must be a challenge (RFC 9110, section 11.6.1)
+            return {"Retry-After": str(UPDATE_RETRY_AFTER_S)}
+        case ProviderKeyRefused():  # a 401 must have a challenge (RFC 9110, section 11.6.1)
             return {"WWW-Authenticate": 'Bearer realm="language-model provider"'}
     return None
 
@@ -168,12 +168,12 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    """A fault of this server. The log has the error's type and place, and not its words, which may be the caller's."""
+    """Answer 500. Log the error's type and traceback but not its message, which may contain the caller's text."""
     places = "".join(traceback.format_tb(error.__traceback__))
     logger.error("%s %s failed: %s\n%s", request.method, request.url.path, type(error).__name__, places)
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
 
 
 def pointer(location: Sequence[int | str]) -> str:
-    """A JSON pointer from pydantic's location of an error."""
+    """Convert pydantic's location of an error to a JSON pointer."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

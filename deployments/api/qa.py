@@ -14,7 +14,7 @@ ANSWER_SPAN = "X-Answer-Span"  # start-end in the context, half-open, in Unicode
 
 @router.post("/api")
 async def answer_question(body: Question, services: ServicesOf, response: Response) -> QuestionAnswer:
-    """The piece of the context that answers the question; empty where there is none."""
+    """The piece of the context that answers the question; empty if there is no answer."""
     settings = services.settings
     refuse_long("question", body.question, settings.qa.max_question_characters)
     refuse_long("context", body.context, settings.qa.max_context_characters)

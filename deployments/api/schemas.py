@@ -1,4 +1,4 @@
-"""Bodies of requests and answers: the keys of the original services, exactly. Unknown keys are ignored."""
+"""Bodies of requests and answers, with exactly the keys of the original services. Unknown keys are ignored."""
 
 import re
 import unicodedata
@@ -10,37 +10,37 @@ from typing_extensions import TypedDict
 
 from pipelines.text.normalization import is_unicode
 
-UNSEEN = {"Cc", "Cf"}  # controls, and formats such as zero-width joiners
+INVISIBLE = {"Cc", "Cf"}  # Unicode categories: control and format characters, such as zero-width joiners
 PRINTABLE = re.compile(r"[!-~]+")
 
 
-def _readable(text: str) -> str:
-    """What tokenizers take whole."""
-    if "\x00" in text:  # which they drop
-        raise PydanticCustomError("nul", "Text must not hold U+0000")
+def _tokenizable(text: str) -> str:
+    """Refuse text that tokenizers do not read completely."""
+    if "\x00" in text:  # tokenizers drop it
+        raise PydanticCustomError("nul", "Text must not contain U+0000")
     if not is_unicode(text):
-        raise PydanticCustomError("not_unicode", "Text must not hold half of a surrogate pair")
+        raise PydanticCustomError("not_unicode", "Text must not contain half of a surrogate pair")
     return text
 
 
 def _with_content(text: str) -> str:
-    # A file has tens of thousands of texts, and hardly one needs the second look.
-    if not text[:1].isalnum() and not any(map(_is_seen, text)):
-        raise PydanticCustomError("blank", "Text must hold more than white space and what has no width")
-    return _readable(text)
+    # The first check is for speed: a file has tens of thousands of texts, and most of them begin with a letter.
+    if not text[:1].isalnum() and not any(map(_is_visible, text)):
+        raise PydanticCustomError("blank", "Text must contain a visible character")
+    return _tokenizable(text)
 
 
-def _is_seen(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) not in UNSEEN
+def _is_visible(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) not in INVISIBLE
 
 
 def _printable_ascii(key: SecretStr) -> SecretStr:
     if not PRINTABLE.fullmatch(key.get_secret_value()):
-        raise PydanticCustomError("not_a_key", "A key is of printable ASCII characters, without blanks")
+        raise PydanticCustomError("not_a_key", "An API key must have only printable ASCII characters and no spaces")
     return key
 
 
-AnyText = Annotated[str, AfterValidator(_readable)]
+AnyText = Annotated[str, AfterValidator(_tokenizable)]
 Text = Annotated[str, AfterValidator(_with_content)]
 
 
@@ -52,19 +52,19 @@ class Sentences(BaseModel):
 
 
 class SentencesScore(Sentences):
-    """How alike they are."""
+    """How similar the two sentences are."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     sentence_1: str
     sentence_2: str
-    score: float = Field(description="Cosine in [-1, 1]; in [0, 5] from a cross-encoder.")
-    pred: int = Field(description="1 from the threshold on, else 0.")
+    score: float = Field(description="Cosine in [-1, 1]; a score in [0, 5] if the checkpoint is a cross-encoder.")
+    pred: int = Field(description="1 if the score is at least the threshold, else 0.")
     runtime_s: float = Field(alias="runtime(sec)")
 
 
 class FilePair(TypedDict):
-    """A pair of a file; `idx` is the client's own. No model: a file has tens of thousands."""
+    """A pair of a file. Its `idx` is ignored. It is a dictionary for speed: a file has tens of thousands of pairs."""
 
     sentence1: Text
     sentence2: Text
@@ -73,12 +73,12 @@ class FilePair(TypedDict):
 class PairsFile(BaseModel):
     """The content of an uploaded file."""
 
-    # The first row at fault stops the reading: a file of a million of them would make a million reports.
+    # Validation stops at the first invalid row. Otherwise a file of a million invalid rows would give a million errors.
     results: Annotated[list[FilePair], FailFast()] = Field(min_length=1)
 
 
 class FileScores(BaseModel):
-    """Scores of a file's pairs, in its order."""
+    """Scores of a file's pairs, in the order of the file."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -95,13 +95,13 @@ class Passage(BaseModel):
 
 
 class PassageProbability(BaseModel):
-    """How acceptable it is."""
+    """How acceptable the passage is."""
 
     prob: float = Field(description="Probability that the passage is grammatically acceptable.")
 
 
 class Question(BaseModel):
-    """A question and the text to look for its answer in; where either is empty, the answer is."""
+    """A question, and the text to search for its answer. If either is empty, the answer is empty."""
 
     question: AnyText = Field(examples=["도서관은 몇 시에 문을 여나요?"])
     context: AnyText = Field(examples=["시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."])
@@ -113,16 +113,16 @@ class QuestionAnswer(Question):
     answer: str
 
 
-# What a header can hold, and no blank: it goes into one.
+# The key is sent in an HTTP header, so it must have only characters that are allowed there, and no space.
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=512), AfterValidator(_printable_ascii)]
 
 
 class Chat(BaseModel):
-    """A question to the documents of a store."""
+    """A question about the documents of a store."""
 
     prompt: Text = Field(examples=["고향이 어디예요?"])
-    api_key: ApiKey = Field(description="The caller's at the language-model provider.", examples=["sk-..."])
-    db_path: str = Field(max_length=1024, description="A store's name.", examples=["vector_store/"])
+    api_key: ApiKey = Field(description="The caller's key for the language-model provider.", examples=["sk-..."])
+    db_path: str = Field(max_length=1024, description="The name of a store.", examples=["vector_store/"])
 
 
 class ChatOutput(BaseModel):
@@ -132,18 +132,18 @@ class ChatOutput(BaseModel):
 
 
 class ChatCitation(BaseModel):
-    """Where an answer stands, and how well that matched the question."""
+    """The place of an answer in a document, and how well it matches the question."""
 
     store: str
     document: str
-    start: int = Field(description="In the document, in Unicode code points.")
-    end: int = Field(description="The same, exclusive.")
-    score: float = Field(description="What the ranking is by.")
-    similarity: float | None = Field(description="Cosine in [-1, 1]; null: not among the nearest by meaning.")
-    lexical: float | None = Field(description="BM25; null: not found by words.")
+    start: int = Field(description="Start in the document, in Unicode code points.")
+    end: int = Field(description="End in the document, exclusive, in Unicode code points.")
+    score: float = Field(description="The citations are ranked by this score.")
+    similarity: float | None = Field(description="Cosine in [-1, 1]; null: not found by embedding.")
+    lexical: float | None = Field(description="BM25 score; null: not found by words.")
 
 
 class ChatAnswer(ChatOutput):
-    """The answer, and what it stands on, best first."""
+    """The answer, and the citations that support it, best first."""
 
     citations: list[ChatCitation]

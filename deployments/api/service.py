@@ -1,4 +1,4 @@
-"""The service itself: the page, its documentation, and how the graph is."""
+"""Routes of the service itself: the page, the documentation of the routes, and the state of the graph."""
 
 from http import HTTPStatus
 from importlib.metadata import version
@@ -25,7 +25,7 @@ router = APIRouter(tags=["service"])
 
 @router.get("/", include_in_schema=False)
 async def root(accept: str = Header("")) -> Response:
-    """The page for browsers; for anything else, what the chat service's root said."""
+    """The page for browsers. Other clients get the same JSON as from the root of the original chat service."""
     headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
     if "text/html" in accept:
         return FileResponse(WEB / "index.html", headers=headers | {"Content-Security-Policy": PAGE_POLICY})
@@ -48,13 +48,13 @@ async def docs() -> HTMLResponse:
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """This process answers."""
+    """Answers 200 while this process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "Some deployment has no running replica"}})
+@router.get("/readyz", responses={503: {"description": "A deployment has no running replica"}})
 async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
-    """Whether every deployment has a healthy replica, and which has not."""
+    """Whether every deployment has a running replica, and which ones have none."""
     deployments = await services.readiness()
     ready = bool(deployments) and all(deployments.values())
     response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,4 +1,4 @@
-"""What routes ask of the ingress."""
+"""What the routes need from the ingress."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -19,17 +19,17 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Submits(Protocol[Item, Result]):
-    """A group commit of one task."""
+    """The group commit of one task."""
 
     async def submit(self, item: Item) -> Result:
-        """The item's result; raises its own error."""
+        """Return the item's result, or raise its error."""
 
     async def submit_all(self, items: Sequence[Item]) -> Sequence[Result]:
-        """Results in the items' order; raises the first error."""
+        """Return results in the items' order. Raises the first error."""
 
 
 class Services(Protocol):
-    """The ingress, as routes see it."""
+    """The part of the ingress that the routes use."""
 
     settings: Settings
     sts: Submits[tuple[str, str], Similarity]
@@ -38,20 +38,20 @@ class Services(Protocol):
     qa: Submits[tuple[str, str], Answer]
 
     async def chat(self, request: ChatRequest) -> Reply:
-        """A whole answer; raises its own error."""
+        """Return the whole answer, or raise its error."""
 
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
-        """An answer in pieces, at least one, then whole; raises its own error."""
+        """Yield an answer in pieces, at least one, and then whole, or raise its error."""
 
     async def describe(self) -> dict[str, Any]:
         """By task: checkpoint, scores, limits, engine, versions."""
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment: has it a running replica?"""
+        """By deployment, whether it has a running replica."""
 
 
 async def services_of(request: Request) -> Services:
-    """The ingress that this app belongs to. Async, or FastAPI would call it on a thread for each request."""
+    """Return the ingress of this app. It is async because FastAPI calls other functions in a thread."""
     services: Services = request.app.state.services
     return services
 
@@ -61,7 +61,7 @@ ServicesOf = Annotated[Services, Depends(services_of)]
 
 @asynccontextmanager
 async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Raises DeadlineExceeded, and withdraws the work inside, after `seconds`."""
+    """Cancel the work inside after `seconds`, and raise DeadlineExceeded."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -20,8 +20,8 @@ router = APIRouter(tags=["sentence similarity"], responses=REFUSALS)
 
 @router.post("/pred/sentences/")
 async def score_sentences(body: Sentences, services: ServicesOf, response: Response) -> SentencesScore:
-    """How alike two sentences are."""
-    begun_s = perf_counter()
+    """How similar two sentences are."""
+    started_s = perf_counter()
     settings = services.settings
     refuse_long("sentence_1", body.sentence_1, settings.sts.max_characters)
     refuse_long("sentence_2", body.sentence_2, settings.sts.max_characters)
@@ -34,7 +34,7 @@ async def score_sentences(body: Sentences, services: ServicesOf, response: Respo
         sentence_2=body.sentence_2,
         score=result.score,
         pred=int(result.similar),
-        runtime_s=perf_counter() - begun_s,
+        runtime_s=perf_counter() - started_s,
     )
 
 
@@ -46,8 +46,8 @@ async def score_file(
     services: ServicesOf,
     response: Response,
 ) -> FileScores:
-    """Scores of all pairs of a file, in its order. The three paths are one and the same."""
-    begun_s = perf_counter()
+    """Scores of all pairs of a file, in its order. The three paths do the same."""
+    started_s = perf_counter()
     settings = services.settings
     async with deadline(settings.ingress.upload_deadline_s):
         content = await file.read()
@@ -59,15 +59,15 @@ async def score_file(
         sentences=pairs,
         preds=[int(result.similar) for result in results],
         scores=[result.score for result in results],
-        runtime_s=perf_counter() - begun_s,
+        runtime_s=perf_counter() - started_s,
     )
 
 
 def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
-    """The pairs of an uploaded file.
+    """Read the pairs of an uploaded file.
 
-    Raises MalformedInput; TooLarge, where there are too many before any of them is looked at; InvalidInput with
-    pointers to the first row at fault.
+    Raises MalformedInput if the file is not UTF-8 JSON, TooLarge if there are too many pairs (before any of them is
+    checked) or a sentence is too long, and InvalidInput with pointers into the first invalid row.
     """
     try:
         document = from_json(content.removeprefix(b"\xef\xbb\xbf"))
@@ -86,6 +86,6 @@ def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
 
 
 def _refusal(error: ValidationError) -> InvalidInput:
-    """Without the input, which pydantic would add."""
+    """Convert pydantic's error, without the input that pydantic adds to it."""
     found = error.errors(include_input=False, include_url=False)
     return InvalidInput(*(FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in found))

@@ -1,4 +1,4 @@
-"""The batcher in a model replica: one queue, from which model threads take their batches themselves."""
+"""The batcher in a model replica: model threads take their batches directly from one queue."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
-from deployments.batching.queue import Items, Lane, LengthQueue, Share
+from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.settings import BatchSettings
 from pipelines.engines.model_stage import Outcome
 from pipelines.errors import EngineError, MunjangError
@@ -21,7 +21,7 @@ from pipelines.text.token_batch import TokenBatch
 
 
 class _Call:
-    """One caller's batch, and what has become of its items so far. Only its event loop touches it."""
+    """One submitted batch and the results of its items so far. Only its event loop uses it."""
 
     def __init__(self, batch: TokenBatch) -> None:
         self.batch = batch
@@ -31,14 +31,14 @@ class _Call:
         self._left = len(batch)
 
     def succeed(self, items: Items, rows: NDArray[Any]) -> None:
-        """These items have these rows."""
+        """Record the rows of these items."""
         if self._rows is None:
             self._rows = np.empty((len(self.batch), *rows.shape[1:]), dtype=rows.dtype)
         self._rows[items] = rows
         self._settle(len(items))
 
     def fail(self, items: Items, error: MunjangError) -> None:
-        """These items have this error."""
+        """Record the error of these items."""
         self._errors.update(dict.fromkeys(items.tolist(), error))
         self._settle(len(items))
 
@@ -57,16 +57,16 @@ Shares: TypeAlias = list[Share[_Call]]
 
 
 class Batcher:
-    """Items of all callers in one queue; batches run on `slots` model threads, as large as it pays (`limits_of`).
+    """Queues the items of all calls and runs them in batches on `slots` model threads. `limits_of` sets their size.
 
-    A thread that is done takes its next batch itself and has the event loop, the same for all callers, told of the
-    last one in passing: the model does not wait for a loop that is busy with a large call. A second thread starts
-    work when the first has left something to do.
+    A thread that has finished a batch schedules the delivery of its rows on the event loop, which is the same for all
+    calls, and takes the next batch at once. So the model does not wait for a loop that is busy with a large call. A
+    further thread starts when a thread has taken a batch and items still wait.
 
-    run    takes a TokenBatch, returns one row per item, in order; up to `slots` of them run at once
-    slots  a thread of its own each
+    run    takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
+    slots  number of model threads
 
-    An item whose batch fails is tried again in halves of it, so that only the item at fault fails, with its own error.
+    If a batch fails, its two halves run again, and so on, so that only the item at fault fails, with its own error.
     """
 
     def __init__(self, run: Callable[[TokenBatch], NDArray[Any]], settings: BatchSettings, *, slots: int = 1) -> None:
@@ -74,22 +74,22 @@ class Batcher:
         self._settings = settings
         self._slots = slots
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="model")
-        self._lock = threading.Lock()  # guards all that follows, which the loop and the model threads share
+        self._lock = threading.Lock()  # guards all attributes below, which the event loop and the model threads share
         self._queue = LengthQueue[_Call]((settings.interactive_max_age_s, settings.bulk_max_age_s))
         self._model = LatencyModel()
         self._working = 0
-        self._begun_s: dict[int, float] = {}  # by thread
+        self._started_s: dict[int, float] = {}  # start of the running batch, by thread id
         self.failures_in_a_row = 0
-        self.seconds_busy = 0.0  # of all threads together
+        self.seconds_busy = 0.0  # sum over all threads
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens in the queue, without padding and without the batches that run."""
+        """Tokens in the queue, without padding. Running batches are not included."""
         return self._queue.tokens
 
     @property
     def waiting_s(self) -> float:
-        """How long what waits will take: full batches, one after the other on each thread."""
+        """Estimated seconds until all waiting items are done, in full batches on all threads."""
         with self._lock:
             tokens, cost = self._queue.tokens, self._model.cost
             batches = math.ceil(tokens / max(self._limits().padded, 1.0))
@@ -97,17 +97,17 @@ class Batcher:
 
     @property
     def batch_age_s(self) -> float:
-        """How long the oldest of the current batches has been running; 0 when the model is free."""
+        """Seconds since the oldest running batch started; 0 if none runs."""
         with self._lock:
-            return time.monotonic() - min(self._begun_s.values()) if self._begun_s else 0.0
+            return time.monotonic() - min(self._started_s.values()) if self._started_s else 0.0
 
-    async def submit(self, batch: TokenBatch, lane: Lane = Lane.INTERACTIVE) -> Outcome:
-        """What became of the batch's items. Cancelling the caller takes those that still wait out of the queue."""
+    async def submit(self, batch: TokenBatch, priority: Priority = Priority.INTERACTIVE) -> Outcome:
+        """Return the outcome of the batch's items. Cancelling the task removes waiting items from the queue."""
         if not len(batch):
             return Outcome(np.array([]))
         call = _Call(batch)
         with self._lock:
-            self._queue.add(call, batch.lengths, lane, time.monotonic())
+            self._queue.add(call, batch.lengths, priority, time.monotonic())
             self._use_threads()
         try:
             return await call.outcome
@@ -125,7 +125,7 @@ class Batcher:
             self._threads.submit(self._work)
 
     def _work(self) -> None:
-        """On a model thread: batch after batch, until nothing waits."""
+        """Run batches until the queue is empty. This is the function of a model thread."""
         while shares := self._next_batch():
             self._complete(shares)
 
@@ -141,24 +141,24 @@ class Batcher:
     def _complete(self, shares: Shares) -> None:
         try:
             rows = self._rows(shares)
-        except Exception as error:  # whatever the engine raises, the queue goes on
+        except Exception as error:  # no error of an engine may end the thread
             self._divide(shares, error)
         else:
-            _tell(_succeed, shares, rows)
+            _deliver(_succeed, shares, rows)
 
     def _divide(self, shares: Shares, error: Exception) -> None:
-        """Find the item at fault: run the halves of a failed batch, and blame an item that fails alone."""
+        """Run the halves of a failed batch. An item that fails alone is the item at fault and gets the error."""
         singles = [Share(call, items[i : i + 1]) for call, items in shares for i in range(len(items))]
         if len(singles) > 1:
             half = len(singles) // 2
             self._complete(singles[:half])
             self._complete(singles[half:])
             return
-        _tell(_fail, shares, error if isinstance(error, MunjangError) else EngineError(type(error).__name__))
+        _deliver(_fail, shares, error if isinstance(error, MunjangError) else EngineError(type(error).__name__))
 
     def _rows(self, shares: Shares) -> NDArray[Any]:
         with self._lock:
-            self._begun_s[threading.get_ident()] = time.monotonic()
+            self._started_s[threading.get_ident()] = time.monotonic()
         padded = None
         try:
             batch = TokenBatch.concatenate([_part(call.batch, items) for call, items in shares])
@@ -171,9 +171,9 @@ class Batcher:
         return rows
 
     def _account(self, padded: int | None) -> None:
-        """The thread's batch is done, of `padded` tokens, or failed."""
+        """Record the end of this thread's batch of `padded` tokens; None means that it failed."""
         with self._lock:
-            seconds = time.monotonic() - self._begun_s.pop(threading.get_ident())
+            seconds = time.monotonic() - self._started_s.pop(threading.get_ident())
             self.seconds_busy += seconds
             self.failures_in_a_row = self.failures_in_a_row + 1 if padded is None else 0
             if padded is not None:
@@ -184,10 +184,10 @@ def _part(batch: TokenBatch, items: Items) -> TokenBatch:
     return batch if len(batch) == 1 else batch.select(items)
 
 
-def _tell(what: Callable[[Shares, Any], None], shares: Shares, result: Any) -> None:
-    """Have the callers' event loop take note of a batch's result; without waiting, and in vain where it has ended."""
+def _deliver(callback: Callable[[Shares, Any], None], shares: Shares, result: Any) -> None:
+    """Schedule `callback` on the event loop, without waiting for it. Do nothing if the loop is closed."""
     with contextlib.suppress(RuntimeError):
-        shares[0].owner.outcome.get_loop().call_soon_threadsafe(what, shares, result)
+        shares[0].owner.outcome.get_loop().call_soon_threadsafe(callback, shares, result)
 
 
 def _succeed(shares: Shares, rows: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""A model replica's memory of rows it computed lately."""
+"""A model replica's cache of the rows that it computed recently."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,59 +9,60 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from pipelines.engines.model_stage import Outcome
 from pipelines.errors import MunjangError
 from pipelines.text.token_batch import TokenBatch
 
-BULK_SHARE = 0.25
-ENTRY_BYTES = 450  # of an entry besides its key and the numbers of its row: objects, dictionaries
+BULK_SHARE = 0.25  # of all bytes
+ENTRY_BYTES = 450  # of an entry besides its key and the numbers of its row: Python objects and dictionaries
 
 Row = NDArray[Any]
-Submit = Callable[[TokenBatch, Lane], Awaitable[Outcome]]
+Submit = Callable[[TokenBatch, Priority], Awaitable[Outcome]]
 
 
 class RowCache:
-    """Rows by what the model reads of an item: its token ids and segment ids. Where these are equal, so are the rows.
+    """Caches rows by the model's input for an item: its token ids and segment ids. Equal inputs have equal rows.
 
-    A cache belongs to a replica and so to one checkpoint; tokens of another one must be refused before they come
-    here. The rows used least recently make room for new ones. Each lane writes into a part of its own, bulk into
-    `BULK_SHARE` of all bytes, and reads both: a file finds its repeated texts, and what interactive requests have
-    there stays. Errors are not kept. Equal items that are computed at the same time are computed twice.
+    A cache belongs to one replica and so to one checkpoint. The replica must refuse tokens of another checkpoint before
+    they reach the cache. New rows replace the least recently used ones. Each priority writes to its own part of the
+    cache, bulk items to `BULK_SHARE` of all bytes, and reads both parts. So a file finds its repeated texts, and does
+    not displace the rows of interactive requests. Errors are not cached. Equal items that are computed at the same time
+    are computed twice.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        shares = {Lane.INTERACTIVE: 1 - BULK_SHARE, Lane.BULK: BULK_SHARE}
-        self._parts = {lane: _part(int(max_bytes * share)) for lane, share in shares.items()}
+        shares = {Priority.INTERACTIVE: 1 - BULK_SHARE, Priority.BULK: BULK_SHARE}
+        self._parts = {priority: _part(int(max_bytes * share)) for priority, share in shares.items()}
         self._hits = 0
         self._misses = 0
 
     def info(self) -> dict[str, int]:
-        """For /info: items found and not found since the start, and the memory in use."""
+        """For /info: the items found and not found since the start, and the bytes in use."""
         return {"hits": self._hits, "misses": self._misses, "bytes": sum(int(p.currsize) for p in self._parts.values())}
 
-    async def complete(self, batch: TokenBatch, lane: Lane, submit: Submit) -> Outcome:
-        """What became of the batch's items; only those not known here are submitted."""
+    async def complete(self, batch: TokenBatch, priority: Priority, submit: Submit) -> Outcome:
+        """Return the outcome of the batch's items. Only items that are not cached are submitted."""
         keys = _keys(batch)
-        known = {item: row for item, key in enumerate(keys) if (row := self._find(key, lane)) is not None}
+        known = {item: row for item, key in enumerate(keys) if (row := self._find(key, priority)) is not None}
         missing = np.array([item for item in range(len(keys)) if item not in known], dtype=np.intp)
         self._hits += len(known)
         self._misses += len(missing)
         if not len(missing):
             return Outcome(np.array(list(known.values())))
 
-        outcome = await submit(batch.select(missing) if known else batch, lane)
+        outcome = await submit(batch.select(missing) if known else batch, priority)
         errors = {int(missing[item]): error for item, error in outcome.errors.items()}
         computed = dict(zip((item for item in missing.tolist() if item not in errors), outcome.rows, strict=True))
-        self._keep({keys[item]: row for item, row in computed.items()}, lane)
+        self._keep({keys[item]: row for item, row in computed.items()}, priority)
         return _merged(known, computed, errors) if known else outcome
 
-    def _find(self, key: bytes, lane: Lane) -> Row | None:
-        entry = self._parts[lane].get(key) or self._parts[Lane(1 - lane)].get(key)
+    def _find(self, key: bytes, priority: Priority) -> Row | None:
+        entry = self._parts[priority].get(key) or self._parts[Priority(1 - priority)].get(key)
         return entry[0] if entry else None
 
-    def _keep(self, rows: dict[bytes, Row], lane: Lane) -> None:
-        part = self._parts[lane]
+    def _keep(self, rows: dict[bytes, Row], priority: Priority) -> None:
+        part = self._parts[priority]
         for key, row in rows.items():
             size = sys.getsizeof(key) + row.nbytes + ENTRY_BYTES
             if size <= part.maxsize:

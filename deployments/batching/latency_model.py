@@ -1,44 +1,46 @@
-"""How long a batch takes on this machine, learnt while serving."""
+"""Learn, while serving, how long a batch takes on this machine."""
 
 import math
 from dataclasses import dataclass
 
-MEMORY = 1 - 1 / 32  # of the past at each batch: half of what is known comes from the last 22
-RATIO_WEIGHT = 0.05  # of the ratio known so far, against that of all that is remembered
-SHORTEST_S = 1e-6  # below the clock's use
+FORGETTING_FACTOR = 1 - 1 / 32  # factor on the weight of older batches: the last 22 batches have half of all weight
+RATIO_WEIGHT = 0.05  # weight of the last known ratio, relative to the weight of all batches
+MIN_SECONDS = 1e-6  # the clock does not measure shorter times well
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """seconds = fixed_s + s_per_token x padded tokens; neither is negative, and one of them is above zero."""
+    """seconds = fixed_s + s_per_token x padded tokens. Neither part is negative, and at least one is positive."""
 
     fixed_s: float
     s_per_token: float
 
     def seconds(self, padded: float) -> float:
-        """Of one batch whose longest x items is `padded`."""
+        """Seconds of one batch of `padded` tokens (longest item x number of items)."""
         return self.fixed_s + self.s_per_token * padded
 
     def tokens(self, seconds: float) -> float:
-        """Padded tokens that take so long, without the fixed part."""
+        """Padded tokens that take this time, not counting the fixed part."""
         return seconds / self.s_per_token if self.s_per_token else math.inf
 
 
-PRIOR = BatchCost(fixed_s=1e-2, s_per_token=1e-5)  # batching pays, until the first batches say how much
+PRIOR = BatchCost(fixed_s=1e-2, s_per_token=1e-5)  # until batches are measured, assume that batching saves time
 PRIOR_LARGEST = 256
 
 
 class LatencyModel:
-    """Fits a BatchCost to the batches that ran, the latest counting most.
+    """Fits a BatchCost to the batches that have run. Recent batches have more weight.
 
-    Least squares of the relative error, in closed form from running sums, which is recursive least squares with
-    exponential forgetting (Ljung, System Identification, 2nd ed. 1999, section 11.2) of observations that weigh
-    1 / seconds^2 (Tofallis, Least Squares Percentage Regression, 2008). So small batches tell of the fixed part as
-    well as large ones of the rest; and a batch held up by something else, k times slower, weighs k^2 times less: one
-    slow first batch or pause hardly counts, while a machine that stays slower is believed once the past has faded.
+    The fit minimizes the squared relative error, in closed form from running sums. It is recursive least squares with
+    exponential forgetting (Ljung, System Identification, 2nd ed. 1999, section 11.2) in which each observation has the
+    weight 1 / seconds^2 (Tofallis, Least Squares Percentage Regression, 2008). So small batches determine the fixed
+    part as well as large batches determine the rest. A batch that is delayed by something else and takes k times as
+    long has 1 / k^2 of its weight. One slow first batch or one pause therefore hardly counts, but if the machine stays
+    slower, the model follows as the older batches lose weight.
 
-    Batches of one size tell one number, not two. Then the ratio of the two parts stays what it was, by a weak
-    observation of its own; at first it is the prior's. Negative solutions give way to the best one with a zero.
+    Batches of one size determine only the sum of the two parts. In this case a weak additional observation keeps the
+    ratio of the parts at its last value, which is the prior's at first. If a part of the solution is negative, it is
+    set to zero and the other part is fitted alone.
     """
 
     def __init__(self) -> None:
@@ -47,19 +49,19 @@ class LatencyModel:
         self._weight = self._tokens = self._tokens2 = self._seconds = self._tokens_seconds = 0.0
 
     def learn(self, padded: int, seconds: float) -> None:
-        """A batch of so many padded tokens took so many seconds."""
-        padded, seconds = max(padded, 1), max(seconds, SHORTEST_S)
+        """Add the observation that a batch of `padded` tokens took `seconds`."""
+        padded, seconds = max(padded, 1), max(seconds, MIN_SECONDS)
         weight = 1 / seconds**2
-        self._weight = MEMORY * self._weight + weight
-        self._tokens = MEMORY * self._tokens + weight * padded
-        self._tokens2 = MEMORY * self._tokens2 + weight * padded**2
-        self._seconds = MEMORY * self._seconds + weight * seconds
-        self._tokens_seconds = MEMORY * self._tokens_seconds + weight * padded * seconds
+        self._weight = FORGETTING_FACTOR * self._weight + weight
+        self._tokens = FORGETTING_FACTOR * self._tokens + weight * padded
+        self._tokens2 = FORGETTING_FACTOR * self._tokens2 + weight * padded**2
+        self._seconds = FORGETTING_FACTOR * self._seconds + weight * seconds
+        self._tokens_seconds = FORGETTING_FACTOR * self._tokens_seconds + weight * padded * seconds
         self.largest = max(self.largest, padded)
-        self.cost = self._solved()
+        self.cost = self._solve()
 
-    def _solved(self) -> BatchCost:
-        """Normal equations of the sums above and the weak observation 0 = fixed_s x row[0] + s_per_token x row[1]."""
+    def _solve(self) -> BatchCost:
+        """Solve the normal equations. The weak observation is 0 = fixed_s x row[0] + s_per_token x row[1]."""
         mean = self._tokens / self._weight
         scale = self.cost.seconds(mean)
         row = (mean * self.cost.s_per_token / scale, -mean * self.cost.fixed_s / scale)
@@ -77,26 +79,28 @@ class LatencyModel:
         return BatchCost(fixed_s, s_per_token)
 
 
-FIXED_SHARE = 0.03  # of a batch's time: a larger batch would hardly be faster
-GROWTH = 2  # times the largest batch measured: farther than that a line is not followed
+FIXED_SHARE = 0.03  # of a batch's time; with a smaller share, a larger batch would hardly save time per token
+GROWTH = 2  # largest next batch, relative to the largest one measured: limits extrapolation
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """padded: most tokens of a batch, longest x items; padding: how many of them may be padding."""
+    """padded: most tokens of a batch with padding (longest item x items); padding: most padding tokens among them."""
 
     padded: float
     padding: float
 
 
 def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> BatchLimits:
-    """A batch may pay as much for padding as another batch would cost, and is full when any of these is reached:
+    """The limits of the next batch.
+
+    Padding may take as much time as the fixed part of another batch. A batch is full when it reaches one of these:
 
     - `max_tokens`, what the device's memory holds;
-    - `target_s`, so that an item that arrives while a batch runs soon gets its turn; but where the fixed part alone
-      takes most of it, batches as small as that would serve nobody, and their tokens may take as long as it does;
-    - the size from which the fixed part is less than `FIXED_SHARE` of its time;
-    - `GROWTH` times the largest batch so far: towards a size never tried, batches grow step by step.
+    - `target_s`, so that an item that arrives while a batch runs does not wait long; but if the fixed part takes more
+      than half of this time, the tokens may take as long as the fixed part, since smaller batches would be inefficient;
+    - the size at which the fixed part falls below `FIXED_SHARE` of the batch's time;
+    - `GROWTH` times the largest batch so far, so that batches grow to untried sizes step by step.
     """
     cost = model.cost
     in_time = cost.tokens(max(target_s - cost.fixed_s, cost.fixed_s))

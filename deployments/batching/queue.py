@@ -1,4 +1,4 @@
-"""The waiting items of a model replica, by length and by age."""
+"""The waiting items of a model replica, ordered by length and by age."""
 
 import math
 from collections import OrderedDict
@@ -17,74 +17,77 @@ Owner = TypeVar("Owner", bound=Hashable)
 Items = NDArray[np.intp]
 
 
-class Lane(IntEnum):
-    """Interactive items go before bulk ones."""
+class Priority(IntEnum):
+    """Interactive items usually go before bulk items."""
 
     INTERACTIVE = 0
     BULK = 1
 
 
 class Share(NamedTuple, Generic[Owner]):
-    """One owner's part of a batch: which of its items."""
+    """The part of a batch that belongs to one owner: the indices of its items."""
 
     owner: Owner
     items: Items
 
 
 class LengthQueue(Generic[Owner]):
-    """Chooses batches of similar length within limits on their padded size and on the padding in it.
+    """Chooses batches of items of similar length, within limits on their padded tokens and their padding.
 
-    Many items are added at once, under their owner, which is added once. A batch starts with the longest item, or
-    with one of the oldest owner where that has waited longer than `max_age_s` of its lane, and is filled with the
-    next shorter ones, then the next longer ones. Items of one length part only where the batch is full, and a single
-    item too long for the limits goes alone. The last two batches of a queue are cut best, or not at all. Choosing
-    takes time by the different lengths in the batch, however many items wait.
+    An owner adds all of its items at once, and only once. A batch starts with the longest item, or with the longest
+    item of the oldest owner if that owner has waited longer than the `max_age_s` of its priority. The batch is filled
+    with the next shorter items, then with the next longer ones. Items of equal length are split between batches only
+    if a batch is full. A single item that is longer than the limit has a batch of its own. If all waiting items fit
+    into two batches, the queue splits them where the padding of both is least, or takes all of them in one batch if
+    its additional padding costs less than a second batch. The time to choose a batch depends on the number of different
+    lengths, not on the number of waiting items.
 
-    Bulk items go when nothing interactive waits, and one batch of them goes before interactive items when none has
-    gone for their lane's `max_age_s`: nothing starves, and an interactive item waits for one bulk batch at most.
+    Bulk items go when no interactive item waits. If bulk items have waited longer than their `max_age_s` and no bulk
+    batch has gone for as long, one bulk batch goes before the interactive items. So no item starves, and an interactive
+    item waits for at most one bulk batch.
 
     Cutting the sorted items where padding would cost more than another batch is part-period balancing (DeMatteis
-    1968, https://doi.org/10.1147/sj.71.0030): fixed costs and padding are at most twice those of the best cut
-    (Wagner & Whitin 1958, https://doi.org/10.1287/mnsc.5.1.89). For wherever the best one runs on past one of these
-    cuts, it pays for padding more than the batch that it saves.
+    1968, https://doi.org/10.1147/sj.71.0030). The sum of fixed costs and padding is at most twice that of the best cuts
+    (Wagner & Whitin 1958, https://doi.org/10.1287/mnsc.5.1.89): a batch of the best solution that extends over one of
+    these cuts pays more for padding than the batch that it saves.
     """
 
     def __init__(self, max_age_s: tuple[float, float]) -> None:
-        self._lanes = [_Lane[Owner](age) for age in max_age_s]
+        self._by_priority = [_WaitingItems[Owner](age) for age in max_age_s]
         self._bulk_gone_s = -math.inf
 
     def __len__(self) -> int:
-        return sum(lane.count for lane in self._lanes)
+        return sum(items.count for items in self._by_priority)
 
     @property
     def tokens(self) -> int:
         """Tokens waiting, without padding."""
-        return sum(lane.tokens for lane in self._lanes)
+        return sum(items.tokens for items in self._by_priority)
 
-    def add(self, owner: Owner, lengths: NDArray[np.integer], lane: Lane, now_s: float) -> None:
-        """Let items of these `lengths` (items,) wait; one without tokens counts as if it had one."""
+    def add(self, owner: Owner, lengths: NDArray[np.integer], priority: Priority, now_s: float) -> None:
+        """Add an owner's items of these `lengths` (items,). An item without tokens counts as one token."""
         if len(lengths):
-            self._lanes[lane].add(owner, np.maximum(lengths, 1), now_s)
+            self._by_priority[priority].add(owner, np.maximum(lengths, 1), now_s)
 
     def discard(self, owner: Owner) -> None:
-        """Take out what still waits of the owner."""
-        for lane in self._lanes:
-            lane.discard(owner)
+        """Remove the waiting items of this owner."""
+        for items in self._by_priority:
+            items.discard(owner)
 
     def take(self, now_s: float, limits: BatchLimits) -> list[Share[Owner]]:
-        """The next batch, each owner's part longest first; empty where nothing waits."""
-        lane = self._next_lane(now_s)
-        if lane is None:
+        """Remove and return the next batch, with the longest items of each owner first; empty if nothing waits."""
+        items = self._next_items(now_s)
+        if items is None:
             return []
-        if lane is self._lanes[Lane.BULK]:
+        if items is self._by_priority[Priority.BULK]:
             self._bulk_gone_s = now_s
-        return lane.take(now_s, limits)
+        return items.take(now_s, limits)
 
-    def _next_lane(self, now_s: float) -> "_Lane[Owner] | None":
-        bulk = self._lanes[Lane.BULK]
+    def _next_items(self, now_s: float) -> "_WaitingItems[Owner] | None":
+        bulk = self._by_priority[Priority.BULK]
         if bulk.overdue(now_s) and now_s - self._bulk_gone_s > bulk.max_age_s:
             return bulk
-        return next((lane for lane in self._lanes if lane.count), None)
+        return next((items for items in self._by_priority if items.count), None)
 
 
 @dataclass(slots=True)
@@ -97,13 +100,15 @@ class _SameLength(Generic[Owner]):
 
 @dataclass(slots=True)
 class _Arrival:
-    """When an owner's items came, and of which lengths some still wait, shortest first."""
+    """When an owner's items arrived, and the lengths of those that still wait, shortest first."""
 
     at_s: float
     lengths: dict[int, None]
 
 
-class _Lane(Generic[Owner]):
+class _WaitingItems(Generic[Owner]):
+    """The waiting items of one priority."""
+
     def __init__(self, max_age_s: float) -> None:
         self.max_age_s = max_age_s
         self.count = 0
@@ -126,7 +131,7 @@ class _Lane(Generic[Owner]):
                 self._remove(owner, length)
 
     def overdue(self, now_s: float) -> _Arrival | None:
-        """The oldest owner's, where it has waited longer than the lane allows."""
+        """The arrival of the oldest owner, if it has waited longer than `max_age_s`."""
         oldest = next(iter(self._by_age.values()), None)
         return oldest if oldest and now_s - oldest.at_s > self.max_age_s else None
 
@@ -140,11 +145,11 @@ class _Lane(Generic[Owner]):
         return [Share(owner, np.concatenate(items)) for owner, items in parts.items()]
 
     def _choose(self, longest: int, limits: BatchLimits) -> list[tuple[int, int]]:
-        """(length, how many) of a batch that starts with an item of length `longest`."""
+        """Choose a batch that starts with an item of length `longest`, as (length, number of items)."""
         chosen: list[tuple[int, int]] = []
         count = tokens = 0
         from_the_longest = longest == self._by_length.peekitem(-1)[0]
-        for length in self._around(longest):
+        for length in self._lengths_from(longest):
             longest = max(longest, length)
             room = max(limits.padded // longest, 0 if chosen else 1) - count
             more = int(min(room, self._by_length[length].count))
@@ -153,14 +158,17 @@ class _Lane(Generic[Owner]):
             if longest * (count + more) - (tokens + more * length) > limits.padding:
                 rest, rest_tokens = self.count - count, self.tokens - tokens
                 is_last = rest * length <= min(limits.padded, rest_tokens + limits.padding)
-                return self._cut_in_two(limits) if is_last and from_the_longest else chosen
+                return self._choose_before_last(limits) if is_last and from_the_longest else chosen
             count, tokens = count + more, tokens + more * length
             chosen.append((length, more))
         return chosen
 
-    def _cut_in_two(self, limits: BatchLimits) -> list[tuple[int, int]]:
-        """Of all that waits the longer part, with the least padding in it and the rest; or all, where that has less
-        padding than these two and another batch may have."""
+    def _choose_before_last(self, limits: BatchLimits) -> list[tuple[int, int]]:
+        """Choose the first of the last two batches, which has the longer items, so that both have the least padding.
+
+        Choose all waiting items if their padding is less than that of two batches plus the cost of a second batch,
+        which is `limits.padding`.
+        """
         chosen = [(length, same.count) for length, same in reversed(self._by_length.items())]
         longest, starts = chosen[0][0], [length for length, _ in chosen[1:]]
         count, rest, rest_tokens = 0, self.count, self.tokens
@@ -171,8 +179,8 @@ class _Lane(Generic[Owner]):
                 cuts.append((longest * count + start * rest - self.tokens, cut))
         return chosen[: min(cuts)[1]]
 
-    def _around(self, length: int) -> Iterator[int]:
-        """The lengths that wait: this and the next shorter ones downwards, then the next longer ones upwards."""
+    def _lengths_from(self, length: int) -> Iterator[int]:
+        """Yield this waiting length and the shorter ones, longest first, then the longer ones, shortest first."""
         yield from self._by_length.irange(maximum=length, reverse=True)
         yield from self._by_length.irange(minimum=length, inclusive=(False, True))
 
@@ -207,7 +215,7 @@ class _Lane(Generic[Owner]):
 
 
 def _by_length(lengths: NDArray[np.integer]) -> dict[int, Items]:
-    """The items of each length, shortest first."""
+    """The indices of the items of each length, shortest length first."""
     order = np.argsort(lengths, kind="stable")
     ordered = lengths[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1)).tolist()

@@ -1,8 +1,8 @@
-"""Group commit at the ingress: what arrives while calls are out goes out together in the next one.
+"""Group commit at the ingress: items that arrive while calls are in flight leave together in the next call.
 
-There is no timer. On an idle system an item leaves at once and alone; on a busy one the batches grow by themselves,
-because more arrives while a call is out (the group commit of databases, DeWitt et al. 1984,
-https://doi.org/10.1145/602259.602261, less its timer).
+There is no timer. On an idle system an item leaves at once and alone. On a busy system the batches grow by themselves,
+because more items arrive while a call is in flight. This is the group commit of databases (DeWitt et al. 1984,
+https://doi.org/10.1145/602259.602261) without its timer.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from typing import Generic, TypeVar
 
 from pipelines.errors import Overloaded, StageUnavailable
 
-CALLS_A_PORTION = 4
-LATELY_S = 0.25
-SMALLER_CALLS, FEWER_CALLS = 4, 2
+CALLS_PER_PORTION = 4
+RECENT_S = 0.25
+ITEMS_DIVISOR, CALLS_DIVISOR = 4, 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,15 +32,16 @@ class _Waiting(Generic[Item, Result]):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Turns single items into calls on whole batches.
+    """Combines single items into calls on whole batches.
 
-    call         takes items, returns one result or exception per item, in order; what it raises fails them all
-    max_calls    calls out at the same time
+    call         takes items, returns one result or exception per item, in order; if it raises, all its items fail
+    max_calls    calls in flight at the same time
     max_items    items in one call
-    max_weight   sum of `weigh(item)` in one call; a single heavier item goes alone
-    max_waiting  items that may wait; more are refused with Overloaded
-    gives_way_to while items came to this other group commit lately, calls are `SMALLER_CALLS` times smaller and
-                 `FEWER_CALLS` times fewer: each process on the way is busy for as long as a call is large
+    max_weight   sum of `weigh(item)` in one call; a single heavier item has a call of its own
+    max_waiting  items that may wait; submitting more raises Overloaded
+    gives_way_to another group commit; while it is in use, calls have `ITEMS_DIVISOR` times fewer items, and
+                 `CALLS_DIVISOR` times fewer calls are in flight, since a large call keeps the processes on its path
+                 busy for a long time
     """
 
     def __init__(
@@ -64,26 +65,28 @@ class GroupCommit(Generic[Item, Result]):
         self._last_used_s = -math.inf
         self._waiting: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
         self._calls: set[asyncio.Task[None]] = set()
-        # Calls belong to no request: Serve would cancel a whole batch with the one request whose context it has.
+        # Calls run in an empty context. With the context of a request, Serve would cancel the whole batch when that
+        # request is cancelled.
         self._context = contextvars.Context()
         self._seconds_per_item = 0.0
 
     @property
-    def used_lately(self) -> bool:
-        """Whether items came within the last `LATELY_S`."""
-        return time.monotonic() - self._last_used_s < LATELY_S
+    def used_recently(self) -> bool:
+        """Whether items were submitted within the last `RECENT_S` seconds."""
+        return time.monotonic() - self._last_used_s < RECENT_S
 
     async def submit(self, item: Item) -> Result:
-        """The item's result. Raises its own error, or Overloaded; cancelling the caller withdraws the item."""
+        """Return the item's result. Raises the item's error, or Overloaded. Cancelling the task withdraws the item."""
         return (await self.submit_all([item]))[0]
 
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
-        """Results in the items' order; raises the first error.
+        """Return results in the items' order. Raises the first error, or Overloaded.
 
-        Many items go in portions of a few calls, so that several callers with many take turns; only a portion waits.
+        A long list is split into portions of `CALLS_PER_PORTION` calls. Only one portion of it waits at a time, so that
+        several long lists take turns.
         """
         self._last_used_s = time.monotonic()
-        portion = CALLS_A_PORTION * self._max_items
+        portion = CALLS_PER_PORTION * self._max_items
         self._admit(min(len(items), portion))
         portions = [items[start : start + portion] for start in range(0, len(items), portion)]
         return [result for some in portions for result in await self._submit_portion(some)]
@@ -116,10 +119,10 @@ class GroupCommit(Generic[Item, Result]):
             _cancel_when_all_left(task, batch)
 
     def _limits(self) -> tuple[int, int]:
-        """Calls out at the same time, items in one call."""
-        if self._gives_way_to is None or not self._gives_way_to.used_lately:
+        """Return the calls that may be in flight at the same time, and the items of one call."""
+        if self._gives_way_to is None or not self._gives_way_to.used_recently:
             return self._max_calls, self._max_items
-        return max(1, self._max_calls // FEWER_CALLS), max(1, self._max_items // SMALLER_CALLS)
+        return max(1, self._max_calls // CALLS_DIVISOR), max(1, self._max_items // ITEMS_DIVISOR)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
@@ -138,21 +141,21 @@ class GroupCommit(Generic[Item, Result]):
         return batch
 
     async def _run(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
-        begun = time.monotonic()
-        outcomes: Sequence[Result | Exception] = [StageUnavailable("the call")] * len(batch)  # where it is cancelled
+        started_s = time.monotonic()
+        outcomes: Sequence[Result | Exception] = [StageUnavailable("the call")] * len(batch)  # if it is cancelled
         try:
             outcomes = await self._call([entry.item for entry in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} results for {len(batch)} items")
-            self._learn((time.monotonic() - begun) / len(batch))
-        except Exception as error:  # the call's, whatever it is, is each waiting caller's own
+            self._learn((time.monotonic() - started_s) / len(batch))
+        except Exception as error:  # all items of a failed call have its error
             outcomes = [error] * len(batch)
         finally:
             for entry, outcome in zip(batch, outcomes, strict=True):
                 _settle(entry.future, outcome)
 
     def _learn(self, seconds_per_item: float) -> None:
-        """A moving average over calls, for Retry-After; calls that run side by side share the time."""
+        """Update the moving average of seconds per item, for Retry-After. Parallel calls divide the time."""
         self._seconds_per_item += 0.2 * (seconds_per_item / self._max_calls - self._seconds_per_item)
 
 
@@ -166,14 +169,14 @@ def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
 
 
 def _cancel_when_all_left(task: asyncio.Task[None], batch: Sequence[_Waiting[Item, Result]]) -> None:
-    """A call that nobody waits for any more is cancelled, and with it the work in the replicas."""
-    staying = len(batch)
+    """Cancel the call, and so the work in the replicas, once all its items are withdrawn."""
+    waiting = len(batch)
 
-    def leave(future: asyncio.Future[Result]) -> None:
-        nonlocal staying
-        staying -= future.cancelled()
-        if staying == 0:
+    def count_withdrawal(future: asyncio.Future[Result]) -> None:
+        nonlocal waiting
+        waiting -= future.cancelled()
+        if waiting == 0:
             task.cancel()
 
     for entry in batch:
-        entry.future.add_done_callback(leave)
+        entry.future.add_done_callback(count_withdrawal)

@@ -1,4 +1,4 @@
-"""Answers to many items, all of one checkpoint, also while an update replaces it."""
+"""Answer many items with one checkpoint, even while a rolling update replaces it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import UPDATE_PAUSE_S
 from pipelines.errors import CheckpointsMixed
 
-ROUNDS = 40  # 10 s at least, and a request's deadline ends them, too
+ROUNDS = 40  # at least 10 s with UPDATE_PAUSE_S between them; a request's deadline may end them sooner
 
 
-class Made(Protocol):
-    """A result that says what made it."""
+class HasCheckpoint(Protocol):
+    """A result that names the checkpoint which computed it."""
 
     @property
     def checkpoint(self) -> str:
@@ -20,30 +20,31 @@ class Made(Protocol):
 
 
 Item = TypeVar("Item")
-Result = TypeVar("Result", bound=Made)
+Result = TypeVar("Result", bound=HasCheckpoint)
 
 
 class OneCheckpoint(Generic[Item, Result]):
-    """A group commit whose answer to many items is one checkpoint's.
+    """A group commit whose results for one list of items all come from the same checkpoint.
 
-    Many items go in many calls, and during an update some are answered by old replicas and some by new ones. Those of
-    another checkpoint than the last one's are then submitted again. Where nobody answers with that any more, what
-    answers now is the one to wait for: so it ends as soon as the update does, and mostly before.
+    A long list takes several calls. During a rolling update old replicas may answer some of them and new replicas the
+    others. The checkpoint of the last result is the wanted one, and items with another checkpoint are submitted again.
+    If no new result has the wanted checkpoint, the checkpoint of the last new result replaces it. So the rounds end
+    with the update at the latest, and usually earlier.
     """
 
     def __init__(self, group_commit: GroupCommit[Item, Result]) -> None:
         self._group_commit = group_commit
 
     async def submit(self, item: Item) -> Result:
-        """As the group commit does: one item is in one call."""
+        """Return the item's result. One item is always in one call."""
         return await self._group_commit.submit(item)
 
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
-        """As the group commit does. Raises CheckpointsMixed after `ROUNDS`."""
+        """Return results in the items' order. Raises the first error, or CheckpointsMixed after `ROUNDS`."""
         latest = results = await self._group_commit.submit_all(items)
         wanted = None
         for _ in range(ROUNDS):
-            wanted = _still_answering(wanted, latest)
+            wanted = _wanted_checkpoint(wanted, latest)
             others = [number for number, result in enumerate(results) if result.checkpoint != wanted]
             if not others:
                 return results
@@ -54,7 +55,7 @@ class OneCheckpoint(Generic[Item, Result]):
         raise CheckpointsMixed
 
 
-def _still_answering(wanted: str | None, latest: Sequence[Made]) -> str | None:
-    """`wanted`, or the last one's checkpoint where none of the latest results is of it."""
+def _wanted_checkpoint(wanted: str | None, latest: Sequence[HasCheckpoint]) -> str | None:
+    """Return `wanted`, or the checkpoint of the last result if no result in `latest` has `wanted`."""
     checkpoints = [result.checkpoint for result in latest]
     return checkpoints[-1] if checkpoints and wanted not in checkpoints else wanted

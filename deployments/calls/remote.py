@@ -1,4 +1,4 @@
-"""Calls to deployments as pipeline stages: retried when a replica dies, with errors of the project's own tree."""
+"""Call deployments as pipeline stages. Lost calls are made again, and errors become the project's own errors."""
 
 import asyncio
 import logging
@@ -18,83 +18,87 @@ Items = TypeVar("Items")
 Results = TypeVar("Results")
 
 UPDATE_PAUSE_S = 0.25
-UPDATE_TRIES = 120  # 30 s at least, and a request's deadline ends them, too
-LOST = (RayActorError, ReplicaUnavailableError, AioRpcError, asyncio.CancelledError)
+UPDATE_TRIES = 120  # at least 30 s with the pause above; a request's deadline may end them sooner
+REPLICA_LOST = (RayActorError, ReplicaUnavailableError, AioRpcError, asyncio.CancelledError)
 RETRY_AFTER_S = 1.0
 
 
 class RemoteStage:
-    """One method of a deployment. A call that a dying replica took along is made once more where the method is pure.
+    """One method of a deployment. If a replica dies during a call of a repeatable method, the call is made once more.
 
-    Raises the replica's own MunjangError, Overloaded where every replica's queue is full, StageUnavailable where no
-    replica could answer.
+    Raises the replica's own MunjangError, Overloaded if the queues of all replicas are full, and StageUnavailable if no
+    replica can answer.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str, *, pure: bool = True) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True) -> None:
         self._call = getattr(handle, method)
         self._name = handle.deployment_name
-        self._pure = pure
+        self._repeatable = repeatable
 
     async def __call__(self, *args: Any) -> Any:
         """Make the call."""
         try:
             return await self._call.remote(*args)
-        except LOST as error:
-            _unless_it_is_ours(error)
-            if not self._pure:
-                raise _translated(self._name, error) from None
-            logger.warning("%s: lost a replica in mid-call (%s), calling again", self._name, type(error).__name__)
+        except REPLICA_LOST as error:
+            _raise_if_cancelled_here(error)
+            if not self._repeatable:
+                raise _translate(self._name, error) from None
+            logger.warning("%s: a replica was lost during a call (%s); calling again", self._name, type(error).__name__)
             return await self._last_try(*args)
         except Exception as error:
-            raise _translated(self._name, error) from None
+            raise _translate(self._name, error) from None
 
     async def _last_try(self, *args: Any) -> Any:
         try:
             return await self._call.remote(*args)
-        except (*LOST, Exception) as error:
-            _unless_it_is_ours(error)
-            raise _translated(self._name, error) from None
+        except (*REPLICA_LOST, Exception) as error:
+            _raise_if_cancelled_here(error)
+            raise _translate(self._name, error) from None
 
 
 class RemoteStream:
-    """One method of a deployment that gives what it has piece by piece. Raises as RemoteStage.
+    """One streaming method of a deployment. Raises the same errors as RemoteStage.
 
-    A call that a dying replica took along is made once more where the method is pure and nothing of it had come yet.
+    If a replica dies during a call of a repeatable method, the call is made once more, unless a piece has arrived.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str, *, pure: bool = True) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True) -> None:
         self._call = getattr(handle.options(stream=True), method)
         self._name = handle.deployment_name
-        self._pure = pure
+        self._repeatable = repeatable
 
     async def __call__(self, *args: Any) -> AsyncGenerator[Any]:
-        """Make the call; closing the iterator, or cancelling, cancels it in the replica."""
-        come, last = 0, not self._pure
+        """Make the call. Closing the iterator, or cancelling the task, cancels the call in the replica."""
+        received, is_last_try = 0, not self._repeatable
         while True:
             response = self._call.remote(*args)
             try:
                 async for piece in response:
-                    come += 1
+                    received += 1
                     yield piece
                 return
-            except (*LOST, Exception) as error:
-                _unless_it_is_ours(error)
-                if come or last or not isinstance(error, LOST):
-                    raise _translated(self._name, error) from None
-                logger.warning("%s: lost a replica (%s), calling again", self._name, type(error).__name__)
-                last = True
+            except (*REPLICA_LOST, Exception) as error:
+                _raise_if_cancelled_here(error)
+                if received or is_last_try or not isinstance(error, REPLICA_LOST):
+                    raise _translate(self._name, error) from None
+                logger.warning(
+                    "%s: a replica was lost before the first piece (%s); calling again",
+                    self._name,
+                    type(error).__name__,
+                )
+                is_last_try = True
             finally:
                 response.cancel()
 
 
-def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:
-    """A pipeline that starts again, from the tokenizer on, while a rolling update has replaced only one of the two.
+def retry_mismatch(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:
+    """Wrap a pipeline so that it starts again, from the tokenizer on, after a CheckpointMismatch.
 
-    Of several replicas each, another try may meet a tokenizer and a model that are both old, or both new. Raises
-    CheckpointMismatch after `UPDATE_TRIES`.
+    During a rolling update a request may meet an old tokenizer and a new model, or the reverse. Another try may meet
+    two old replicas or two new ones. Raises CheckpointMismatch if the try after `UPDATE_TRIES` pauses still fails.
     """
 
-    async def patient(items: Items) -> Results:
+    async def retrying(items: Items) -> Results:
         for _ in range(UPDATE_TRIES):
             try:
                 return await pipeline(items)
@@ -102,11 +106,11 @@ def across_updates(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[
                 await asyncio.sleep(UPDATE_PAUSE_S)
         return await pipeline(items)
 
-    return patient
+    return retrying
 
 
-def _translated(stage: str, error: BaseException) -> BaseException:
-    """The error as it was raised: a remote exception's `str()` is a traceback, its cause's is not."""
+def _translate(stage: str, error: BaseException) -> BaseException:
+    """Convert to the project's errors. Of a remote exception only the cause is used: its own `str()` is a traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     match cause:
         case MunjangError():
@@ -115,11 +119,11 @@ def _translated(stage: str, error: BaseException) -> BaseException:
             return Overloaded(RETRY_AFTER_S)
         case DeploymentUnavailableError() | TaskCancelledError():
             return StageUnavailable(stage)
-    return StageUnavailable(stage) if isinstance(error, LOST) else error
+    return StageUnavailable(stage) if isinstance(error, REPLICA_LOST) else error
 
 
-def _unless_it_is_ours(error: BaseException) -> None:
-    """A dying replica cancels its calls, and that arrives as if this task itself had been cancelled."""
+def _raise_if_cancelled_here(error: BaseException) -> None:
+    """Raise `error` if this task is being cancelled. A dying replica also makes its calls raise CancelledError."""
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error

@@ -1,13 +1,13 @@
-"""Pipelines over other deployments, shared by the ingress and the chat: one call of each deployment for a whole batch."""
+"""Pipelines over other deployments, for the ingress and the chat. A whole batch takes one call of each deployment."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from ray.serve.handle import DeploymentHandle
 
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
-from deployments.calls.remote import RemoteStage, across_updates
+from deployments.calls.remote import RemoteStage, retry_mismatch
 from deployments.settings import GroupCommitSettings
 from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
@@ -22,26 +22,28 @@ Handle: TypeAlias = DeploymentHandle[Any]
 def qa_group_commit(
     settings: GroupCommitSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
 ) -> GroupCommit[Request, Answer]:
-    """Answers to (question, context) requests; `null_threshold` as in `QaPipeline`."""
+    """Answer (question, context) requests. `null_threshold` is that of `QaPipeline`."""
     tokenize = RemoteStage(tokenizer, "windows")
-    pipeline = QaPipeline(tokenize, in_lane(extractor, Lane.INTERACTIVE), null_threshold=null_threshold)
+    pipeline = QaPipeline(tokenize, model_stage(extractor, Priority.INTERACTIVE), null_threshold=null_threshold)
     return group_commit_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
 
 
 def embedding_group_commit(
     settings: GroupCommitSettings, tokenizer: Handle, encoder: Handle, role: Role
 ) -> GroupCommit[str, Embedding | None]:
-    """Embeddings of texts of one role; None from a cross-encoder."""
-    pipeline = EmbeddingPipeline(RemoteStage(tokenizer, "passages"), in_lane(encoder, Lane.INTERACTIVE), role=role)
+    """Embed texts of one role. The results are None if the checkpoint is a cross-encoder."""
+    pipeline = EmbeddingPipeline(
+        RemoteStage(tokenizer, "passages"), model_stage(encoder, Priority.INTERACTIVE), role=role
+    )
     return group_commit_of(pipeline, settings, len, settings.max_waiting)
 
 
-def in_lane(model: Handle, lane: Lane) -> ModelStage:
-    """A model deployment as a stage, its calls in one lane."""
+def model_stage(model: Handle, priority: Priority) -> ModelStage:
+    """A model deployment as a stage whose calls all have the same priority."""
     run = RemoteStage(model, "run")
 
     async def stage(batch: TokenBatch) -> Outcome:
-        outcome: Outcome = await run(batch, lane)
+        outcome: Outcome = await run(batch, priority)
         return outcome
 
     return stage
@@ -56,7 +58,7 @@ def group_commit_of(
 ) -> GroupCommit[Any, Any]:
     """A group commit in front of a pipeline of remote stages."""
     return GroupCommit(
-        across_updates(pipeline),
+        retry_mismatch(pipeline),
         max_calls=settings.max_calls,
         max_items=settings.max_items,
         max_weight=settings.max_characters,

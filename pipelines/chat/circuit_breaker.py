@@ -1,5 +1,7 @@
-"""A circuit breaker: who keeps failing is left alone for a while (Nygard, Release It!, 2nd ed. 2018, chapter 5;
-https://martinfowler.com/bliki/CircuitBreaker.html)."""
+"""A circuit breaker: a service that keeps failing is not called for a while.
+
+Nygard, Release It!, 2nd ed. 2018, chapter 5; https://martinfowler.com/bliki/CircuitBreaker.html.
+"""
 
 import logging
 import time
@@ -12,13 +14,17 @@ logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Closed, everything passes. After `failures` in a row it is open, and nothing does. `open_s` later it is half
-    open: one call passes as a trial, whose success closes it and whose failure opens it again.
+    """A guard around calls to one service.
 
-    counts  the errors that are failures; with any other of the project's tree the callee has answered
+    While the circuit is closed, every call passes. After `failures` failures in a row it opens, and no call passes.
+    `open_s` seconds later it is half open: one call passes as a trial. The trial's success closes the circuit, its
+    failure opens it again.
 
-    One event loop's own. A call that is cancelled, or ends with a fault of this program, says nothing about the
-    callee, and changes nothing.
+    counts  the error classes that count as failures; after any other MunjangError the service has answered, so the
+            call counts as a success
+
+    An instance belongs to one event loop. A call that is cancelled, or that ends with a bug of this program, says
+    nothing about the service and changes nothing.
     """
 
     def __init__(
@@ -39,7 +45,7 @@ class CircuitBreaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around a call. Raises ProviderSuspended, without the call, while the circuit is open."""
+        """Make the call within this context. Raises ProviderSuspended on entry while the circuit is open."""
         trial = self._admit()
         try:
             yield
@@ -55,7 +61,7 @@ class CircuitBreaker:
             self._trying &= not trial
 
     def _admit(self) -> bool:
-        """Whether the call is the trial of a half-open circuit."""
+        """Return whether the call is the trial of a half-open circuit. Raises ProviderSuspended while it is open."""
         if self._failures < self._threshold:
             return False
         left_s = self._opened_s + self._open_s - self._clock()
@@ -68,7 +74,9 @@ class CircuitBreaker:
         self._failures += 1
         if trial or self._failures == self._threshold:
             self._opened_s = self._clock()
-            logger.warning("the provider failed %d times in a row, not asked for %g s", self._failures, self._open_s)
+            logger.warning(
+                "the provider failed %d times in a row; no request is sent to it for %g s", self._failures, self._open_s
+            )
 
     def _succeed(self) -> None:
         if self._failures >= self._threshold:

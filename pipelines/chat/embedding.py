@@ -1,4 +1,4 @@
-"""Texts to vectors, by the same code that serves them: the STS checkpoint's tokenizer and engine."""
+"""Embed texts with the code that serves requests: the STS checkpoint's tokenizer and engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ BATCH_TOKENS = 4096
 
 
 class Embedder:
-    """An STS checkpoint as an encoder of passages and questions; `checkpoint` is its digest."""
+    """An STS checkpoint that embeds passages and questions. `checkpoint` is its digest."""
 
     def __init__(self, tokenizer: TextTokenizer, model: Model, manifest: Manifest) -> None:
         self.checkpoint = manifest.digest
@@ -27,16 +27,19 @@ class Embedder:
 
     @classmethod
     def load(cls, folder: Path, settings: EngineSettings | None = None) -> Self:
-        """Raises as `verify` and the models' `load`, and CheckpointUnsupported where there are no embeddings."""
+        """Load a checkpoint.
+
+        Raises CheckpointUnsupported where it gives no embeddings, and what `verify` and the model's `load` raise.
+        """
         manifest = verify(folder, "sts")
         if manifest.kind != "bi-encoder":
-            raise CheckpointUnsupported(str(folder), f"a {manifest.kind} scores pairs and embeds nothing")
+            raise CheckpointUnsupported(str(folder), f"a {manifest.kind} scores pairs and gives no embeddings")
         return cls(
             TextTokenizer.load(folder, manifest), load_model(folder, manifest, settings or EngineSettings()), manifest
         )
 
     def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
-        """(texts, dimension): of unit length, in the texts' order; at least one text, all of one role."""
+        """Embed one or more texts of one role: (texts, dimension) in the order of the texts, of unit length."""
         tokens = self._tokenizer.passages(texts, role)
         batches = list(tokens.by_length(BATCH_TOKENS))
         vectors = np.concatenate([self._model.run(tokens.select(batch)) for batch in batches])

@@ -1,4 +1,4 @@
-"""The answer without a language model: the sentence found that answers best, as it stands in its document."""
+"""Answers without a language model: the best sentence of the passages found, exactly as its document has it."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from pipelines.sts.pipeline import Embedding
 from pipelines.text.normalization import nfc
 
 HEADING = re.compile(r"#{1,6}\s")
-MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))(?:\s+|$))*")  # of a list or a quotation in Markdown
+MARKUP = re.compile(r"(?:(?:[-*+>]|\d+\))(?:\s+|$))*")  # before list entries and quotations in Markdown
 
 Extract = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[Answer]]]
 Embed = Callable[[Sequence[str]], Awaitable[Sequence[Embedding | None]]]
@@ -22,7 +22,7 @@ Embed = Callable[[Sequence[str]], Awaitable[Sequence[Embedding | None]]]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`[start, end)` of a passage's text, in code points."""
+    """A sentence: `[start, end)` of a passage's text, in code points."""
 
     passage: Passage
     start: int
@@ -30,25 +30,26 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """The sentence itself."""
+        """The characters of the sentence."""
         return self.passage.text[self.start : self.end]
 
 
 class ExtractiveAnswers:
-    """One sentence, whole and cited exactly, so that `document[start:end] == output`; or `unknown`, with no citation.
+    """Answers that are one whole sentence of a document, or `unknown` without a citation.
 
-    A sentence's score is a sum: the share of the question's bigrams that it has, in [0, 1]; its cosine with the
-    question; and, of those that are then most likely, how sure the extractor is that it holds the answer.
+    The citation is exact: `document[start:end] == output`. The score of a sentence is a sum of three parts: the share
+    of the question's bigrams that it contains, in [0, 1]; its cosine with the question; and the extractor's confidence
+    that it contains the answer. The extractor reads only the sentences for which the first two parts are largest.
 
-    extract        takes (question, sentence) pairs, returns the best span of each and its null span's score, in order
-    embed          takes sentences, returns an embedding of each, in order, or None where the checkpoint has none
-    sentences      so many, the most likely, are looked at by the extractor
-    cosine_weight  of the cosine
-    margin_weight  of best score - null score, in raw logits: the more, the better the extractor
-    threshold      of the sum; no sentence below it is an answer
+    extract        takes (question, sentence) pairs; returns the best span and the null span's score of each, in order
+    embed          takes sentences; returns the embedding of each, in order, or None where the checkpoint has none
+    sentences      number of sentences that the extractor reads
+    cosine_weight  weight of the cosine
+    margin_weight  weight of best score - null score, in raw logits; a better extractor deserves a larger weight
+    threshold      least score of an answer; where no sentence reaches it, the answer is `unknown`
 
-    Spans are looked for sentence by sentence: in a whole passage a small extractor points to one sentence for most
-    questions, and the right one is then not even compared (benchmarks/LOG.md).
+    The extractor reads each sentence on its own. In a whole passage a small extractor points to the same sentence for
+    most questions, and the right one is never compared (benchmarks/LOG.md).
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ExtractiveAnswers:
         self._unknown = unknown
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
-        """The whole answer. Raises what `extract` and `embed` raise."""
+        """Return the whole answer. Raises what `extract` and `embed` raise."""
         found = [sentence for passage in grounds.passages for sentence in sentences_of(passage)]
         likeness = await self._likeness(request.prompt, grounds.question, found)
         likely = sorted(likeness, key=likeness.__getitem__, reverse=True)[: self._sentences]
@@ -83,7 +84,7 @@ class ExtractiveAnswers:
         return Reply(best.text, (Citation.of(grounds.store, best.passage, best.start, best.end),))
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
-        """The same in one piece, then whole."""
+        """Yield the answer in one piece, then the whole reply. Raises the same."""
         reply = await self.reply(request, grounds)
         yield reply.output
         yield reply
@@ -91,7 +92,7 @@ class ExtractiveAnswers:
     async def _likeness(
         self, prompt: str, question: Embedding | None, sentences: Sequence[Sentence]
     ) -> dict[Sentence, float]:
-        """Shared bigrams and weighted cosine of each sentence."""
+        """The share of bigrams plus the weighted cosine, by sentence."""
         shares = {sentence: shared_bigrams(prompt, sentence.text) for sentence in sentences}
         if question is None or not self._cosine_weight:
             return shares
@@ -104,14 +105,14 @@ class ExtractiveAnswers:
 
 
 def _cosine(question: Embedding, sentence: Embedding | None) -> float:
-    """0 where the two are of different checkpoints, as they may be during an update."""
+    """The cosine; 0 where the two come from different checkpoints, as during an update of the checkpoint."""
     if sentence is None or sentence.checkpoint != question.checkpoint:
         return 0.0
     return float(question.vector @ sentence.vector)
 
 
 def sentences_of(passage: Passage) -> Iterator[Sentence]:
-    """A passage's sentences, without its headings, and without the markup before a list's entries and quotations."""
+    """The sentences of a passage, without headings and without the markup before list entries and quotations."""
     for start, end in sentence_spans(passage.text):
         markup = MARKUP.match(passage.text, start, end)
         start = markup.end() if markup else start
@@ -120,7 +121,7 @@ def sentences_of(passage: Passage) -> Iterator[Sentence]:
 
 
 def shared_bigrams(question: str, sentence: str) -> float:
-    """The share, in [0, 1], of the different pairs of neighbouring characters of the question that the sentence has."""
+    """The share, in [0, 1], of the question's distinct pairs of neighbouring characters that the sentence contains."""
     asked = _bigrams(question)
     return len(asked & _bigrams(sentence)) / max(len(asked), 1)
 

@@ -1,4 +1,4 @@
-"""The answer of a language model that was shown the passages."""
+"""Answers of a language model that is shown the passages found."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,21 +9,22 @@ from pipelines.chat.request import ChatRequest, Citation, Grounds, Reply
 
 
 class GenerativeAnswers:
-    """What a provider's model says in the role of the persona; all passages that it was shown are cited."""
+    """Answers of a provider's model in the role of the persona. Each cites all passages that the model was shown."""
 
     def __init__(self, provider: Provider, *, persona: str) -> None:
         self._provider = provider
         self._persona = persona
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
-        """The whole answer. Raises ProviderError."""
-        said = messages(self._persona, request.prompt, grounds.passages)
-        return Reply(await self._provider.complete(said, request.key), _citations(grounds))
+        """Return the whole answer. Raises ProviderError."""
+        conversation = messages(self._persona, request.prompt, grounds.passages)
+        return Reply(await self._provider.complete(conversation, request.key), _citations(grounds))
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
-        """The answer in pieces as they come, then whole. Raises ProviderError."""
-        said, pieces = messages(self._persona, request.prompt, grounds.passages), list[str]()
-        async with aclosing(self._provider.stream(said, request.key)) as stream:
+        """Yield the answer in pieces as they arrive, then the whole reply. Raises ProviderError."""
+        conversation = messages(self._persona, request.prompt, grounds.passages)
+        pieces: list[str] = []
+        async with aclosing(self._provider.stream(conversation, request.key)) as stream:
             async for piece in stream:
                 pieces.append(piece)
                 yield piece

@@ -1,4 +1,4 @@
-"""Persona chat at request time: embed the question, find passages, answer from them."""
+"""The path of a chat request: embed the question, find passages, answer from them."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,41 +17,42 @@ logger = logging.getLogger(__name__)
 
 
 class Searchable(Protocol):
-    """An open store."""
+    """An open store that can be searched."""
 
     name: str
-    checkpoint: str  # digest of the one that its passages were embedded by
+    checkpoint: str  # digest of the checkpoint that embedded its passages
 
     async def search(self, text: str, vector: NDArray[np.float32], limit: int) -> list[Passage]:
-        """By words and by vector, best first."""
+        """Find passages by words and by vector, best first."""
 
     async def matching(self, text: str, limit: int) -> list[Passage]:
-        """By words alone, best first."""
+        """Find passages by words alone, best first."""
 
 
 class OpenStores(Protocol):
-    """The stores under one root."""
+    """The stores below one root folder."""
 
     async def get(self, db_path: str) -> Searchable:
-        """Raises StoreNotFound, StoreCorrupt."""
+        """Return the open store that `db_path` names. Raises StoreNotFound, StoreCorrupt."""
 
 
 class Answers(Protocol):
-    """How an answer is made of what was found."""
+    """A way to answer from the passages found."""
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
-        """The whole answer."""
+        """Return the whole answer."""
 
     def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
-        """The answer in pieces, then whole."""
+        """Yield the answer in pieces, then the whole reply."""
 
 
 class ChatPipeline:
-    """Requests to replies.
+    """Answers chat requests.
 
-    embed     a question's embedding, or None where the STS checkpoint is a cross-encoder, which has none: passages are
-              then found by words alone, as in a store of another checkpoint than the embedding's
-    passages  how many the answer is made of
+    embed     returns a question's embedding, or None where the STS checkpoint is a cross-encoder, which gives none
+    passages  number of passages that an answer is made from
+
+    A store is searched by words alone where there is no embedding, or where another checkpoint embedded the store.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class ChatPipeline:
         self._embed = embed
         self._answers = answers
         self._passages = passages
-        self._told_of: set[tuple[str, str, str]] = set()
+        self._warned_of: set[tuple[str, str, str]] = set()
 
     async def __call__(self, request: ChatRequest) -> Reply:
-        """The whole answer. Raises StoreError, ProviderError, and what the stages raise."""
+        """Return the whole answer. Raises StoreError, ProviderError, and what the models raise."""
         return await self._answers.reply(request, await self._find(request))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
-        """The answer in pieces, as they come, and last the whole of it. Raises the same."""
+        """Yield the answer in pieces as they arrive, then the whole reply. Raises the same."""
         async with aclosing(self._answers.stream(request, await self._find(request))) as pieces:
             async for piece in pieces:
                 yield piece
@@ -88,11 +89,13 @@ class ChatPipeline:
         return Grounds(store.name, tuple(found), embedding)
 
     def _of_another_checkpoint(self, store: Searchable, embedding: Embedding) -> bool:
-        """Such vectors can't be compared; the operator is told once of each such store."""
+        """Whether the vectors can't be compared, as they come from different checkpoints. Warns once for each store."""
         if embedding.checkpoint == store.checkpoint:
             return False
         mismatch = (store.name, store.checkpoint, embedding.checkpoint)
-        if mismatch not in self._told_of:
-            self._told_of.add(mismatch)
-            logger.warning("%s; until it is built anew, it is searched by words alone", StoreMismatch(*mismatch))
+        if mismatch not in self._warned_of:
+            self._warned_of.add(mismatch)
+            logger.warning(
+                "%s; until the store is built again, it is searched by words alone", StoreMismatch(*mismatch)
+            )
         return True

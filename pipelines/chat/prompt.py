@@ -1,4 +1,4 @@
-"""What a language model is told: who it is, what the documents say, and what it was asked."""
+"""The prompt of a language model: the persona, the passages found, and the question."""
 
 import json
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ class Message(TypedDict):
 
 
 def messages(persona: str, prompt: str, passages: Sequence[Passage]) -> list[Message]:
-    """The conversation for one question.
+    """Make the conversation for one question.
 
-    Passages are data, never instructions: they stand in the user's message and not in the system's, which says so,
-    and as JSON strings, with `<` escaped, so that none can pretend to end before it does.
+    Passages are data, never instructions. They stand in the user message, and the system message says that they are
+    only quotations. They are JSON strings in which `<` is escaped, so no passage can contain the closing tag.
     """
     quoted = [{"document": passage.document, "text": passage.text} for passage in passages]
     material = json.dumps(quoted, ensure_ascii=False, indent=0).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""A language-model provider, as one that may be slow, full or down: deadlines, repeats and a circuit breaker."""
+"""Requests to a language-model provider that may be slow, full or down: deadlines, retries and a circuit breaker."""
 
 import asyncio
 import itertools
@@ -16,13 +16,16 @@ from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import ProviderError, ProviderFailed, ProviderOverloaded, ProviderTimedOut
 
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 4.0  # who should come back later than that is told so
+LONGEST_PAUSE_S = 4.0  # where the provider asks for a longer pause, the caller gets the error at once
 
 Result = TypeVar("Result")
 
 
 class Provider:
-    """Answers with each caller's own key, which is kept no longer than the request. All raise ProviderError."""
+    """A provider, asked with each caller's own key, which is kept only for the request.
+
+    `complete` and `stream` raise ProviderError.
+    """
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
@@ -36,31 +39,31 @@ class Provider:
         await self._completions.close()
 
     async def complete(self, messages: Sequence[Message], key: SecretStr) -> str:
-        """The answer in one."""
+        """Return the whole answer."""
         with self._breaker.guard():
-            return await self._in_time(lambda: self._completions.whole(messages, key))
+            return await self._with_retries(lambda: self._completions.whole(messages, key))
 
     async def stream(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
-        """The answer in pieces, as they come; closing the iterator, or cancelling, hangs up on the provider."""
+        """Yield the answer in pieces as they arrive. Closing the iterator or cancelling closes the connection."""
         until_s = _now_s() + self._settings.stream_timeout_s
         with self._breaker.guard():
-            pieces, piece = await self._in_time(lambda: self._begin(messages, key))
+            pieces, piece = await self._with_retries(lambda: self._begin(messages, key))
         async with aclosing(pieces):
             while piece is not None:
                 yield piece
-                piece = await _by(min(until_s, _now_s() + self._settings.timeout_s), anext(pieces, None))
+                piece = await _await_until(min(until_s, _now_s() + self._settings.timeout_s), anext(pieces, None))
 
     async def _begin(self, messages: Sequence[Message], key: SecretStr) -> tuple[AsyncGenerator[str], str | None]:
-        """A stream, and its first piece: what fails before that may be repeated."""
+        """Open a stream and wait for its first piece: a failure before that may still be retried."""
         pieces = self._completions.pieces(messages, key)
         return pieces, await anext(pieces, None)
 
-    async def _in_time(self, ask: Callable[[], Awaitable[Result]]) -> Result:
-        """What `ask` returns; asked again after failures that may pass, while there is time."""
+    async def _with_retries(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what `ask` returns. Failures that may be temporary are retried while time is left."""
         until_s = _now_s() + self._settings.timeout_s
         for attempt in itertools.count():
             try:
-                return await _by(until_s, ask())
+                return await _await_until(until_s, ask())
             except ProviderError as error:
                 pause_s = self._pause_s(attempt, error)
                 if pause_s is None or _now_s() + pause_s >= until_s:
@@ -69,7 +72,10 @@ class Provider:
         raise AssertionError("unreachable")
 
     def _pause_s(self, attempt: int, error: ProviderError) -> float | None:
-        """Until the next attempt, growing and random so that callers part; None where there is to be none."""
+        """Seconds until the next attempt; None where there is none.
+
+        The pause grows with each attempt. It is random, so that callers do not retry at the same moment.
+        """
         if attempt >= self._settings.max_retries:
             return None
         pause_s = FIRST_PAUSE_S * (1 << attempt) * random.uniform(0.5, 1.0)
@@ -81,8 +87,8 @@ class Provider:
         return None
 
 
-async def _by(until_s: float, result: Awaitable[Result]) -> Result:
-    """Raises ProviderTimedOut at `until_s`, of the event loop's clock."""
+async def _await_until(until_s: float, result: Awaitable[Result]) -> Result:
+    """Await the result. Raises ProviderTimedOut at the time `until_s` of the event loop's clock."""
     try:
         async with asyncio.timeout_at(until_s):
             return await result

@@ -1,4 +1,4 @@
-"""How often a search finds the passage that holds the answer."""
+"""Measure how often a search finds the passage that holds the answer."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ Find = Callable[[str, Float32], Awaitable[list[Passage]]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`fact`, a piece of the named document, is what answers the question."""
+    """A question, and the fact that answers it: a piece of the named document's text."""
 
     question: str
     document: str
@@ -24,7 +24,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The share of questions whose fact stands whole in one of the passages found: by words, by meaning, by both."""
+    """The share of questions for which one of the passages found contains the whole fact.
+
+    lexical   searched by words
+    vector    searched by meaning
+    combined  searched by both
+    """
 
     lexical: float
     vector: float
@@ -32,19 +37,19 @@ class Recall:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """From JSON Lines with a question's three fields. Raises DocumentUnreadable."""
+    """Read JSON Lines with the keys `question`, `document` and `fact`. Raises DocumentUnreadable."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         questions = [Question(**json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError) as error:
-        raise DocumentUnreadable(str(path), "no JSON Lines of question, document and fact") from error
+        raise DocumentUnreadable(str(path), "not JSON Lines with the keys question, document and fact") from error
     if not questions:
-        raise DocumentUnreadable(str(path), "there is no question in it")
+        raise DocumentUnreadable(str(path), "it contains no questions")
     return questions
 
 
 async def recall(store: Store, embedder: Encodes, questions: Sequence[Question], limit: int) -> Recall:
-    """Recall at `limit` of each way to search."""
+    """Measure the recall of each way to search among its first `limit` passages."""
 
     async def share(find: Find) -> float:
         found = [await find(one.question, vector) for one, vector in zip(questions, vectors, strict=True)]

@@ -1,4 +1,4 @@
-"""What a chat is asked and what it answers."""
+"""The values of a chat: request, passages found, reply and citations."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from pipelines.sts.pipeline import Embedding
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One question to the documents of a store; `key` is the caller's at the language-model provider."""
+    """A question about the documents of a store. `key` is the caller's key at the language-model provider."""
 
     prompt: str
     db_path: str
@@ -19,7 +19,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where an answer stands: `[start, end)` of the document, in Unicode code points, and how well it matched."""
+    """The place of an answer, `[start, end)` of a document in Unicode code points, and the scores of its passage."""
 
     store: str
     document: str
@@ -31,7 +31,7 @@ class Citation:
 
     @classmethod
     def of(cls, store: str, passage: Passage, start: int | None = None, end: int | None = None) -> "Citation":
-        """The passage, or `[start, end)` of its text."""
+        """Cite the whole passage, or `[start, end)` of its text."""
         first = passage.start + (start or 0)
         last = passage.end if end is None else passage.start + end
         return cls(store, passage.document, first, last, passage.score, passage.similarity, passage.lexical)
@@ -39,7 +39,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer, and what it stands on, best first."""
+    """A whole answer and its citations, best first."""
 
     output: str
     citations: tuple[Citation, ...]
@@ -47,9 +47,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What was found to answer from: the passages, best first, and the store's name.
+    """What an answer is made from: the passages found, best first, and the store's name.
 
-    question  the question's embedding, where the STS checkpoint gives one
+    question  the question's embedding; None where the STS checkpoint gives none
     """
 
     store: str

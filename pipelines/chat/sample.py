@@ -1,10 +1,10 @@
-"""The persona that comes with the project, and the questions that its retrieval is measured by."""
+"""The sample persona of the project, and the questions that measure how well a search finds its facts."""
 
 from pathlib import Path
 
 PERSONA = Path(__file__).with_name("persona")
-"""Its documents: Korean, about nobody there is."""
+"""A folder of Korean documents about an invented person."""
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
-"""Forty, each with the fact that answers it."""
+"""JSON Lines: 40 questions, each with the fact that answers it."""
 SAMPLE_STORE = "vector_store"
-"""The name that clients of the service before this one say."""
+"""The name of the sample's store. Existing clients send it as `db_path`."""

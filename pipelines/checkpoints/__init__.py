@@ -1,4 +1,4 @@
-"""The format of checkpoints on disk: import, verify, resolve.
+"""Import, verify, trim and find checkpoints.
 
-A checkpoint is a folder that the library it came from still loads, with `manifest.json` beside its files.
+A checkpoint is a folder with a `manifest.json`. The library that the model came from can still load the folder.
 """

@@ -1,4 +1,4 @@
-"""The last steps to a checkpoint whose weights, tokenizer and configuration lie in its folder."""
+"""Complete a checkpoint whose weights, tokenizer and configuration are already in its folder."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
 ONNX_FLOAT32 = EngineSettings(device="cpu", backend="onnx", dtype="float32")
 ONNX_INT8 = EngineSettings(device="cpu", backend="onnx", dtype="int8")
-SAME = 1e-3  # of scores and probabilities: two engines that compute the same in float32
+ENGINE_TOLERANCE = 1e-3  # difference of scores and probabilities between two float32 engines
 MOST_POINTS_LOST = 0.5  # of 100
 CALIBRATION_INPUTS = 300
-FEWEST_TO_SCORE = 2  # no correlation has fewer
+FEWEST_TO_SCORE = 2  # a correlation needs two examples
 
 
 def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, dev: Examples | None = None) -> Manifest:
-    """Ask the golden inputs, trace the ONNX graph, take the hashes, and write the manifest.
+    """Record the golden answers, trace the ONNX graph, hash the files, and write the manifest.
 
-    A model that can't be traced, or whose graph answers the golden inputs otherwise, is left to PyTorch; one that
-    does not pass as int8, where there are examples to try, to float32; the log says so. Raises CheckpointDamaged
-    where the model fails on golden inputs or its outputs are no finite numbers.
+    If the model can't be traced or its graph gives other golden answers, the graph is left out and PyTorch serves the
+    model. If there are examples but the int8 graph does not pass the quality gate, the int8 graph is left out. Both are
+    logged. Raises CheckpointDamaged if the model fails on the golden inputs or gives outputs that are not finite.
     """
     for graph in ONNX.values():
-        (folder / graph).unlink(missing_ok=True)  # of the weights that lay here before
+        (folder / graph).unlink(missing_ok=True)  # a graph of earlier weights
     for weights in folder.rglob("*.safetensors"):
-        weights.chmod(0o644)  # libraries write some for the owner alone, whom a container need not run as
+        weights.chmod(0o644)  # libraries make some readable only for the owner; a container may run as another user
     reference = in_process.load_model(folder, draft, REFERENCE)
     with refusing_damage(folder):
         manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
@@ -46,7 +46,7 @@ def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, d
 
 
 def quantize_if_as_good(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:
-    """As `quantize`, but where that raises, the log says why, and the manifest is returned as it was."""
+    """Call `quantize`; if it raises CheckpointError, log the error and return the manifest unchanged."""
     try:
         return quantize(folder, manifest, calibration, dev)
     except CheckpointError as error:
@@ -55,31 +55,31 @@ def quantize_if_as_good(folder: Path, manifest: Manifest, calibration: Examples,
 
 
 def _try_onnx(folder: Path, manifest: Manifest) -> None:
-    from pipelines.engines.onnx_export import write_onnx  # an exporter of its own weight
+    from pipelines.engines.onnx_export import write_onnx  # imports PyTorch's exporter
 
     try:
         path = write_onnx(folder, manifest)
         hashed = manifest.model_copy(update={"files": hash_files(folder)})
-        golden.check(folder, hashed, in_process.load_model(folder, hashed, ONNX_FLOAT32), tolerance=SAME)
-    except Exception as error:  # whatever the exporter raises: the checkpoint serves without
+        golden.check(folder, hashed, in_process.load_model(folder, hashed, ONNX_FLOAT32), tolerance=ENGINE_TOLERANCE)
+    except Exception as error:  # any error of the exporter: the graph is optional
         (folder / ONNX["float32"]).unlink(missing_ok=True)
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        logger.warning("%s is served by PyTorch, it can't be traced: %s", manifest.name, reason[0])
+        logger.warning("%s is served by PyTorch because it can't be traced: %s", manifest.name, reason[0])
     else:
         logger.info("traced %s as %s", manifest.name, path.name)
 
 
 def quantize(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:
-    """Add the int8 graph, where it is as good: calibrated on the one set of examples, measured on the other.
+    """Add an int8 graph, calibrated on the examples `calibration`, if its score on the examples `dev` is good enough.
 
-    Raises CheckpointUnsupported, with both scores, where it loses more than half a point or answers a golden input
-    otherwise, and where there is no float32 graph to start from or too few examples; CheckpointDamaged where the graph
-    can't be read or written. Whatever is raised, the folder is then as before.
+    Raises CheckpointUnsupported, with both scores, if the graph loses more than half a point or gives another golden
+    answer, and if there is no float32 graph or there are too few examples. Raises CheckpointDamaged if a graph can't be
+    read or written. After an error the folder is the same as before.
     """
     if ONNX["float32"] not in manifest.files:
         raise CheckpointUnsupported(str(folder), "has no ONNX graph to quantise")
     if not calibration.inputs or len(dev.inputs) < FEWEST_TO_SCORE:
-        raise CheckpointUnsupported(str(folder), "too few examples to tell how good it is in int8")
+        raise CheckpointUnsupported(str(folder), "too few examples to calibrate and score int8")
     from pipelines.engines.quantization import write_int8
 
     with _restoring(folder / ONNX["int8"]):
@@ -93,7 +93,7 @@ def quantize(folder: Path, manifest: Manifest, calibration: Examples, dev: Examp
 
 @contextmanager
 def _restoring(path: Path) -> Iterator[None]:
-    """Where the block fails, the file is afterwards what it was before, if it was there."""
+    """If the block fails, restore the file, or delete it if it did not exist before."""
     before = path.read_bytes() if path.is_file() else None
     try:
         yield
@@ -110,10 +110,10 @@ def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
         score(in_process.pipeline_of(folder, manifest, model), manifest, dev) for model in models
     ]
     compared = Int8(metric=dev.metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
-    if not 100 * (scores[0] - scores[1]) <= MOST_POINTS_LOST:  # nor where a score is no number
+    if not 100 * (scores[0] - scores[1]) <= MOST_POINTS_LOST:  # also true if a score is NaN
         raise CheckpointUnsupported(str(folder), f"int8 loses more than {MOST_POINTS_LOST} points: {compared}")
     try:
         golden.check(folder, manifest, models[1])
     except CheckpointDamaged as error:
-        raise CheckpointUnsupported(str(folder), f"{error.why}, though with {compared}") from error
+        raise CheckpointUnsupported(str(folder), f"{error.why}; {compared}") from error
     return compared

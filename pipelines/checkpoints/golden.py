@@ -1,7 +1,7 @@
-"""Golden inputs: what a checkpoint answered when it was written, asked again before it is served.
+"""Golden inputs: their answers are recorded when a checkpoint is written and checked before it is served.
 
-Hashes prove that the files are the same; golden inputs prove that this machine, with these library versions and this
-engine, still computes the same from them.
+Hashes prove that the files are unchanged. Golden inputs prove that this machine, with these library versions and this
+engine, still computes the same answers from them.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from pipelines.format.manifest import MANIFEST, Golden, Manifest, Task
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
 
-TOLERANCES = {"bi-encoder": 0.02, "cross-encoder": 0.1, "classifier": 0.02}  # room for bf16 and int8
+TOLERANCES = {"bi-encoder": 0.02, "cross-encoder": 0.1, "classifier": 0.02}  # allows for rounding in bfloat16 and int8
 
 INPUTS: dict[Task, list[tuple[str, ...]]] = {
     "sts": [
@@ -36,7 +36,7 @@ INPUTS: dict[Task, list[tuple[str, ...]]] = {
 
 
 def record(folder: Path, manifest: Manifest, model: Model) -> list[Golden]:
-    """Ask the task's inputs and keep the answers. Raises CheckpointDamaged where one is no finite number."""
+    """The task's golden inputs with the model's answers. Raises CheckpointDamaged if an answer is not finite."""
     inputs = INPUTS[manifest.task]
     outputs = _answers(folder, manifest, model, inputs)
     for number, output in enumerate(outputs):
@@ -46,9 +46,9 @@ def record(folder: Path, manifest: Manifest, model: Model) -> list[Golden]:
 
 
 def check(folder: Path, manifest: Manifest, model: Model, *, tolerance: float | None = None) -> None:
-    """Raises CheckpointDamaged, naming the manifest and the input's number, where an answer is not the recorded one.
+    """Raise CheckpointDamaged, naming the manifest and the input's number, if an answer differs from the recorded one.
 
-    `tolerance` of scores and probabilities; None: that of the checkpoint's kind.
+    `tolerance` is the allowed difference of scores and probabilities; None: that of the checkpoint's kind.
     """
     outputs = _answers(folder, manifest, model, [golden.inputs for golden in manifest.golden])
     tolerance = TOLERANCES.get(manifest.kind, 0.0) if tolerance is None else tolerance
@@ -67,7 +67,7 @@ def _same(expected: float | str, actual: float | str, tolerance: float) -> bool:
 def _answers(folder: Path, manifest: Manifest, model: Model, inputs: Sequence[tuple[str, ...]]) -> list[float | str]:
     pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]] = pipeline_of(folder, manifest, model)
     items = [texts[0] if manifest.task == "cola" else texts for texts in inputs]
-    with ThreadPoolExecutor(1) as thread:  # a loop may be running in the caller's own
+    with ThreadPoolExecutor(1) as thread:  # the calling thread may run an event loop
         results = thread.submit(lambda: asyncio.run(_collect(pipeline, items))).result()
     return [_output(result) for result in results]
 

@@ -1,4 +1,4 @@
-"""Anything that users have, into the project's format."""
+"""Import models into the project's checkpoint format."""
 
 import json
 import logging
@@ -13,10 +13,10 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.format.architectures  # noqa: F401  registers those of the project
+import pipelines.format.architectures  # noqa: F401  registers the project's architectures
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.sources import FetchedSource, blaming, fetch
+from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import Head, head_of
 from pipelines.format.loading import load_transformers, refusing_damage
@@ -42,7 +42,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a user says of a checkpoint to import, as `import_checkpoint` takes it."""
+    """Optional arguments of `import_checkpoint`, which explains them."""
 
     task: Task | None = None
     windows: WindowSettings | None = None
@@ -61,11 +61,10 @@ def import_checkpoint(
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
-    `source` is a SentenceTransformer folder or zip, a transformers folder, a Hub id, or a Lightning `.ckpt`, which
-    needs `base`, the folder or Hub id that gives its config and tokenizer. `task` is found out where it is None.
-    `windows` are those that an extractor was trained with.
-    Weights are stored as the source stores them, or rounded to `weights`.
-    The destination appears whole or not at all. Raises CheckpointError.
+    `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, or a Lightning `.ckpt`. A
+    `.ckpt` needs `base`, the folder or Hub id with its config and tokenizer. `task` refuses models for other tasks.
+    `windows` are the windows with which an extractor was trained. Weights keep the number format of the source, or are
+    rounded to `weights`. The destination is complete or does not exist. Raises CheckpointError.
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
@@ -74,7 +73,7 @@ def import_checkpoint(
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
-        with blaming(source, folder):
+        with errors_naming(source, folder):
             wanted = ImportOptions(task, windows, weights)
             if base is not None:
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
@@ -103,7 +102,7 @@ def _import_lightning(
 
 
 def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | None = None) -> Manifest:
-    """Load with the library the folder came from, save as safetensors, and describe."""
+    """Load a model with its library, save it as safetensors, and write the manifest."""
     wanted = wanted or ImportOptions()
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
@@ -113,7 +112,7 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     if wanted.task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {wanted.task}")
     if wanted.windows is not None and head.task != "qa":
-        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, which reads no windows")
+        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, which uses no windows")
     if head.auto_class is None:
         limits = _save_sentence_transformer(fetched.folder, folder, wanted.weights)
     else:
@@ -122,27 +121,32 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
 
 
 def refuse_without_vocabulary(folder: Path) -> None:
-    """Raises CheckpointDamaged: transformers makes a tokenizer of special tokens alone where it finds no vocabulary,
-    and says nothing."""
+    """Raise CheckpointDamaged if a folder has no vocabulary.
+
+    In this case transformers would make a tokenizer with only special tokens, without a warning.
+    """
     if not any(path for pattern in VOCABULARIES for path in folder.rglob(pattern)):
-        raise CheckpointDamaged(str(folder), "holds no tokenizer: no vocabulary at least")
+        raise CheckpointDamaged(str(folder), "holds no tokenizer vocabulary")
 
 
 def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
-    """Refuses to round and to cut other windows: scores and int8 graph are of the checkpoint as it is."""
+    """Copy a checkpoint that is in the format already.
+
+    Other weights or windows are refused, because the scores and the int8 graph belong to the present ones.
+    """
     manifest = verify(source, wanted.task or read_manifest(source).task)
     if wanted.weights not in (None, stored_as(source)):
         raise CheckpointUnsupported(
-            str(source), f"in the project's format already, its weights not in {wanted.weights}"
+            str(source), f"already in the project's format, and its weights are not stored in {wanted.weights}"
         )
     if wanted.windows not in (None, manifest.windows):
-        raise CheckpointUnsupported(str(source), "in the project's format already, with windows of its own")
+        raise CheckpointUnsupported(str(source), "already in the project's format, with other windows")
     shutil.copytree(source, folder)
     return manifest
 
 
 def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
-    """Saved through sentence-transformers. Returns what the manifest says of input."""
+    """Load and save with sentence-transformers; returns the manifest's fields about inputs."""
     model = load_sentence_transformer(source)
     prompts = served_prompts(model, str(source))
     if isinstance(model[0], StaticEmbedding):
@@ -159,16 +163,19 @@ def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | No
 
 
 def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
-    """In tokens. Refuses an encoder with weights missing; only its pooler, which no pooling here uses, may be."""
+    """The longest input in tokens.
+
+    Raises CheckpointDamaged if weights of the encoder are missing. Only its pooler, which is not used, may be missing.
+    """
     encoder = model[0].auto_model
-    inside = source / "0_Transformer"  # where versions before 2 kept it
+    inside = source / "0_Transformer"  # its place in versions before 2
     load_transformers(type(encoder), inside if inside.is_dir() else source, pickled=True, may_lack="pooler.")
     longest = model.max_seq_length
     return longest_input(encoder.config, 10**9 if longest is None else longest)
 
 
 def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
-    """sentence-transformers keeps the tokenizer with its module; the format wants it at the top."""
+    """Save the tokenizer at the top of the folder; sentence-transformers may save it in the folder of a module."""
     if not (folder / "tokenizer.json").is_file():
         tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
         tokenizer.save(str(folder / "tokenizer.json"))
@@ -184,47 +191,53 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     if not (folder / "tokenizer.json").is_file():
-        raise CheckpointUnsupported(str(source), "its tokenizer has no fast form")
+        raise CheckpointUnsupported(str(source), "its tokenizer has no fast version")
     _refuse_tokens_beyond(model.config.vocab_size, source, folder)
     return {"max_tokens": longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
 
 
 def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
-    """A token without a row in the embedding table would fail every request that holds it."""
+    """Raise CheckpointDamaged if a token has no row in the embedding table; requests with it would fail."""
     with refusing_damage(source):
         highest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
     if highest >= rows:
-        raise CheckpointDamaged(str(source), f"its tokenizer has tokens up to {highest}, its model only {rows} of them")
+        why = f"its tokenizer has token ids up to {highest}, but its embedding table only {rows} rows"
+        raise CheckpointDamaged(str(source), why)
 
 
 def _keep_activation(config: Any, source: Path) -> None:
-    """sentence-transformers says since version 6 in a file of its own what it used to say in config.json: what a
-    cross-encoder's output goes through."""
+    """Copy a cross-encoder's activation function to the config.
+
+    Since version 6, sentence-transformers saves it in a separate file; older versions save it in config.json.
+    """
     path = source / LIBRARY_CONFIG
     if path.is_file():
         with refusing_damage(path):
-            said = json.loads(path.read_text(encoding="utf-8")).get("activation_fn")
-        if said is not None:
-            config.sentence_transformers = {"activation_fn": said}
+            activation = json.loads(path.read_text(encoding="utf-8")).get("activation_fn")
+        if activation is not None:
+            config.sentence_transformers = {"activation_fn": activation}
 
 
 def _refuse_prompt(source: Path) -> None:
-    """`CrossEncoder.predict` puts the default prompt before the first text of each pair; nothing here does."""
+    """Raise CheckpointUnsupported if a cross-encoder has a default prompt.
+
+    `CrossEncoder.predict` puts it before the first text of each pair; this project does not.
+    """
     path = source / LIBRARY_CONFIG
     if path.is_file():
         with refusing_damage(path):
-            said = json.loads(path.read_text(encoding="utf-8"))
-            prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
-        if prompt and said.get("model_type") == "CrossEncoder":
-            raise CheckpointUnsupported(str(source), f"wants {prompt!r} before each pair, where none is put")
+            config = json.loads(path.read_text(encoding="utf-8"))
+            prompt = (config.get("prompts") or {}).get(config.get("default_prompt_name"))
+        if prompt and config.get("model_type") == "CrossEncoder":
+            raise CheckpointUnsupported(str(source), f"needs the prompt {prompt!r} before pairs; unsupported")
 
 
 def longest_input(config: Any, model_max_length: int) -> int | None:
-    """What a model can read, in tokens: the fewer of what the tokenizer says and what the position table holds."""
+    """The longest input of a model in tokens: the smaller limit of its tokenizer and its position table."""
     encoder = getattr(config, "encoder", config)
     positions = getattr(encoder, "max_position_embeddings", None)
     if positions is not None and encoder.model_type in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= encoder.pad_token_id + 1  # their positions start behind the padding's
+        positions -= encoder.pad_token_id + 1  # their positions start after the pad id
     known = [length for length in (positions, model_max_length) if length is not None and length < 10**9]
     return min(known, default=None)
 

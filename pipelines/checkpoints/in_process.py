@@ -1,4 +1,4 @@
-"""A task's whole pipeline in this process, on one checkpoint: for offline runs, golden inputs and parity tests."""
+"""Run a task's pipeline on one checkpoint in this process, for offline runs, golden inputs and tests."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ Pipeline = StsPipeline | ColaPipeline | QaPipeline
 
 
 def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = None) -> Any:
-    """The verified checkpoint's pipeline. Raises as `verify` and the models' `load` do."""
+    """Verify a checkpoint and load its pipeline. Raises the errors of `verify` and of the models' `load`."""
     manifest = verify(folder, task)
     return pipeline_of(folder, manifest, load_model(folder, manifest, settings or EngineSettings()))
 
 
 def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
-    """The model of a verified checkpoint, with the default limits of its task."""
+    """Load the model of a verified checkpoint, with the default limits of its task."""
     loads: dict[Task, Callable[[Path, Manifest, EngineSettings], Model]] = {
         "sts": sts_model.load,
         "cola": cola_model.load,
@@ -37,7 +37,7 @@ def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Mo
 
 
 def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
-    """The pipeline of a model that is loaded already."""
+    """The pipeline of a loaded model."""
     run = in_process_model(model)
     if manifest.task == "qa":
         return QaPipeline(in_process(WindowTokenizer.load(folder, manifest).windows), run)
@@ -48,7 +48,7 @@ def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
 
 
 def token_batches(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> list[TokenBatch]:
-    """The task's inputs as the model gets them, each item in a batch of its own."""
+    """Tokenize a task's inputs for its model; each item is a separate batch."""
     if manifest.task == "qa":
         tokens = WindowTokenizer.load(folder, manifest).windows(inputs).tokens
     elif manifest.task == "cola":

@@ -1,4 +1,4 @@
-"""PyTorch Lightning files: a `state_dict` whose keys begin with `model.`, to be read beside the base model."""
+"""Convert PyTorch Lightning files, whose `state_dict` has keys that begin with `model.`, using their base model."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from pipelines.checkpoints.sources import WANTED
+from pipelines.checkpoints.sources import FILE_PATTERNS
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
 from pipelines.format.loading import refusing_damage
@@ -19,9 +19,10 @@ PREFIX = "model."
 
 
 def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
-    """A transformers folder from a Lightning file and the folder of its base model.
+    """Write a transformers folder from a Lightning file and the folder of its base model.
 
-    The base gives config and tokenizer, the file all weights, stored as they are there. Raises CheckpointError.
+    Config and tokenizer come from the base model. All weights come from the file and keep their number format. Raises
+    CheckpointError.
     """
     state = _state_dict(checkpoint)
     head = _head_of(checkpoint, state)
@@ -37,7 +38,7 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
 
 
 def _state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The weights under `model.`, without that prefix."""
+    """The weights whose keys begin with `model.`, without that prefix."""
     content = read_pickle(checkpoint)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
@@ -51,12 +52,12 @@ def _state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def _head_of(checkpoint: Path, state: Mapping[str, torch.Tensor]) -> Head:
-    """The head, by the name and size of its bias."""
+    """The head, which is recognized by the name and size of its bias."""
     if "qa_outputs.bias" in state:
         return EXTRACTOR
     outputs = next((state[key].numel() for key in _CLASSIFIERS if key in state), 0)
     if outputs not in (1, 2):
-        raise CheckpointUnsupported(str(checkpoint), "its weights have no head that is served here")
+        raise CheckpointUnsupported(str(checkpoint), "its weights have no head that this project serves")
     return CROSS_ENCODER if outputs == 1 else CLASSIFIER
 
 
@@ -64,24 +65,27 @@ _CLASSIFIERS = ("classifier.bias", "classifier.out_proj.bias")
 
 
 def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
-    """Every weight of `model` from `state`, and every weight into `model`: one left over means that the base is not
-    the one it was tuned on. Position ids and unused poolers, which older versions saved too, may be left over."""
+    """Load all of `state` into `model`.
+
+    A weight without a place means that the file was tuned on another base model. Only position ids and unused poolers,
+    which older versions saved too, may be left over.
+    """
     try:
         missing, unknown = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise CheckpointDamaged(str(checkpoint), "its weights' shapes are not those of the base model") from error
     if missing:
         raise CheckpointDamaged(str(checkpoint), f"its weights lack {', '.join(missing[:3])}")
-    homeless = [key for key in unknown if not _NEEDLESS.search(key)]
-    if homeless:
-        raise CheckpointDamaged(str(checkpoint), f"the base model has no place for {', '.join(homeless[:3])}")
+    unplaced = [key for key in unknown if not _UNUSED.search(key)]
+    if unplaced:
+        raise CheckpointDamaged(str(checkpoint), f"the base model has no place for {', '.join(unplaced[:3])}")
 
 
-_NEEDLESS = re.compile(r"\.position_ids$|(^|\.)pooler\.")
+_UNUSED = re.compile(r"\.position_ids$|(^|\.)pooler\.")
 
 
 def _copy_tokenizer(base: Path, folder: Path) -> None:
-    for pattern in WANTED:
+    for pattern in FILE_PATTERNS:
         for path in base.glob(pattern):
             if path.suffix != ".safetensors" and not (folder / path.name).exists():
                 shutil.copy(path, folder / path.name)

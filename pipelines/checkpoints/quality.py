@@ -1,4 +1,4 @@
-"""A task's dev-set score, by the very pipeline that serves it."""
+"""Compute a checkpoint's score on examples with the same pipeline that serves it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +22,7 @@ PORTION = 32
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Inputs of a task in order, and what is expected of each: a score, whether acceptable, or the answers' texts."""
+    """Inputs of a task and their expected results: a score, whether acceptable, or the texts of the answers."""
 
     name: str
     task: Task
@@ -31,14 +31,14 @@ class Examples:
 
     @property
     def metric(self) -> str:
-        """What `score` computes."""
+        """The name of the metric that `score` computes."""
         return METRICS[self.task]
 
     @classmethod
     def read(cls, path: Path, task: Task) -> Self:
-        """From a file of the task's usual format: KLUE-STS or KorSTS, CoLA, SQuAD or KorQuAD; `.xz` is unpacked.
+        """Read a file in a usual format of the task: KLUE-STS or KorSTS, CoLA, SQuAD or KorQuAD, also as `.xz`.
 
-        Raises CheckpointDamaged where the file is missing or not of that format.
+        Raises CheckpointDamaged if the file is missing or in another format.
         """
         with refusing_damage(path):
             match task:
@@ -51,22 +51,22 @@ class Examples:
 
     @classmethod
     def of_pairs(cls, name: str, pairs: Sequence[ScoredPair]) -> Self:
-        """For STS."""
+        """Examples for STS."""
         return cls(name, "sts", [(pair.sentence1, pair.sentence2) for pair in pairs], [pair.score for pair in pairs])
 
     @classmethod
     def of_judgements(cls, name: str, rows: Sequence[Judgement]) -> Self:
-        """For CoLA."""
+        """Examples for CoLA."""
         return cls(name, "cola", [row.sentence for row in rows], [row.acceptable for row in rows])
 
     @classmethod
     def of_questions(cls, name: str, asked: Sequence[Example]) -> Self:
-        """For QA."""
+        """Examples for QA."""
         return cls(name, "qa", [(one.question, one.context) for one in asked], [one.accepted for one in asked])
 
 
 def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: Manifest, examples: Examples) -> float:
-    """The metric of the checkpoint's task on the examples, -1 to 1. Raises the error of an input that has no result."""
+    """The metric of the checkpoint's task on the examples, from -1 to 1. Raises the error of an input that failed."""
     results = run(pipeline, examples.inputs)
     match manifest.task:
         case "sts":
@@ -79,7 +79,7 @@ def score(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], manifest: M
 
 
 def run(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], inputs: Sequence[Any]) -> list[Any]:
-    """The pipeline's results in order. Raises the error of the first input that has none."""
+    """The pipeline's results in order. Raises the error of the first input that failed."""
     results = asyncio.run(_results(pipeline, inputs))
     for error in results:
         if isinstance(error, MunjangError):

@@ -1,4 +1,4 @@
-"""Where checkpoints come from: a folder, a zip file, a Lightning file, or the Hub; each ends as a local folder."""
+"""Fetch the source of a checkpoint, which is a folder, a zip file or a Hub id, as a local folder."""
 
 import stat
 import zipfile
@@ -16,13 +16,13 @@ from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFo
 from pipelines.format.manifest import MANIFEST
 from pipelines.format.pickles import PICKLED
 
-WANTED = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
+FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
 LARGEST_ZIP_BYTES = 64 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedSource:
-    """A source as a local folder; `revision` is the Hub's commit."""
+    """A source as a local folder; `revision` is its commit on the Hub."""
 
     folder: Path
     name: str
@@ -31,7 +31,7 @@ class FetchedSource:
 
 @contextmanager
 def fetch(source: str, revision: str | None = None) -> Iterator[FetchedSource]:
-    """`source` as a folder, for as long as the context lasts.
+    """Provide `source` as a folder while the context lasts.
 
     A path that exists is a folder or a zip file; anything else is a Hub id, `owner/name` or `owner/name@revision`.
     Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsafe.
@@ -40,15 +40,15 @@ def fetch(source: str, revision: str | None = None) -> Iterator[FetchedSource]:
     if path.is_dir():
         yield FetchedSource(path, path.resolve().name)
     elif path.is_file():
-        with TemporaryDirectory(prefix="munjang-") as folder, blaming(source, Path(folder)):
+        with TemporaryDirectory(prefix="munjang-") as folder, errors_naming(source, Path(folder)):
             yield FetchedSource(_unzip(path, Path(folder)), path.stem)
     else:
         yield _download(source, revision)
 
 
 @contextmanager
-def blaming(source: str, scratch: Path) -> Iterator[None]:
-    """Errors name `source` where they would name the short-lived folder `scratch`."""
+def errors_naming(source: str, scratch: Path) -> Iterator[None]:
+    """Replace the temporary folder `scratch` by `source` in the errors of the block."""
     try:
         yield
     except CheckpointError as error:
@@ -56,27 +56,27 @@ def blaming(source: str, scratch: Path) -> Iterator[None]:
 
 
 def _download(source: str, revision: str | None) -> FetchedSource:
-    """From the Hub (or what HF_ENDPOINT names), with a progress bar."""
+    """Download from the Hub, or from the server that HF_ENDPOINT names."""
     repository, _, inline = source.partition("@")
     try:
         info = HfApi().model_info(repository, revision=revision or inline or None)
         names = [sibling.rfilename for sibling in info.siblings or []]
-        wanted = [*WANTED, *_pickles_needed(names), *(ONNX.values() if MANIFEST in names else ())]
-        folder = snapshot_download(repository, revision=info.sha, allow_patterns=wanted)
-    except Exception as error:  # the client's own errors, and whatever its HTTP library raises without a network
+        patterns = [*FILE_PATTERNS, *_pickles_needed(names), *(ONNX.values() if MANIFEST in names else ())]
+        folder = snapshot_download(repository, revision=info.sha, allow_patterns=patterns)
+    except Exception as error:  # errors of the client, or of its HTTP library without a network
         raise CheckpointNotFound(source, f"no such path, and not on the Hub ({type(error).__name__})") from error
     return FetchedSource(Path(folder), repository, info.sha)
 
 
 def _pickles_needed(names: Sequence[str]) -> list[str]:
-    """Those pickled weights that have no safetensors beside them."""
+    """The files of pickled weights in folders without safetensors."""
     safe = {PurePosixPath(name).parent for name in names if name.endswith(".safetensors")}
     paths = [PurePosixPath(name) for name in names]
     return [str(path) for path in paths if path.match(PICKLED) and path.parent not in safe]
 
 
 def _unzip(archive: Path, folder: Path) -> Path:
-    """Unpack into `folder`; returns the folder that holds the model, which may lie one level down."""
+    """Unpack into `folder` and return the folder that holds the model: `folder` or its only subfolder."""
     try:
         with zipfile.ZipFile(archive) as zipped:
             for member in zipped.infolist():
@@ -84,8 +84,8 @@ def _unzip(archive: Path, folder: Path) -> Path:
             if sum(member.file_size for member in zipped.infolist()) > LARGEST_ZIP_BYTES:
                 raise CheckpointUnsafe(str(archive), f"unpacks to more than {LARGEST_ZIP_BYTES} bytes")
             zipped.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last where it needs a password
-        raise CheckpointDamaged(str(archive), "neither a folder nor a whole zip file without a password") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it needs a password
+        raise CheckpointDamaged(str(archive), "neither a folder nor a complete zip file without a password") from error
     entries = [path for path in folder.iterdir() if path.name != "__MACOSX"]
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 

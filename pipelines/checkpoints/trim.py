@@ -1,4 +1,4 @@
-"""A multilingual checkpoint with only the pieces of its vocabulary that some texts and scripts need."""
+"""Trim a multilingual checkpoint to the pieces of its vocabulary that given texts and scripts need."""
 
 import json
 import logging
@@ -14,8 +14,8 @@ from transformers import AutoModel, AutoTokenizer
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
-from pipelines.checkpoints.sources import FetchedSource, blaming, fetch
-from pipelines.checkpoints.trim_check import check_outputs, check_saved, check_tokens
+from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
+from pipelines.checkpoints.trim_check import check_outputs, check_tokens, check_transformers_tokens
 from pipelines.checkpoints.trim_pieces import PieceFinder
 from pipelines.checkpoints.trim_texts import Text, read_texts
 from pipelines.checkpoints.trim_tokenizer import TokenIds, named_ids, read_tokenizer, trim_tokenizer
@@ -37,7 +37,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """How many pieces and bytes (of weights and tokenizer) were kept, of how many."""
+    """The numbers of pieces and of bytes (of weights and tokenizer) after and before trimming."""
 
     pieces: int
     pieces_before: int
@@ -50,12 +50,12 @@ class Trimmed:
 
 
 def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequence[str] = ()) -> Trimmed:
-    """Write `source` to `destination` without the pieces that neither the files' texts nor the scripts need.
+    """Write `source` to `destination` without the pieces that neither the texts of the files nor the scripts need.
 
-    `source` is what `fetch` takes: a checkpoint of this project, a model that `import_checkpoint` takes, which is
-    brought into the project's format, or a transformers encoder without a head, which stays a plain folder for
-    transformers. Texts give the same tokens and the same outputs as before. The destination appears whole or not at
-    all. Raises CheckpointError, and DataError where the files can't be read.
+    `source` is anything that `fetch` accepts: a checkpoint of this project, a model that `import_checkpoint` accepts,
+    which is converted to the project's format, or a transformers encoder without a head, which stays a transformers
+    folder. The texts give the same tokens and outputs as before. The destination is complete or does not exist. Raises
+    CheckpointError, and DataError if the files can't be read.
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
@@ -63,7 +63,7 @@ def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequenc
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".trim-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "trimmed"
-        with blaming(source, folder), _prepared(source, Path(scratch) / "whole") as whole:
+        with errors_naming(source, folder), _prepared(source, Path(scratch) / "whole") as whole:
             trimmed = _trim(whole, folder, texts, scripts, [path.name for path in files])
         folder.rename(destination)
     return trimmed
@@ -71,8 +71,8 @@ def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequenc
 
 @contextmanager
 def _prepared(source: str, scratch: Path) -> Iterator[Path]:
-    """The source as a folder with `manifest.json`, or as an encoder that transformers loads from safetensors."""
-    with fetch(source) as fetched, blaming(source, scratch):
+    """Provide the source as a folder with `manifest.json`, or as a transformers encoder in safetensors."""
+    with fetch(source) as fetched, errors_naming(source, scratch):
         if (fetched.folder / MANIFEST).is_file():
             verify(fetched.folder, read_manifest(fetched.folder).task)
             yield fetched.folder
@@ -85,7 +85,7 @@ def _prepared(source: str, scratch: Path) -> Iterator[Path]:
 
 
 def _has_head(folder: Path) -> bool:
-    if (folder / "modules.json").is_file() or not (folder / CONFIG).is_file():  # without either, import says what lacks
+    if (folder / "modules.json").is_file() or not (folder / CONFIG).is_file():  # import reports missing files
         return True
     with refusing_damage(folder):
         names = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("architectures") or [""]
@@ -93,7 +93,7 @@ def _has_head(folder: Path) -> bool:
 
 
 def _save_encoder(fetched: FetchedSource, folder: Path) -> None:
-    """Without a language model's head, if it has one: who fine-tunes the encoder has no use for that."""
+    """Save an encoder for fine-tuning, without the head of a language model."""
     refuse_unsafe_pickles(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
     model = load_transformers(AutoModel, fetched.folder, pickled=True, may_lack="pooler.")
@@ -102,7 +102,7 @@ def _save_encoder(fetched: FetchedSource, folder: Path) -> None:
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(fetched.folder, local_files_only=True).save_pretrained(folder)
     if not (folder / TOKENIZER).is_file():
-        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast form")
+        raise CheckpointUnsupported(str(fetched.folder), "its tokenizer has no fast version")
 
 
 def _trim(whole: Path, folder: Path, texts: Sequence[Text], scripts: Sequence[str], names: Sequence[str]) -> Trimmed:
@@ -110,7 +110,7 @@ def _trim(whole: Path, folder: Path, texts: Sequence[Text], scripts: Sequence[st
     texts = [*_prompted(whole, texts), *_golden(manifest)]
     _copy(whole, folder, manifest)
     trimmed = _trim_vocabulary(whole, folder, manifest, texts, scripts)
-    check_saved(whole, folder, texts)
+    check_transformers_tokens(whole, folder, texts)
     check_outputs(whole, folder, manifest, texts)
     _note(folder, trimmed, names, scripts)
     if manifest is not None:
@@ -119,14 +119,14 @@ def _trim(whole: Path, folder: Path, texts: Sequence[Text], scripts: Sequence[st
 
 
 def _prompted(whole: Path, texts: Sequence[Text]) -> list[Text]:
-    """The texts alone, and behind each prompt that the model has: a word may be cut otherwise at a text's start."""
+    """The texts without a prompt and after each of the model's prompts, which may change the first token."""
     path = whole / PROMPTS
     prompts: dict[str, str] = {}
     if path.is_file():
         with refusing_damage(path):
             prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") or {}
-    different = dict.fromkeys(["", *prompts.values()])
-    return [Text(text.where, prompt + text.text) for prompt in different for text in texts]
+    distinct = dict.fromkeys(["", *prompts.values()])
+    return [Text(text.where, prompt + text.text) for prompt in distinct for text in texts]
 
 
 def _golden(manifest: Manifest | None) -> list[Text]:
@@ -137,7 +137,7 @@ def _golden(manifest: Manifest | None) -> list[Text]:
 
 
 def _copy(whole: Path, folder: Path, manifest: Manifest | None) -> None:
-    """All files of the checkpoint, its graphs too, which `finish` takes away."""
+    """Copy all files of the checkpoint, including its graphs, which `finish` removes."""
     found = [path.relative_to(whole).as_posix() for path in whole.rglob("*")] if manifest is None else manifest.files
     for name in {*found, CARD}:
         if (whole / name).is_file():
@@ -166,22 +166,22 @@ def _size(folder: Path) -> int:
 
 
 def _note(folder: Path, trimmed: Trimmed, names: Sequence[str], scripts: Sequence[str]) -> None:
-    """Say on the card what was done."""
+    """Append a section about the trimming to the model card."""
     card = folder / CARD
     before = card.read_text(encoding="utf-8").rstrip() + "\n\n" if card.is_file() else ""
     also = f", and the single characters of {', '.join(scripts)}" if scripts else ""
     card.write_text(
         f"{before}## Trimmed\n\n"
         f"The vocabulary holds {trimmed.pieces:,} of {trimmed.pieces_before:,} pieces: what the texts of "
-        f"{', '.join(names)} need{also}. On those texts tokens and outputs are as before; other texts may be cut into "
-        "more pieces, or unknown ones.\n",
+        f"{', '.join(names)} need{also}. On those texts tokens and outputs are as before; other texts may be split "
+        "into more pieces or into unknown ones.\n",
         encoding="utf-8",
     )
 
 
 def _finish(folder: Path, manifest: Manifest) -> None:
     if manifest.int8 is not None:
-        logger.warning("the int8 graph of %s is left out; quantize makes one again", manifest.name)
+        logger.warning("the int8 graph of %s is left out; the command quantize adds a new one", manifest.name)
     name = manifest.name.removesuffix(SUFFIX) + SUFFIX
     finish(folder, manifest.model_copy(update={"name": name, "int8": None, "golden": [], "files": {}}))
     verify(folder, manifest.task)

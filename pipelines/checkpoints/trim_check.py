@@ -1,4 +1,4 @@
-"""The check that a trimmed checkpoint answers as the whole one does."""
+"""Check that a trimmed checkpoint gives the same tokens and outputs as the complete one."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -22,13 +22,13 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.format.loading import load_transformers, refusing_damage
 from pipelines.format.manifest import Manifest, Task
 
-SAME = 1e-5  # of logits and of an embedding's numbers: the same float32 arithmetic on the same rows
-SAMPLE = 8  # texts that the model is asked
-LONGEST = 1000  # characters of those, where there are shorter ones
+OUTPUT_TOLERANCE = 1e-5  # largest difference of logits and of embedding values, both computed in float32
+SAMPLE = 8  # number of texts that the models run on
+LONGEST = 1000  # longest of these texts in characters, unless all texts are longer
 
 
 def check_tokens(before: Tokenizer, after: Tokenizer, texts: Sequence[Text], where: str) -> None:
-    """Raises CheckpointUnsupported, naming the line, where a text gives other tokens, or the same at other offsets."""
+    """Raise CheckpointUnsupported, naming the line, if a text gives other tokens, offsets or types."""
     strings = [text.text for text in texts]
     both = zip(encode(before, strings), encode(after, strings), strict=True)
     for text, ((_, old), (_, new)) in zip(texts, both, strict=True):
@@ -36,9 +36,11 @@ def check_tokens(before: Tokenizer, after: Tokenizer, texts: Sequence[Text], whe
             raise CheckpointUnsupported(where, f"{text.where}: other tokens than before")
 
 
-def check_saved(before: Path, after: Path, texts: Sequence[Text]) -> None:
-    """`check_tokens` on the two folders' tokenizers as transformers reads them, where it can: it takes the vocabulary
-    from the file and builds some of the other steps itself."""
+def check_transformers_tokens(before: Path, after: Path, texts: Sequence[Text]) -> None:
+    """Call `check_tokens` on the tokenizers that transformers loads from the two folders, if it can.
+
+    They may differ from the files: transformers reads the vocabulary and builds some of the other steps itself.
+    """
     if not all((folder / TOKENIZER_CONFIG).is_file() for folder in (before, after)):
         return
     with refusing_damage(after):
@@ -54,9 +56,9 @@ def _backend(folder: Path) -> Tokenizer:
 
 
 def check_outputs(before: Path, after: Path, manifest: Manifest | None, texts: Sequence[Text]) -> None:
-    """Raises CheckpointUnsupported, naming the line, where a model's numbers differ by more than `SAME` on a few texts.
+    """Raise CheckpointUnsupported, naming the line, if outputs differ by more than `OUTPUT_TOLERANCE` on some texts.
 
-    Without a manifest, folders hold encoders, and what is compared is the state of each token.
+    Without a manifest the folders hold encoders, and the states of the tokens are compared.
     """
     sample = _sample(texts)
     strings = [text.text for text in sample]
@@ -65,7 +67,7 @@ def check_outputs(before: Path, after: Path, manifest: Manifest | None, texts: S
     else:
         whole, trimmed = (_outputs(folder, manifest, _inputs(manifest.task, strings)) for folder in (before, after))
     for text, old, new in zip(sample, whole, trimmed, strict=True):
-        if old.shape != new.shape or not np.abs(old - new).max(initial=0) <= SAME:  # nor where one is no number
+        if old.shape != new.shape or not np.abs(old - new).max(initial=0) <= OUTPUT_TOLERANCE:  # true for NaN
             raise CheckpointUnsupported(str(after), f"{text.where}: other outputs than before")
 
 
@@ -75,12 +77,12 @@ def _sample(texts: Sequence[Text]) -> list[Text]:
 
 
 def _inputs(task: Task, texts: Sequence[str]) -> list[Any]:
-    """Each text, where the task wants two with the one behind it, and the last with the first."""
+    """The texts as inputs of a task; for a task with pairs, each text with the next, and the last with the first."""
     return list(texts) if task == "cola" else list(pairwise([*texts, texts[0]]))
 
 
 def _outputs(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> Iterator[NDArray[np.float32]]:
-    """All numbers that the model gives for each input, in one row."""
+    """All output values of the model for each input, flattened."""
     engine = in_process.load_model(folder, manifest, REFERENCE).engine
     for asked in inputs:
         batches = in_process.token_batches(folder, manifest, [asked])
@@ -88,7 +90,7 @@ def _outputs(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> Iterato
 
 
 def _states(folder: Path, texts: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-    """(tokens, hidden) of each text."""
+    """The token states of each text, (tokens, hidden)."""
     with refusing_damage(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = load_transformers(AutoModel, folder, may_lack="pooler.").float().eval()

@@ -1,11 +1,12 @@
-"""Which pieces of a vocabulary some texts and scripts need.
+"""Find the pieces of a vocabulary that given texts and scripts need.
 
-A tokenizer cuts a text as before if it keeps every piece that it uses on it, and what its kind of model needs besides:
+A trimmed tokenizer splits a text as before if it keeps every piece that the text uses and, depending on its type:
 
-Unigram    the piece of the lowest score, from which the cost of an unknown character is reckoned; of all ways to cut a
-           word the best one is then still there, and the best
-WordPiece  the pieces that a word begins with before it turns out to be unknown, or a shorter piece could make it known
-BPE        the pieces on the way from single characters to each kept one; merges that were not used before can't be now
+Unigram    the piece with the lowest score, because it determines the cost of an unknown character; the best split of a
+           word is then still available, and still the best
+WordPiece  the pieces found in an unknown word before the search fails; without them a shorter piece could match instead
+           and make the word known
+BPE        the intermediate pieces that merge into each kept piece; a merge that was not used before is not used now
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ class PieceFinder:
     """Finds the pieces of a tokenizer that texts and scripts need.
 
     `content` is the tokenizer's JSON, as the tokenizers library writes it. Raises CheckpointUnsupported, naming the
-    type of the tokenizer's model, where no part of the vocabulary cuts texts as the whole does.
+    type of the tokenizer's model, if tokenizers of this type can't be trimmed.
     """
 
     def __init__(self, where: str, content: Mapping[str, Any], tokenizer: Tokenizer) -> None:
@@ -49,7 +50,7 @@ class PieceFinder:
                 raise CheckpointUnsupported(where, f"its tokenizer is of type BPE with {name}, which can't be trimmed")
 
     def find(self, texts: Sequence[Text], scripts: Sequence[str]) -> set[str]:
-        """The pieces that the texts use, all single characters of the texts and scripts, and what these need."""
+        """The pieces that the texts use, all single characters of texts and scripts, and the pieces that these need."""
         kept = self._used(texts)
         added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
         characters = {character for piece in kept - added for character in self._surface(piece)}
@@ -69,14 +70,14 @@ class PieceFinder:
         return used
 
     def _unknown(self, text: str, encoding: Encoding) -> Iterator[str]:
-        """The words of the text that the tokenizer does not know, normalised."""
+        """The unknown words of the text, normalised."""
         normalizer = self._tokenizer.normalizer
         for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
             if token == self._model["unk_token"]:
                 yield text[start:end] if normalizer is None else normalizer.normalize_str(text[start:end])
 
     def _beginning(self, word: str) -> Iterator[str]:
-        """The pieces that WordPiece takes off an unknown word, the longest that fits each time, until none fits."""
+        """The pieces that WordPiece finds in an unknown word, each the longest that fits, until no piece fits."""
         start = 0
         while start < len(word) <= self._model["max_input_chars_per_word"]:
             prefix = self._prefix if start else ""
@@ -88,7 +89,7 @@ class PieceFinder:
             start = end
 
     def _single(self, characters: set[str], scripts: Sequence[str]) -> Iterator[str]:
-        """Pieces of one character, whether they begin a word or go on with it, bare markers of that, and bytes."""
+        """Pieces of one wanted character, at the start of a word or inside it, pieces of only a marker, and bytes."""
         wanted = regex.compile("|".join(rf"\p{{Script={script}}}" for script in scripts) or "(?!)")
         alphabet = set(pre_tokenizers.ByteLevel.alphabet()) if self._byte_level else set()
         bytes_stay = self._model.get("byte_fallback")
@@ -99,7 +100,7 @@ class PieceFinder:
                 yield piece
 
     def _surface(self, piece: str) -> str:
-        """What the piece says, without the marker of a word's beginning or continuation."""
+        """The text of a piece without the marker of a word's start or continuation."""
         if self._byte_level:
             text: str = decoders.ByteLevel().decode([piece])
             return text.removeprefix(" ")
@@ -111,7 +112,7 @@ class PieceFinder:
 
 
 def _merged(piece: str, ranks: Mapping[tuple[str, str], int]) -> Iterator[str]:
-    """Every piece that BPE comes by on its way from the characters of `piece` to the whole, by the merges' ranks."""
+    """Every intermediate piece when BPE merges the characters of `piece`, in the order of the merges' ranks."""
     parts = list(piece)
     yield from parts
     while pairs := [(ranks[pair], place) for place, pair in enumerate(pairwise(parts)) if pair in ranks]:
@@ -121,14 +122,14 @@ def _merged(piece: str, ranks: Mapping[tuple[str, str], int]) -> Iterator[str]:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[tuple[str, Encoding]]:
-    """Each text with its encoding, special tokens included, a portion of the texts in memory at a time."""
+    """Each text with its encoding, including special tokens; encodes `PORTION` texts at a time to save memory."""
     for start in range(0, len(texts), PORTION):
         portion = texts[start : start + PORTION]
         yield from zip(portion, tokenizer.encode_batch(list(portion)), strict=True)
 
 
 def script(name: str) -> str:
-    """`name`, if Unicode has a script of that name. Raises ValueError."""
+    """Return `name` if Unicode has a script of that name. Raises ValueError otherwise."""
     try:
         regex.compile(rf"\p{{Script={name}}}" if name.isidentifier() else "(")
     except regex.error as error:

@@ -1,4 +1,4 @@
-"""The texts that a trimmed checkpoint must answer as before, read from files."""
+"""Read the texts for which a trimmed checkpoint must give the same answers."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ SUFFIXES = (*PLAIN, *FORMATS)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text, and where it stands: file and line, for messages that must not repeat the text."""
+    """A text and its place (file and line), for messages, which must not repeat the text."""
 
     where: str
     text: str
 
 
 def read_texts(paths: Sequence[Path]) -> list[Text]:
-    """Every different text of the files: lines of `.txt` and `.md`, all cells or strings of the other formats.
+    """All distinct texts of the files: lines of `.txt` and `.md`, and all cells or strings of the other formats.
 
-    `.csv`, `.tsv`, `.jsonl` and `.json` are read, `.xz` is unpacked. A text that is not in Unicode's NFC counts in both
-    forms, since one is served and the other trained on. Blank texts and those that UTF-8 can't say are left out.
-    Raises DataNotFound and BadRow.
+    The other formats are `.csv`, `.tsv`, `.jsonl` and `.json`; each file may be compressed as `.xz`. A text that is not
+    in NFC is returned both as it is and in NFC, because training uses the first form and serving the second. Blank
+    texts and texts that UTF-8 can't encode are left out. Raises DataNotFound and BadRow.
     """
     texts: dict[str, Text] = {}
     for path in paths:
@@ -60,7 +60,10 @@ def _records(path: Path) -> Iterator[Text]:
 
 
 def _document(path: Path) -> Iterator[Text]:
-    """Of a `.json` file: a list of objects has lines, in anything else (SQuAD's form is one) strings are counted."""
+    """The texts of a `.json` file.
+
+    Texts in a list of objects are numbered by line. In any other JSON, such as SQuAD, the strings are counted.
+    """
     with refusing_no_text(path):
         text = read_text(path)
     try:
@@ -73,7 +76,7 @@ def _document(path: Path) -> Iterator[Text]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All strings in a value as JSON has them; keys are none of them."""
+    """All strings in a JSON value, except keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):

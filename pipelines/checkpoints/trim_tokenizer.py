@@ -1,4 +1,4 @@
-"""A tokenizer with part of its vocabulary: pieces left out, the rest numbered anew in their old order."""
+"""Trim a tokenizer: remove pieces of its vocabulary and renumber the others in their old order."""
 
 import json
 from collections.abc import Callable, Mapping, Set
@@ -16,24 +16,26 @@ Move = Callable[[int], int]
 
 @dataclass(frozen=True)
 class TokenIds:
-    """Which tokens stay: their old ids in order. A token's new id is its place among them."""
+    """The old ids of the tokens that stay, in ascending order. The index of an old id is the new id."""
 
     kept: tuple[int, ...]
 
     @classmethod
     def of(cls, ids: Mapping[str, int], pieces: Set[str], needed: Set[int]) -> Self:
-        """The ids of `pieces`, and those of `needed` that any token has."""
+        """The ids of `pieces`, and the ids in `needed` that belong to a token."""
         return cls(tuple(sorted({ids[piece] for piece in pieces} | (needed & set(ids.values())))))
 
     @property
     def moved(self) -> dict[int, int]:
-        """New ids by old ones."""
+        """New ids by old ids."""
         return {old: new for new, old in enumerate(self.kept)}
 
 
 def read_tokenizer(path: Path) -> tuple[dict[str, Any], Tokenizer]:
-    """A tokenizer.json as the library writes it, whichever version wrote it, and the tokenizer, which neither cuts nor
-    pads. Raises CheckpointDamaged."""
+    """Read a tokenizer.json. Returns its content and the tokenizer, without truncation and padding.
+
+    The content has the form of the installed library, whichever version wrote the file. Raises CheckpointDamaged.
+    """
     with refusing_damage(path):
         tokenizer = Tokenizer.from_file(str(path))
         content: dict[str, Any] = json.loads(tokenizer.to_str())
@@ -43,7 +45,7 @@ def read_tokenizer(path: Path) -> tuple[dict[str, Any], Tokenizer]:
 
 
 def named_ids(content: dict[str, Any], where: str) -> set[int]:
-    """All ids that the tokenizer names outside of its vocabulary: no text need use these tokens, and all must stay."""
+    """All ids that the tokenizer names outside of its vocabulary; they must stay even if no text uses them."""
     named: set[int] = set()
 
     def note(number: int) -> int:
@@ -56,9 +58,9 @@ def named_ids(content: dict[str, Any], where: str) -> set[int]:
 
 
 def trim_tokenizer(content: dict[str, Any], ids: Mapping[str, int], numbers: TokenIds, where: str) -> Tokenizer:
-    """The tokenizer with the tokens of `numbers` alone; `ids` are all tokens' old ones.
+    """A tokenizer with only the tokens in `numbers`; `ids` holds the old ids of all tokens.
 
-    Raises CheckpointUnsupported where a step of the tokenizer is unknown, or the library numbers the tokens otherwise.
+    Raises CheckpointUnsupported if a step of the tokenizer is unknown or the library numbers the tokens differently.
     """
     moved = numbers.moved
     renumbered = _renumber(content, moved.__getitem__, where)
@@ -84,7 +86,7 @@ def _trim_model(model: dict[str, Any], pieces: Mapping[str, int], moved: Mapping
 
 
 def _renumber(content: dict[str, Any], move: Move, where: str) -> dict[str, Any]:
-    """A copy with `move(id)` in place of every id outside of the model."""
+    """A copy in which every id outside of the model is replaced by `move(id)`."""
     padding, post = content.get("padding"), content.get("post_processor")
     added = sorted(content["added_tokens"], key=lambda token: int(token["id"]))
     return {
@@ -111,4 +113,4 @@ def _renumber_step(step: dict[str, Any], move: Move, where: str) -> dict[str, An
         case "ByteLevel":
             return step
         case unknown:
-            raise CheckpointUnsupported(where, f"its tokenizer has a post-processor of type {unknown}, not known here")
+            raise CheckpointUnsupported(where, f"its tokenizer has a post-processor of unknown type {unknown}")

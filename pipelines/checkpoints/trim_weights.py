@@ -1,4 +1,4 @@
-"""A model's table of token embeddings with part of its rows, and the ids that its configuration names."""
+"""Trim a model's table of token embeddings and renumber the token ids in its configuration."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,11 +23,11 @@ CONFIG = "config.json"
 CONFIGS = (CONFIG, "generation_config.json")
 TOKENIZER_CONFIG = "tokenizer_config.json"
 STALE = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "*.model")
-"""The vocabulary again, in other libraries' formats."""
+"""Files with the old vocabulary in the formats of other libraries; they are removed."""
 
 
 def load_encoder(folder: Path, manifest: Manifest | None) -> nn.Module:
-    """The model that has the table: of a bi-encoder what comes first, of a folder without manifest the encoder."""
+    """Load the model that holds the table: a bi-encoder's first module, or the encoder of a folder without manifest."""
     if manifest is None:
         return torch_module(load_transformers(AutoModel, folder, may_lack="pooler."))
     if manifest.kind != "bi-encoder":
@@ -37,20 +37,20 @@ def load_encoder(folder: Path, manifest: Manifest | None) -> nn.Module:
 
 
 def torch_module(model: Any) -> nn.Module:
-    """The model, of whose library the type checker knows nothing, as what it is."""
+    """The model, typed as a torch module; its library has no types. Raises TypeError if it is none."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{type(model).__name__} is no torch module")
+        raise TypeError(f"{type(model).__name__} is not a torch module")
     return model
 
 
 def table_of(encoder: Any) -> torch.Tensor:
-    """(rows, dimensions): one row per token id."""
+    """The table of token embeddings, (rows, dimensions), with one row per token id."""
     table = encoder.embedding if isinstance(encoder, StaticEmbedding) else encoder.get_input_embeddings()
     return torch.as_tensor(table.weight)
 
 
 def config_ids(folder: Path) -> set[int]:
-    """All token ids that the model's configurations name."""
+    """All token ids in the model's configuration files."""
     named: set[int] = set()
 
     def note(number: int) -> int:
@@ -63,15 +63,15 @@ def config_ids(folder: Path) -> set[int]:
 
 
 def trim_model(folder: Path, encoder: nn.Module, numbers: TokenIds) -> None:
-    """Select the table's rows in the folder's safetensors, and renumber in its configurations.
+    """Keep the rows of the remaining tokens in the folder's safetensors, and renumber ids in its configuration files.
 
-    Raises CheckpointUnsupported where the table is in none of the files, or positions are counted from the padding's id
-    and that would change; CheckpointDamaged where a token has no row.
+    Raises CheckpointUnsupported if no file holds the table, or if positions start at the pad id and that would change.
+    Raises CheckpointDamaged if a token has no row.
     """
     table = table_of(encoder)
     if numbers.kept[-1] >= len(table):
         raise CheckpointDamaged(
-            str(folder), f"has tokens up to {numbers.kept[-1]}, its model only {len(table)} of them"
+            str(folder), f"has token ids up to {numbers.kept[-1]}, but its embedding table only {len(table)} rows"
         )
     _refuse_moved_positions(folder, encoder, numbers)
     names = {name for name, weights in encoder.named_parameters(remove_duplicate=False) if weights is table}
@@ -82,26 +82,26 @@ def trim_model(folder: Path, encoder: nn.Module, numbers: TokenIds) -> None:
 
 
 def _refuse_moved_positions(folder: Path, encoder: nn.Module, numbers: TokenIds) -> None:
-    """RoBERTa and its kin number positions from the padding's id on, and have it as the table's padding."""
+    """Raise CheckpointUnsupported if the pad id would change in RoBERTa-like models, whose positions start after it."""
     for name, module in encoder.named_modules():
         if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None:
             before = module.padding_idx
             if numbers.moved.get(before) != before:
                 raise CheckpointUnsupported(
-                    str(folder), f"positions are counted from the padding's id, {before}, and it would change"
+                    str(folder), f"positions are counted from the pad id {before}, which would change"
                 )
 
 
 def _select_rows(path: Path, names: set[str], numbers: TokenIds) -> bool:
-    """Whether the file holds one of the tensors; then it holds the kept rows of it afterwards."""
+    """Reduce the named tensors of the file to the kept rows. Returns whether the file holds one of them."""
     with safe_open(path, framework="pt") as file:
         held, metadata = names & set(file.keys()), file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()} if held else {}  # noqa: SIM118  no mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()} if held else {}  # noqa: SIM118  not a mapping
     for name in held:
         tensors[name] = tensors[name][list(numbers.kept)].contiguous()
     if held:
         save_file(tensors, path, metadata=metadata)
-        path.chmod(0o644)  # the library writes it for the owner alone
+        path.chmod(0o644)  # the library makes it readable only for the owner
     return bool(held)
 
 
@@ -120,7 +120,7 @@ def _trim_configs(folder: Path, rows: int, numbers: TokenIds) -> None:
 
 
 def _renumber(value: Any, move: Callable[[int], int], sizes: Mapping[int, int]) -> Any:
-    """A copy with `move(id)` for all `..._token_id`, nested ones too, and `sizes[size]` for all `vocab_size`."""
+    """A copy with `move(id)` for every `..._token_id`, also nested, and `sizes[size]` for every `vocab_size`."""
     if not isinstance(value, dict):
         return value
     return {name: _renumber_entry(name, inner, move, sizes) for name, inner in value.items()}

@@ -1,1 +1,1 @@
-"""cola"""
+"""Grammatical acceptability (CoLA): data, metrics, the classifier, the pipeline and the training command."""

@@ -1,4 +1,4 @@
-"""CoLA: single sentences judged acceptable or not."""
+"""CoLA: single sentences, each judged acceptable or unacceptable."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Judgement:
 
 
 def judgement(sentence: object, label: object) -> Judgement:
-    """A row from the cells of any file. Raises ValueError where the label is neither 0 nor 1, or there is no text."""
+    """Convert two cells of a row. Raises ValueError if the label is neither 0 nor 1, or if the sentence is blank."""
     if str(label).strip() not in {"0", "1", "False", "True"}:
         raise ValueError(f"label {label!r} is neither 0 nor 1")
     if not str(sentence).strip():
@@ -27,10 +27,10 @@ def judgement(sentence: object, label: object) -> Judgement:
 
 
 def read_cola(path: Path) -> list[Judgement]:
-    """A CoLA file: four columns, no header."""
+    """Read a CoLA file, which has four columns and no header."""
     return [Judgement(row[3], row[1] == "1") for row in read_tsv(path)]
 
 
-def without(rows: list[Judgement], sentences: set[str]) -> list[Judgement]:
-    """The rows whose sentence is none of these."""
+def without_sentences(rows: list[Judgement], sentences: set[str]) -> list[Judgement]:
+    """The rows whose sentence is not in `sentences`."""
     return [row for row in rows if row.sentence not in sentences]

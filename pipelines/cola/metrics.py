@@ -1,12 +1,9 @@
-"""CoLA's figure: the correlation of two binary variables (Matthews)."""
+"""The figure of CoLA: Matthews correlation (Matthews 1975, https://doi.org/10.1016/0005-2795(75)90109-9)."""
 
-import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.metrics import matthews_corrcoef
 
 
-def matthews(called: ArrayLike, truth: ArrayLike) -> float:
-    """Matthews correlation of two boolean arrays (sentences,), -1 to 1; 0 where either is constant."""
-    ours, theirs = np.asarray(called, dtype=bool), np.asarray(truth, dtype=bool)
-    if len(set(ours.tolist())) < 2 or len(set(theirs.tolist())) < 2:
-        return 0.0
-    return float(np.corrcoef(ours, theirs)[0, 1])
+def matthews(predicted: ArrayLike, truth: ArrayLike) -> float:
+    """Matthews correlation of two boolean arrays (sentences,), from -1 to 1; 0 if either array is constant."""
+    return float(matthews_corrcoef(truth, predicted))

@@ -1,4 +1,4 @@
-"""The acceptability classifier: two logits, of which class 1 is "acceptable"."""
+"""The acceptability classifier: it computes two logits; class 1 means "acceptable"."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Classifier:
         self.engine = engine
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """(items,): the probability of class 1, softmax over the two logits."""
+        """Probabilities of class 1 (items,): the softmax over the two logits."""
         logits = self.engine.outputs(batch, "logits")[0]  # (items, 2)
         return np.asarray((1 + np.tanh((logits[:, 1] - logits[:, 0]) / 2)) / 2, dtype=np.float32)
 

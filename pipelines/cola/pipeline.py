@@ -1,4 +1,4 @@
-"""Grammatical acceptability at request time: tokenize, classify."""
+"""The path of an acceptability request: tokenize, then classify."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from pipelines.text.token_batch import TokenBatch
 
 @dataclass(frozen=True, slots=True)
 class Acceptability:
-    """`probability` of class 1, "acceptable"."""
+    """`probability` is that of class 1, "acceptable"; `truncated` says whether the passage was cut."""
 
     probability: float
     truncated: bool
 
 
 class ColaPipeline:
-    """Passages in, one result or error per passage out, in order."""
+    """Takes passages and returns one result or error for each, in order."""
 
     def __init__(self, tokenize: Callable[[Sequence[str]], Awaitable[TokenBatch]], classify: ModelStage) -> None:
         self._tokenize = tokenize

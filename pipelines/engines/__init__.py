@@ -1,1 +1,1 @@
-"""What runs a forward pass."""
+"""Engines run the forward passes of models."""

@@ -1,4 +1,4 @@
-"""What an engine is: something that runs the forward pass of one checkpoint."""
+"""The interface of an engine, which runs the forward pass of one checkpoint."""
 
 from typing import Protocol
 
@@ -17,18 +17,19 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {
 
 
 class Engine(Protocol):
-    """Ragged tokens in, float32 arrays out. An item's result does not depend on the rest of its batch.
+    """Computes float32 arrays from ragged tokens. An item's result does not depend on the rest of its batch.
 
-    name   for people: backend, dtype and device
-    slots  how many threads may call `outputs` at once
+    name   description for people: backend, dtype and device
+    slots  number of threads that may call `outputs` at once
     """
 
     name: str
     slots: int
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
-        """The named ones of the `OUTPUTS` of the checkpoint's kind, each with `items` as first axis.
+        """The named outputs, which must be among the `OUTPUTS` of the checkpoint's kind.
 
-        sentence_embedding (items, dimensions), of unit length; logits (items, classes); start_logits and end_logits
-        (items, longest), where what stands behind an item's end means nothing.
+        sentence_embedding        (items, dimensions), of unit length
+        logits                    (items, classes)
+        start_logits, end_logits  (items, longest); values after the end of an item are undefined
         """

@@ -1,4 +1,4 @@
-"""A checkpoint's engine, with no more libraries imported than the chosen one needs."""
+"""Load a checkpoint's engine, importing only the libraries that this engine needs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pipelines.format.manifest import Manifest
 def load_engine(folder: Path, manifest: Manifest, settings: EngineSettings) -> Engine:
     """The engine of a verified checkpoint.
 
-    Raises CheckpointDamaged where files do not fit each other, CheckpointUnsupported as `choose`.
+    Raises CheckpointDamaged if files do not fit each other, and CheckpointUnsupported in the same cases as `choose`.
     """
     choice = choose(folder, manifest, settings)
     if choice.backend == "onnx":

@@ -1,6 +1,6 @@
-"""The two stages of every task, as its pipeline sees them: awaitable callables that take and return whole batches.
+"""The stages of a pipeline, tokenizer and model: awaitable callables that take and return whole batches.
 
-In the graph they are calls to deployments; in tests, offline runs and golden checks they are plain objects.
+In the server they call deployments; in tests, offline runs and golden checks they call objects of this process.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,20 +19,20 @@ Result = TypeVar("Result")
 
 
 class Model(Protocol):
-    """What a task's model must do, on the threads that its engine has slots for."""
+    """The interface of a task's model. At most `engine.slots` threads call it at once."""
 
     engine: Engine
 
     def run(self, batch: TokenBatch) -> NDArray[Any]:
-        """One row per item, in the items' order. May raise anything: the batcher finds out whose fault it was."""
+        """One row per item, in order. May raise any exception; the batcher finds out which item caused it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What became of a batch's items.
+    """The results and errors of a batch's items.
 
-    rows    (items without error, ...) results in the items' order
-    errors  by item
+    rows    (items without error, ...): results in the items' order
+    errors  errors by item index
     """
 
     rows: NDArray[Any]
@@ -46,9 +46,9 @@ class Outcome:
         return next((self.errors[item] for item in chosen.tolist() if item in self.errors), None)
 
     def full_rows(self, template: NDArray[Any] | None = None) -> NDArray[Any]:
-        """(items, ...): `rows`, with zeros where an item failed.
+        """(items, ...): `rows`, with zeros for the items that failed.
 
-        Where all of them did, no row says what one looks like; then `template` (0, ...) does.
+        If all items failed, the shape and dtype of a row are those of `template` (0, ...).
         """
         if not self.errors:
             return self.rows
@@ -63,7 +63,7 @@ ModelStage = Callable[[TokenBatch], Awaitable[Outcome]]
 
 
 def in_process(function: Callable[Params, Result]) -> Callable[Params, Awaitable[Result]]:
-    """A plain function as a stage."""
+    """Turn a plain function into a stage."""
 
     async def stage(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         return function(*args, **kwargs)
@@ -72,7 +72,7 @@ def in_process(function: Callable[Params, Result]) -> Callable[Params, Awaitable
 
 
 def in_process_model(model: Model) -> ModelStage:
-    """A model as a stage, without batching."""
+    """Turn a model into a stage without dynamic batching."""
 
     async def stage(batch: TokenBatch) -> Outcome:
         return Outcome(model.run(batch))

@@ -1,7 +1,8 @@
-"""Forward passes in ONNX Runtime on the CPU: without PyTorch, whose import takes two seconds and 200 MB.
+"""Forward passes in ONNX Runtime on the CPU, without PyTorch, which takes two seconds and 200 MB to import.
 
-Threads are set on purpose. With one thread a batch runs on its caller's and nothing spins; with more, those that wait
-sleep, because the cores belong to other replicas too. The graph is written by `pipelines.engines.onnx_export`.
+The number of threads is set explicitly. With one thread, a batch runs on the calling thread. With more threads, waiting
+threads sleep instead of spinning, because other replicas use the same cores. `pipelines.engines.onnx_export` writes the
+graph.
 """
 
 import ctypes
@@ -20,7 +21,7 @@ PAD_ID = "munjang.pad_id"
 
 
 class OnnxEngine:
-    """One graph. Its activations are quantised, if at all, by fixed scales, and its padding is masked."""
+    """Runs one ONNX graph. Padding is masked, and in an int8 graph the scales of activations are fixed."""
 
     def __init__(self, session: onnxruntime.InferenceSession, choice: Choice) -> None:
         self._session = session
@@ -31,7 +32,7 @@ class OnnxEngine:
 
     @classmethod
     def load(cls, folder: Path, choice: Choice) -> Self:
-        """The graph in `folder` of the chosen dtype. Raises CheckpointDamaged where it can't be read."""
+        """Load the graph of the chosen dtype from `folder`. Raises CheckpointDamaged if it can't be read."""
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
             session = onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"])
@@ -47,7 +48,7 @@ class OnnxEngine:
 
 
 def _return_memory() -> None:
-    """Give the system back what preparing the weights took; glibc, where that is the C library, would keep it."""
+    """Return the memory used to prepare the weights to the system, which glibc would otherwise keep."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -58,8 +59,8 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without int8 dot products (VNNI) an x64 CPU adds products of int8 in 16 bits, which can overflow: take an exact,
-    # slower kernel there. Nothing changes elsewhere.
+    # An x64 CPU without int8 dot products (VNNI) adds int8 products in 16 bits, which can overflow. This option selects
+    # an exact but slower kernel on such CPUs and has no effect on others.
     options.add_session_config_entry("session.x64quantprecision", "1")
-    options.enable_mem_pattern = False  # it keeps a plan for every shape ever seen
+    options.enable_mem_pattern = False  # it would keep a memory plan for every input shape
     return options

@@ -1,4 +1,4 @@
-"""A checkpoint's model as an ONNX graph, `model.onnx`, which shares its weights with `model.safetensors`."""
+"""Export a checkpoint's model as an ONNX graph, `model.onnx`, which shares its weights with `model.safetensors`."""
 
 import logging
 import warnings
@@ -25,12 +25,12 @@ from pipelines.format.loading import load_transformers
 from pipelines.format.manifest import Manifest
 from pipelines.format.sentence_transformer import load_sentence_transformer
 
-EXAMPLE_SHAPE = (3, 9)  # items, tokens: unlike any size of a model, so that tracing takes neither for a constant
+EXAMPLE_SHAPE = (3, 9)  # items, tokens: not a size in any model, so that tracing takes neither as a constant
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Headed(nn.Module):
-    """A transformers model with the named outputs, as a function of tensors."""
+    """A transformers model with a head, as a function from tensors to the named outputs."""
 
     def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -40,33 +40,33 @@ class Headed(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Each input (items, tokens)."""
+        """The named outputs; each input is (items, tokens)."""
         output = self.model(**_named(input_ids, attention_mask, token_type_ids))
         return tuple(output[name] for name in self.names)
 
 
 class Embedder(nn.Module):
-    """A SentenceTransformer as a function of tensors, its embeddings brought to unit length."""
+    """A SentenceTransformer as a function from tensors to embeddings of unit length."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Each input (items, tokens) to (items, dimensions)."""
+        """Embeddings (items, dimensions); each input is (items, tokens)."""
         embedding = self.model(_named(input_ids, attention_mask, token_type_ids))["sentence_embedding"]
         return nn.functional.normalize(embedding, dim=1)
 
 
 class StaticEmbedder(nn.Module):
-    """The mean of fixed token embeddings over a padded batch, of unit length; zeros for an item without tokens."""
+    """The mean of an item's token embeddings, scaled to unit length; zeros for an item without tokens."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Each input (items, tokens) to (items, dimensions)."""
+        """Embeddings (items, dimensions); each input is (items, tokens)."""
         mask = attention_mask[..., None].to(self.weight.dtype)  # (items, tokens, 1)
         total = (nn.functional.embedding(input_ids, self.weight) * mask).sum(dim=1)
         return nn.functional.normalize(total / mask.sum(dim=1).clamp(min=1), dim=1)
@@ -77,14 +77,14 @@ def _named(*tensors: Tensor | None) -> dict[str, Tensor]:
 
 
 def write_onnx(folder: Path, manifest: Manifest) -> Path:
-    """Trace the model of a checkpoint into `model.onnx`; items and tokens may be any number.
+    """Trace the model of a checkpoint into `model.onnx`, for any number of items and tokens.
 
-    What can go wrong is whatever PyTorch's exporter raises, and CheckpointUnsupported for modules that it can't see.
+    Raises whatever PyTorch's exporter raises, and CheckpointUnsupported for static embeddings with further modules.
     """
     if manifest.kind == "bi-encoder":
         model = load_sentence_transformer(folder)
         module, inputs = _embedder(folder, model), _inputs(model[0])
-        pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # static embeddings have a tokenizer without
+        pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # the tokenizer of static embeddings has no pad token
     else:
         model = load_transformers(auto_class_of(manifest.kind), folder)
         if isinstance(model, GatedConvModel):
@@ -107,7 +107,7 @@ def _embedder(folder: Path, model: SentenceTransformer) -> nn.Module:
 
 
 def _inputs(model: nn.Module) -> tuple[str, ...]:
-    """The `INPUTS` that the model has a use for."""
+    """The `INPUTS` that the model uses."""
     if isinstance(model, StaticEmbedding):
         return INPUTS[:2]
     return INPUTS if takes_types(getattr(model, "auto_model", model)) else INPUTS[:2]
@@ -128,15 +128,15 @@ def _trace(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...])
     if program is None:
         raise RuntimeError("the exporter gave no graph")
     model = program.model_proto
-    del model.graph.value_info[:]  # shapes from before the exporter's own rewriting, of which some are wrong now
+    del model.graph.value_info[:]  # shapes from before the exporter rewrote the graph; some are wrong now
     for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output, model.graph):
-        del part.metadata_props[:]  # where in whose source each node comes from
+        del part.metadata_props[:]  # source locations on the machine that exports
     return model
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The exporter and the quantizer narrate every step, and warn of their own deprecated parts."""
+    """Silence the exporter and the quantizer, which log every step and warn about their own deprecated code."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,6 @@
-"""ONNX graphs that read their weights from the checkpoint's own `model.safetensors`, so that none are there twice.
+"""ONNX graphs that read their weights from the checkpoint's `model.safetensors`, so that no weight is stored twice.
 
-The graphs compute in float32. Weights that the file holds in half as many bits are read as they are, and widened.
+The graphs compute in float32. Weights that the file stores in 16 bits are read as they are and converted by the graph.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 SAFETENSORS = "model.safetensors"
-WORTH_SHARING = 4096  # bytes, in float32
+SMALLEST_SHARED = 4096  # bytes, in float32
 TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16}
 HALVES = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a tensor stands in a safetensors file, as what type, and whether the graph wants it transposed."""
+    """The place and type of a tensor in a safetensors file, and whether the graph needs its transpose."""
 
     offset: int
     length: int
@@ -35,13 +35,12 @@ class _Place:
 
 
 def share_weights(model: onnx.ModelProto, weights: Path) -> None:
-    """Replace float32 initialisers whose values stand in the `weights` file, as they are or transposed, by references
-    to it.
+    """Replace float32 initialisers by references to the `weights` file if it holds their values or their transpose.
 
-    ONNX calls that external data (https://onnx.ai/onnx/repo-docs/ExternalData.html): a file, an offset, a length.
-    Behind a reference come the nodes that make of what stands there what the graph wants: Cast, Transpose.
+    ONNX calls this external data (https://onnx.ai/onnx/repo-docs/ExternalData.html): a file, an offset, a length. Cast
+    and Transpose nodes are added if the file holds a tensor in 16 bits or transposed.
     """
-    for tensor, place in _found(model.graph, weights):
+    for tensor, place in _shareable(model.graph, weights):
         if place.transposed:
             _compute_from(model.graph, tensor, "transposed", "Transpose", perm=[1, 0])
         if place.type in HALVES and not _widen_rows(model.graph, tensor.name):
@@ -50,46 +49,46 @@ def share_weights(model: onnx.ModelProto, weights: Path) -> None:
 
 
 def names_in(model: onnx.ModelProto, weights: Path) -> set[str]:
-    """Names of the initialisers that `share_weights` would share."""
-    return {tensor.name for tensor, _place in _found(model.graph, weights)}
+    """Names of the initialisers that `share_weights` would replace by references."""
+    return {tensor.name for tensor, _place in _shareable(model.graph, weights)}
 
 
 def inline_weights(path: Path) -> onnx.ModelProto:
-    """The graph at `path` with its weights in it, as it was before `share_weights`."""
+    """Load the graph at `path` with its weights inside, as it was before `share_weights`."""
     model = onnx.load(path)
     _take_casts_out(model.graph)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in [node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
         tensor = weights[node.input[0]]
-        turned = np.ascontiguousarray(np.transpose(numpy_helper.to_array(tensor), node.attribute[0].ints))
-        tensor.CopyFrom(numpy_helper.from_array(turned, node.output[0]))
+        transposed = np.ascontiguousarray(np.transpose(numpy_helper.to_array(tensor), node.attribute[0].ints))
+        tensor.CopyFrom(numpy_helper.from_array(transposed, node.output[0]))
         model.graph.node.remove(node)
     return model
 
 
-def _found(graph: onnx.GraphProto, weights: Path) -> list[tuple[TensorProto, _Place]]:
-    """The float32 initialisers worth sharing that stand in the file, and where; none where there is no such file."""
+def _shareable(graph: onnx.GraphProto, weights: Path) -> list[tuple[TensorProto, _Place]]:
+    """The large float32 initialisers whose values are in the file, with their places; empty if there is no file."""
     places = _places(weights) if weights.is_file() else {}
     tensors = [
         tensor
         for tensor in graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= WORTH_SHARING
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= SMALLEST_SHARED
     ]
     found = [(tensor, places.get(_digest(numpy_helper.to_array(tensor)))) for tensor in tensors]
     return [(tensor, place) for tensor, place in found if place is not None]
 
 
 def _compute_from(graph: onnx.GraphProto, tensor: TensorProto, state: str, operator: str, **attributes: Any) -> None:
-    """Let a node compute what the tensor was from what it will be, under its own name with `state` behind."""
+    """Rename the tensor to `<name>.<state>` and add a node that computes the original tensor from it."""
     source = f"{tensor.name}.{state}"
     graph.node.insert(0, helper.make_node(operator, [source], [tensor.name], **attributes))
     tensor.name = source
 
 
 def _widen_rows(graph: onnx.GraphProto, table: str) -> bool:
-    """Widen the rows that Gather nodes take out of the table, so that the whole of it is never held in float32.
+    """Convert the rows that Gather nodes read from a table, so that the whole table is never held in float32.
 
-    False, and nothing is done, where other nodes use the table, too.
+    Does nothing and returns False if other nodes use the table too.
     """
     users = [node for node in graph.node if table in node.input]
     if not users or not all(node.op_type == "Gather" and node.input[0] == table for node in users):
@@ -103,7 +102,7 @@ def _widen_rows(graph: onnx.GraphProto, table: str) -> bool:
 
 
 def _take_casts_out(graph: onnx.GraphProto) -> None:
-    """Undo what widens weights: those of half the bits become float32, and the nodes that cast them go."""
+    """Convert 16-bit weights to float32 and remove the nodes that cast them."""
     halves = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type in HALVES}
     gathers = {node.output[0]: node for node in graph.node if node.op_type == "Gather" and node.input[0] in halves}
     for cast in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in {*halves, *gathers}]:
@@ -127,9 +126,10 @@ def _refer(tensor: TensorProto, file: str, place: _Place) -> None:
 
 
 def _places(weights: Path) -> Mapping[bytes, _Place]:
-    """The file's tensors of `TYPES` by the digest of their values in float32, matrices under their transpose's, too.
+    """The places of the file's tensors of `TYPES`, by the digest of their values in float32.
 
-    Read by the format's definition (https://github.com/huggingface/safetensors#format): the library gives no offsets.
+    A matrix is also found by the digest of its transpose. This parses the file by the definition of its format
+    (https://github.com/huggingface/safetensors#format), because the library gives no offsets.
     """
     places: dict[bytes, _Place] = {}
     with weights.open("rb") as file:
@@ -149,12 +149,12 @@ def _places(weights: Path) -> Mapping[bytes, _Place]:
 
 
 def _in_float32(content: bytes, dtype: str) -> NDArray[np.float32]:
-    """The numbers that the bytes are in a safetensors dtype: NumPy has no bfloat16, float32's upper half."""
+    """Decode bytes of a safetensors dtype. NumPy has no bfloat16; it is the upper half of a float32."""
     if dtype == "BF16":
         return (np.frombuffer(content, dtype="<u2").astype("<u4") << 16).view("<f4")
     return np.frombuffer(content, dtype={"F32": "<f4", "F16": "<f2"}[dtype]).astype(np.float32, copy=False)
 
 
 def _digest(values: NDArray[np.generic]) -> bytes:
-    """Of the values and their shape."""
+    """SHA-256 of the values and their shape."""
     return hashlib.sha256(str(values.shape).encode() + np.ascontiguousarray(values).tobytes()).digest()

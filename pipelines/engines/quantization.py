@@ -1,11 +1,12 @@
-"""The int8 graph of a checkpoint, `model.int8.onnx`, calibrated when it is made.
+"""Write the int8 graph of a checkpoint, `model.int8.onnx`, with scales that are calibrated in advance.
 
-Weights have a scale per output channel, as ONNX Runtime's dynamic quantisation gives them. Its activations would be
-scaled by the range of each batch, so that an item's result depended on its neighbours; here each activation has one
-scale, from its range over calibration inputs (Jacob et al. 2018, https://arxiv.org/abs/1712.05877).
+Weights have one scale per output channel, computed by ONNX Runtime's dynamic quantisation. Dynamic quantisation would
+scale activations by the range of each batch, so that an item's result would depend on the other items. Here each
+activation has one fixed scale, from its range over calibration inputs (Jacob et al. 2018,
+https://arxiv.org/abs/1712.05877).
 
-Of a weight that stands in `model.safetensors` the graph holds the scales alone: ONNX Runtime quantises it when it loads
-the graph, so that the graph takes a few hundred kilobytes.
+For a weight that is in `model.safetensors`, the graph holds only the scales: ONNX Runtime quantises the weight when it
+loads the graph. So the graph takes only a few hundred kilobytes.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ Range = tuple[float, float]
 
 
 def write_int8(folder: Path, calibration: Sequence[TokenBatch]) -> Path:
-    """Quantise the float32 graph in `folder`, its activations by their ranges over the `calibration` batches."""
+    """Quantise the float32 graph in `folder`; the ranges of activations come from the `calibration` batches."""
     model = inline_weights(folder / ONNX["float32"])
     quantized = _quantize_weights(model)
     dynamic = [node for node in quantized.graph.node if node.op_type == "DynamicQuantizeLinear"]
@@ -56,9 +57,9 @@ def _quantize_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantize_when_loaded(quantized: onnx.ModelProto, model: onnx.ModelProto, names: set[str]) -> None:
-    """Put the named float32 weights of `model` and a QuantizeLinear in the place of what they were quantised to.
+    """Replace the int8 form of the named weights by their float32 form in `model` and a QuantizeLinear node.
 
-    A weight of which that node would make other integers stays as it is.
+    A weight stays in int8 if that node would compute different integers.
     """
     tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
     for weight in [tensor for tensor in model.graph.initializer if f"{tensor.name}_quantized" in tensors]:
@@ -74,13 +75,13 @@ def _quantize_when_loaded(quantized: onnx.ModelProto, model: onnx.ModelProto, na
 def _quantizes_to(
     integers: onnx.TensorProto, weight: NDArray[np.float32], scale: NDArray[np.float32], zero: NDArray[np.int8]
 ) -> bool:
-    """By the definition of QuantizeLinear, with a scale for each column (https://onnx.ai/onnx/operators)."""
+    """Whether QuantizeLinear (https://onnx.ai/onnx/operators), with one scale per column, gives these integers."""
     made = np.clip(np.rint(weight / scale) + zero, -128, 127)
     return np.array_equal(made, numpy_helper.to_array(integers))
 
 
 def _ranges(model: onnx.ModelProto, names: list[str], calibration: Sequence[TokenBatch]) -> dict[str, Range]:
-    """The lowest and highest value of each named activation, and 0, which must be represented exactly."""
+    """The lowest and highest value of each named activation; a range includes 0, which must be exact in int8."""
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     present = {output.name for output in tapped.graph.output}
@@ -102,7 +103,7 @@ def _widened(known: Range, values: NDArray[np.float32]) -> Range:
 
 
 def _fix_scale(model: onnx.ModelProto, node: onnx.NodeProto, span: Range) -> None:
-    """Put a QuantizeLinear of constant scale and zero point in the place of a DynamicQuantizeLinear."""
+    """Replace a DynamicQuantizeLinear node by a QuantizeLinear node with constant scale and zero point."""
     low, high = span
     scale = (high - low) / LEVELS or 1.0
     quantized, scale_name, zero_name = node.output

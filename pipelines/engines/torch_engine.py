@@ -1,9 +1,9 @@
-"""Forward passes in PyTorch: ragged tokens in, float32 arrays out.
+"""Forward passes in PyTorch, from ragged tokens to float32 arrays.
 
-Engines of models with layers of attention take two switches:
+The engines have two options for models with attention layers:
 
-packed    whether the layers run without padding where the model can (`pipelines.engines.packed`); None: on a GPU
-compiled  whether the layers are compiled, which fuses what lies between matrix products and makes the start slow
+packed    run the layers without padding if the model supports it (`pipelines.engines.packed`); None: only on a GPU
+compiled  compile the layers: this fuses the operations between matrix products, but makes loading slow
 """
 
 import inspect
@@ -20,14 +20,14 @@ from pipelines.engines.packed import Packing, Stack
 from pipelines.engines.transfer import Transfer
 from pipelines.text.token_batch import TokenBatch
 
-if TYPE_CHECKING:  # takes a second and 100 MB, and who has a model of it has imported it
+if TYPE_CHECKING:  # takes a second and 100 MB; callers that pass a model have imported it already
     from sentence_transformers import SentenceTransformer
 
 Arrays = dict[str, NDArray[np.int64]]
 
 
 class TorchEngine:
-    """A transformers model with a head."""
+    """Runs a transformers model with a head."""
 
     def __init__(
         self, module: nn.Module, choice: Choice, *, pad_id: int, packed: bool | None = None, compiled: bool = False
@@ -43,7 +43,7 @@ class TorchEngine:
 
 
 class SentenceTransformerEngine:
-    """A SentenceTransformer: a transformers model or a table of token embeddings, and what comes behind it."""
+    """Runs a SentenceTransformer: a transformers model or a table of token embeddings, and further modules."""
 
     def __init__(
         self, model: "SentenceTransformer", choice: Choice, *, packed: bool | None = None, compiled: bool = False
@@ -62,15 +62,15 @@ class SentenceTransformerEngine:
 
 
 def _unit_length(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A sentence without tokens has no direction: its embedding stays zero."""
+    """Scale embeddings to unit length; the embedding of a sentence without tokens stays zero."""
     return {"sentence_embedding": nn.functional.normalize(features["sentence_embedding"].float(), dim=1)}
 
 
 class PlacedModel:
-    """A model on its device, run on ragged batches, by several threads at once if need be.
+    """A model on its device, which several threads may run on ragged batches at once.
 
-    call    runs the model on its inputs, by name, and gives its outputs by name
-    arrays  a batch as such inputs
+    call    runs the model on inputs by name and returns outputs by name
+    arrays  turns a batch into such inputs
     """
 
     def __init__(
@@ -84,23 +84,24 @@ class PlacedModel:
     def place(
         self, model: nn.Module, stack: Stack | None, choice: Choice, *, packed: bool | None, compiled: bool
     ) -> list[str]:
-        """Bring the model to its device and into its dtype; what of `packed` and `compiled` it now is.
+        """Move the model to its device and dtype. Returns which of "packed" and "compiled" now apply.
 
-        stack  the layers of the model, where they can be packed and compiled
+        stack  the layers of the model, if they can be packed and compiled
         """
         wanted = choice.device == "cuda" if packed is None else packed
         model.eval()
-        fits = wanted and stack is not None and stack.try_packing(self._run)  # on the CPU, in float32: exact
+        fits = wanted and stack is not None and stack.try_packing(self._run)  # on the CPU in float32: exact
         torch.set_num_threads(choice.threads)
         model.to(device=choice.device, dtype=getattr(torch, choice.dtype))
         self._transfer = Transfer(torch.device(choice.device))
-        self._packed = fits and stack is not None and stack.try_packing(self._run)  # has the device a kernel, too?
+        # The second trial run is on the device, which may lack a kernel.
+        self._packed = fits and stack is not None and stack.try_packing(self._run)
         compiled = compiled and stack is not None and stack.compile(self._run, packed=self._packed)
         self._transfer.settle()
         return ["packed"] * self._packed + ["compiled"] * compiled
 
     def outputs(self, batch: TokenBatch, names: tuple[str, ...]) -> tuple[NDArray[np.float32], ...]:
-        """The named outputs, each with `items` as first axis."""
+        """The named outputs, each with items as its first axis."""
         with self._transfer.stream():
             output = self._run(batch, packed=self._packed)
             return self._transfer.to_host([output[name] for name in names])
@@ -114,24 +115,24 @@ class PlacedModel:
 
 
 class PaddedArrays:
-    """A batch as transformers models take it, each array (items, longest)."""
+    """Turns a batch into the inputs of a transformers model, each of shape (items, longest)."""
 
     def __init__(self, model: nn.Module, pad_id: int) -> None:
         self._pad_id = pad_id
         self._takes_types = takes_types(model)
 
     def __call__(self, batch: TokenBatch) -> Arrays:
-        """Padding holds the pad id and type 0, and its mask is 0."""
+        """The inputs by name; padded tokens have the pad id, type 0 and mask 0."""
         arrays = {"input_ids": batch.padded_ids(self._pad_id), "attention_mask": batch.mask.astype(np.int64)}
         return arrays | {"token_type_ids": batch.padded_types()} if self._takes_types else arrays
 
 
 def flat_arrays(batch: TokenBatch) -> Arrays:
-    """A batch as sentence-transformers' StaticEmbedding takes it: all ids, and where each item's begin."""
+    """The inputs of sentence-transformers' StaticEmbedding: all ids, and the offset at which each item begins."""
     return {"input_ids": batch.ids.astype(np.int64), "offsets": batch.starts[:-1].copy()}
 
 
 def takes_types(model: nn.Module) -> bool:
-    """Whether token types go in: models of one segment (RoBERTa) may come with a tokenizer of two, as KLUE's do."""
+    """Whether the model uses token types. A model with one segment (RoBERTa) may have a tokenizer with two (KLUE)."""
     segments = getattr(getattr(model, "config", None), "type_vocab_size", 2)
     return "token_type_ids" in inspect.signature(model.forward).parameters and segments > 1

@@ -1,4 +1,4 @@
-"""Copies between the host and a device that overlap with what the device computes."""
+"""Copy data between host and device while the device computes."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class Transfer:
-    """Each thread has a CUDA stream of its own: while one thread's batch computes, another's is copied and launched.
+    """Gives each thread its own CUDA stream: while one batch is computed, another is copied and launched.
 
-    Copies go through pinned memory, which is what lets them run beside kernels. A thread waits once a batch, for its
-    results. On the CPU nothing is copied and nothing waits.
+    Copies use pinned memory, without which they could not run while kernels run. A thread waits once per batch, for its
+    results. On the CPU there are no copies and no waits.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,7 +24,7 @@ class Transfer:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Within it, all that PyTorch starts goes to the thread's stream."""
+        """Run all PyTorch operations of the block on the thread's stream."""
         if self._device.type == "cpu":
             yield
             return
@@ -34,24 +34,25 @@ class Transfer:
             yield
 
     def to_device(self, array: NDArray[Any]) -> Tensor:
-        """The array's values on the device, in its dtype; does not wait for them to arrive."""
+        """Copy an array to the device, in the same dtype, without waiting for the copy."""
         tensor = torch.from_numpy(array)
         return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
 
     def to_host(self, tensors: Sequence[Tensor]) -> tuple[NDArray[np.float32], ...]:
-        """The tensors in float32, once the stream has computed them."""
+        """Wait for the stream and return the tensors in float32."""
         if self._device.type == "cpu":
             return tuple(tensor.float().numpy() for tensor in tensors)
         results = [torch.empty(tensor.shape, dtype=torch.float32, pin_memory=True) for tensor in tensors]
         for result, tensor in zip(results, tensors, strict=True):
             result.copy_(tensor.float(), non_blocking=True)
-        # Waiting for a blocking event sleeps. A thread that spins takes a core from those that launch kernels.
+        # A thread sleeps while it waits for a blocking event. A spinning thread would take a core from the threads that
+        # launch kernels.
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record()
         done.synchronize()
         return tuple(result.numpy() for result in results)
 
     def settle(self) -> None:
-        """Wait for all the device has been given: the threads' streams do not wait for the weights' copies."""
+        """Wait for all work on the device, because the threads' streams do not wait for the copies of the weights."""
         if self._device.type != "cpu":
             torch.cuda.synchronize(self._device)

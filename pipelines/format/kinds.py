@@ -1,4 +1,4 @@
-"""Which task a folder's model is for, read off its files."""
+"""Find out from its files which task a model is for."""
 
 import json
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-import pipelines.format.architectures  # noqa: F401  registers those of the project
+import pipelines.format.architectures  # noqa: F401  registers the project's architectures
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 from pipelines.format.manifest import Kind, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A task, the kind of model, and the transformers class that loads it; None: sentence-transformers does."""
+    """A task, its kind of model, and the transformers class that loads it; None: sentence-transformers loads it."""
 
     task: Task
     kind: Kind
@@ -28,10 +28,11 @@ BI_ENCODER = Head("sts", "bi-encoder")
 
 
 def head_of(folder: Path) -> Head:
-    """What the folder's model does.
+    """The task and kind of the model in a folder.
 
-    Question answering and sequence classification by their names in `config.json`, the latter with one output (a
-    cross-encoder) or two (a classifier); a sentence-transformers folder or a bare encoder is a bi-encoder.
+    The architecture's name in `config.json` tells question answering and sequence classification; the latter is a
+    cross-encoder if it has one output and a classifier if it has two. A sentence-transformers folder or an encoder
+    without a head is a bi-encoder.
     Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsupported.
     """
     config = _read(folder / "config.json", missing_ok=(folder / "modules.json").is_file())
@@ -50,7 +51,7 @@ def _by_outputs(folder: Path, outputs: int) -> Head:
         return CROSS_ENCODER
     if outputs == 2:
         return CLASSIFIER
-    raise CheckpointUnsupported(str(folder), f"a classifier of {outputs} classes; one or two are served")
+    raise CheckpointUnsupported(str(folder), f"a classifier of {outputs} classes; only one or two are served")
 
 
 def _read(path: Path, *, missing_ok: bool) -> dict[str, Any]:

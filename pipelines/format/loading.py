@@ -1,4 +1,4 @@
-"""Loading with transformers, refusing what it would patch over."""
+"""Load models with transformers, and raise errors where transformers would only warn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from pipelines.errors import CheckpointDamaged, CheckpointError
 
 
 def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, may_lack: str | None = None) -> Any:
-    """`model_class.from_pretrained(folder)` from safetensors, or, with `pickled`, from a pickle where there are none.
+    """Call `model_class.from_pretrained(folder)` on safetensors; `pickled` allows a pickle if there are no safetensors.
 
-    Its weights are float32, whatever they are stored as.
+    The weights are converted to float32, however they are stored.
 
-    Raises CheckpointDamaged where files are cut, where shapes do not fit the config, or where weights are missing,
-    which transformers would fill with random numbers and a warning; save those whose names begin with `may_lack`, a
-    part of the model that is then taken out of it.
+    Raises CheckpointDamaged if files are truncated, shapes do not fit the config, or weights are missing, which
+    transformers would replace by random numbers. Weights whose names begin with `may_lack` may be missing; that part
+    is then removed from the model.
     """
     with refusing_damage(folder):
         model, report = model_class.from_pretrained(
@@ -35,7 +35,7 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
 
 @contextmanager
 def refusing_damage(folder: Path) -> Iterator[None]:
-    """Turn whatever a library raises on files it can't read into CheckpointDamaged, naming the folder."""
+    """Turn whatever a library raises for files it can't read into CheckpointDamaged, which names the folder."""
     try:
         yield
     except CheckpointError:

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a checkpoint is, how it came to be, how good it is, and the SHA-256 of every file of it."""
+"""`manifest.json`: describes a checkpoint, its origin and its scores, and holds the SHA-256 of each of its files."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 Task = Literal["sts", "cola", "qa"]
 Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
 Role = Literal["symmetric", "query", "document"]
-"""What a text is embedded for: to be compared with one of its kind, to search with, or to be found."""
+"""Why a text is embedded: to compare it with another text, to search with it, or to find it."""
 DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
     "bi-encoder": 0.6,
     "cross-encoder": 3.0,
@@ -25,26 +25,26 @@ DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
 
 
 class Frozen(BaseModel):
-    """A value: unknown keys are refused, nothing changes later."""
+    """An immutable model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Training(Frozen):
-    """How the weights came to be, where that is known."""
+    """How the weights were trained."""
 
-    data: list[str] = Field(description="Data sets, by name.")
+    data: list[str] = Field(description="Names of the data sets.")
     seed: int
     command: str = Field(description="The command that trains the checkpoint again.")
     minutes: float = Field(ge=0, description="Wall time of that command.")
 
 
 class Prompts(Frozen):
-    """What stands before a text when it is embedded, such as "query: ", by the text's role; empty: nothing."""
+    """The prompt, such as "query: ", that is put before a text when it is embedded, by role. It may be empty."""
 
-    symmetric: str = Field("", description="Before each of two sentences that are compared.")
-    query: str = Field("", description="Before a question that passages are searched with.")
-    document: str = Field("", description="Before a passage that is to be found.")
+    symmetric: str = Field("", description="Put before each of two sentences that are compared.")
+    query: str = Field("", description="Put before a question that is used to search passages.")
+    document: str = Field("", description="Put before a passage that can be found.")
 
     def of(self, role: Role) -> str:
         """The prompt of a role."""
@@ -53,7 +53,7 @@ class Prompts(Frozen):
 
 
 class Golden(Frozen):
-    """One input and what the model answered when the checkpoint was written."""
+    """One input and the answer that the model gave when the checkpoint was written."""
 
     inputs: tuple[str, ...] = Field(description="Sentence pair, passage, or question and context.")
     output: float | str = Field(description="Score, probability, or answer.")
@@ -72,31 +72,33 @@ class Int8(Frozen):
 
 
 class Manifest(Frozen):
-    """The whole of `manifest.json`."""
+    """The content of `manifest.json`."""
 
     format: Literal[1] = 1
-    name: str = Field(min_length=1, description="For people: shown by /info.")
+    name: str = Field(min_length=1, description="A name for people, shown by /info.")
     task: Task
     kind: Kind
-    base_model: str | None = Field(None, description="Hub id or folder name that it was imported from or tuned on.")
+    base_model: str | None = Field(None, description="Hub id or folder name of the imported or fine-tuned model.")
     revision: str | None = Field(None, description="Commit of the base model on the Hub.")
     training: Training | None = None
     scores: dict[str, float] = Field(default_factory=dict, description="Dev-set scores by name.")
-    max_tokens: int | None = Field(None, ge=1, description="Longest input with special tokens; None: no limit.")
+    max_tokens: int | None = Field(
+        None, ge=1, description="Longest input in tokens, with special tokens; None: no limit."
+    )
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
-    prompts: Prompts = Field(Prompts(), description="A bi-encoder's; they count among `max_tokens`.")
-    windows: WindowSettings | None = Field(None, description="For QA: what it was trained with; None: the defaults.")
-    threshold: float | None = Field(description="Decision threshold; for QA, of null score - best score.")
-    int8: Int8 | None = Field(None, description="The int8 graph's score, where there is one.")
+    prompts: Prompts = Field(Prompts(), description="For a bi-encoder; their tokens count towards `max_tokens`.")
+    windows: WindowSettings | None = Field(None, description="For QA: windows used in training; None: the defaults.")
+    threshold: float | None = Field(description="Decision threshold; for QA, on null score - best score.")
+    int8: Int8 | None = Field(None, description="The score of the int8 graph, if there is one.")
     golden: list[Golden] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of a SHA-256 over the files and what decides how they are used.
+        """The first 16 hex digits of a SHA-256 over the files and over the fields that change how they are used.
 
-        Without scores and golden outputs: those differ in their last digits between machines that import the same.
-        Without prompts and windows where there are none: older manifests keep the digest that stores know them by.
+        Scores and golden outputs are excluded: their last digits differ between machines that import the same model.
+        Empty prompts and windows are excluded: so older manifests keep the digest that is recorded in stores.
         """
         used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
         used |= {"prompts"} if self.prompts != Prompts() else set()
@@ -104,8 +106,7 @@ class Manifest(Frozen):
         return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
 
     def windows_with(self, overrides: WindowOverrides | None = None) -> WindowSettings:
-        """The checkpoint's windows, but for what `overrides` set. Raises CheckpointUnsupported where the two do not go
-        together."""
+        """The checkpoint's windows with `overrides` applied. Raises CheckpointUnsupported if the two do not fit."""
         own = self.windows or WindowSettings()
         try:
             return overrides.over(own) if overrides else own
@@ -115,14 +116,14 @@ class Manifest(Frozen):
 
     @property
     def ref(self) -> CheckpointRef:
-        """What token batches say of the checkpoint that made them."""
+        """The reference to this checkpoint in its token batches."""
         return CheckpointRef(self.digest, self.kind, self.threshold)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a checkpoint folder.
 
-    Raises CheckpointNotFound where there is none, CheckpointDamaged where it is not one.
+    Raises CheckpointNotFound if there is none, and CheckpointDamaged if the file is not a valid manifest.
     """
     path = folder / MANIFEST
     try:
@@ -131,20 +132,20 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointNotFound(str(path), "there is no such file") from error
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) or "the JSON" for fault in error.errors())
-        raise CheckpointDamaged(str(path), f"not a manifest: {fields}") from error
+        raise CheckpointDamaged(str(path), f"not a valid manifest: {fields}") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Write `manifest` into `folder` with the SHA-256 of every file that lies there now; returns it so completed."""
+    """Write `manifest` to `folder`, with the SHA-256 of every file there, and return the completed manifest."""
     complete = manifest.model_copy(update={"files": hash_files(folder)})
     partial = folder / f".{MANIFEST}.partial"
     partial.write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST)  # in one step: a replica may be reading it
+    partial.replace(folder / MANIFEST)  # atomic: a replica may be reading it
     return complete
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 by relative path of all files below `folder`, save the manifest and the card."""
+    """SHA-256 by relative path of all files below `folder`, except the manifest and the model card."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): hash_file(path)
@@ -160,10 +161,10 @@ def hash_file(path: Path) -> str:
 
 
 def verify(folder: Path, task: Task) -> Manifest:
-    """The manifest of `folder`, once every file matches its SHA-256.
+    """Check every file of `folder` against its SHA-256 and return the manifest.
 
-    Raises CheckpointNotFound without a manifest, CheckpointDamaged naming the first file that is missing, cut or
-    altered, CheckpointUnsupported where the checkpoint is for another task.
+    Raises CheckpointNotFound if there is no manifest, CheckpointDamaged, which names the first file that is missing,
+    truncated or altered, and CheckpointUnsupported if the checkpoint is for another task.
     """
     manifest = read_manifest(folder)
     if manifest.task != task:

@@ -1,4 +1,4 @@
-"""Pickled weights, read with `weights_only=True` and nothing else, ever."""
+"""Read pickled weights safely: always with `weights_only=True`."""
 
 import argparse
 import pickle
@@ -13,9 +13,9 @@ from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUn
 PICKLED = "pytorch_model*.bin"
 
 
-# Lightning pickles its hyperparameters, and callbacks by class, beside the weights. Only the names are taken over:
-# the unpickler finds a plain OrderedDict under each (torch fills no other mapping but dict and Counter), and no code
-# of Lightning's, or of the file's, runs.
+# Lightning files pickle hyperparameters and callback classes beside the weights. Each of these class names is mapped to
+# a plain OrderedDict, because torch fills no mapping except dict, OrderedDict and Counter. No code of Lightning or of
+# the file runs.
 _LIGHTNING = [
     (OrderedDict, f"{package}.{name}")
     for package in ("pytorch_lightning", "lightning.pytorch")
@@ -31,10 +31,10 @@ _LIGHTNING = [
 
 
 def read_pickle(path: Path) -> Any:
-    """What a torch pickle at `path` holds, on the CPU.
+    """Load a torch pickle to the CPU.
 
-    Raises CheckpointNotFound, CheckpointUnsafe where it names anything but tensors and plain data, CheckpointDamaged
-    where it is cut.
+    Raises CheckpointNotFound, CheckpointUnsafe if it contains anything but tensors and plain data, and
+    CheckpointDamaged if it is truncated.
     """
     try:
         with torch.serialization.safe_globals([argparse.Namespace, *_LIGHTNING]):
@@ -42,15 +42,15 @@ def read_pickle(path: Path) -> Any:
     except FileNotFoundError as error:
         raise CheckpointNotFound(str(path), "there is no such file") from error
     except pickle.UnpicklingError as error:
-        raise CheckpointUnsafe(str(path), "holds more than tensors and plain data, or is no torch file") from error
+        raise CheckpointUnsafe(str(path), "holds more than tensors and plain data, or is not a torch file") from error
     except Exception as error:  # a damaged pickle makes the unpickler raise KeyError, IndexError, struct.error, ...
-        raise CheckpointDamaged(str(path), "not a whole torch file") from error
+        raise CheckpointDamaged(str(path), "not a complete torch file") from error
 
 
 def refuse_unsafe_pickles(folder: Path) -> None:
-    """Read every file of `folder` that a library would unpickle for weights; raises as `read_pickle`.
+    """Read every file of `folder` that a library would unpickle as weights. Raises the errors of `read_pickle`.
 
-    A Trainer's `training_args.bin` is none of them, nor is OpenVINO's `openvino_model.bin`: nothing here opens these.
+    The files `training_args.bin` (of a Trainer) and `openvino_model.bin` are not read: no code here opens them.
     """
     for path in sorted(folder.rglob(PICKLED)):
         read_pickle(path)

@@ -1,4 +1,7 @@
-"""Loading with sentence-transformers, which takes a second and 100 MB to import: only who embeds sentences does."""
+"""Load models with sentence-transformers.
+
+Import this module only to embed sentences: sentence-transformers takes a second and 100 MB to import.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,12 +21,11 @@ MODULES = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "N
 
 
 def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = None) -> SentenceTransformer:
-    """`SentenceTransformer(folder)` on the CPU, of modules of the library's own, never of ones the folder brings along;
-    with these keys of its encoder's config changed, of those that it has.
+    """Load `SentenceTransformer(folder)` on the CPU; modules with code in the folder are refused.
 
-    Its weights are float32, whatever they are stored as.
-    Raises CheckpointUnsafe where `modules.json` names code from elsewhere, CheckpointUnsupported for modules that are
-    not served here, CheckpointDamaged as `load_transformers`.
+    `config` changes keys that the encoder's config has. The weights are converted to float32, however they are stored.
+    Raises CheckpointUnsafe if `modules.json` names code from outside the library, CheckpointUnsupported for modules
+    that this project does not serve, and CheckpointDamaged in the same cases as `load_transformers`.
     """
     _refuse_modules(folder)
     with refusing_damage(folder):
@@ -34,18 +36,18 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
             model_kwargs={"dtype": "float32"},
             config_kwargs=dict(config) if config else None,
         )
-        return model.float()  # a table of token embeddings takes no dtype
+        return model.float()  # StaticEmbedding ignores the dtype above
 
 
 def served_prompts(model: SentenceTransformer, source: str) -> Prompts:
-    """What `encode`, `encode_query` and `encode_document` put before a text, each for one role.
+    """The prompts that `encode`, `encode_query` and `encode_document` put before a text, by role.
 
-    Unlike there, an empty prompt counts as none. The library gives each model without "query" or "document" an empty
-    one, and would use that: E5's "passage" would never be looked at, nor the default prompt. Here the next name is, and
-    where there is a prompt neither for queries nor for documents, both have the default one.
+    Unlike in the library, an empty prompt counts as missing. The library adds an empty "query" and "document" prompt to
+    every model that has none, and would use these: it would never look at E5's "passage" prompt or at the default
+    prompt. Here the next name is tried; if there is no prompt for queries or documents, both use the default prompt.
 
-    Raises CheckpointUnsupported, naming `source`, where the pooling leaves out the prompt's tokens; CheckpointDamaged
-    where a prompt is no text.
+    Raises CheckpointUnsupported, naming `source`, if the pooling excludes the tokens of prompts, and CheckpointDamaged
+    if a prompt is not text.
     """
     default = "" if model.default_prompt_name is None else model.prompts[model.default_prompt_name]
     query, document = _first(model, QUERY), _first(model, DOCUMENT)
@@ -54,14 +56,14 @@ def served_prompts(model: SentenceTransformer, source: str) -> Prompts:
     try:
         prompts = Prompts(symmetric=default, query=query, document=document)
     except ValidationError as error:
-        raise CheckpointDamaged(source, "a prompt of it is no text") from error
+        raise CheckpointDamaged(source, "one of its prompts is not text") from error
     if prompts != Prompts() and not all(getattr(module, "include_prompt", True) for module in model):
-        raise CheckpointUnsupported(source, "its pooling leaves out prompts (include_prompt is false), ours does not")
+        raise CheckpointUnsupported(source, "its pooling excludes prompts (include_prompt is false); unsupported")
     return prompts
 
 
 def _first(model: SentenceTransformer, names: Sequence[str]) -> str:
-    """The first prompt of these names that is not empty."""
+    """The first prompt with one of these names that is not empty."""
     return next((model.prompts[name] for name in names if model.prompts.get(name)), "")
 
 

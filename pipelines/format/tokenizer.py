@@ -1,4 +1,4 @@
-"""Texts to ragged token arrays, with the checkpoint's own tokenizer and nothing heavier than `tokenizers`."""
+"""Tokenize texts into ragged arrays with the checkpoint's tokenizer; needs only the `tokenizers` library."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ Value = TypeVar("Value", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SentencePairs:
-    """Sentence pairs as tokens, each different text once.
+    """Sentence pairs as tokens, without repeated items.
 
-    tokens  bi-encoder: one item per different sentence; cross-encoder: one per different pair
-    rows    (pairs, 2) int32: items of the two sentences; a cross-encoder's pair has the same item twice
+    tokens  bi-encoder: one item per distinct sentence; cross-encoder: one item per distinct pair
+    rows    (pairs, 2) int32: the items of the two sentences; for a cross-encoder both are the item of the pair
     """
 
     tokens: TokenBatch
@@ -33,15 +33,15 @@ class SentencePairs:
 
     @property
     def truncated(self) -> list[bool]:
-        """Per pair, whether the model did not see all of it."""
+        """Per pair, whether text was cut."""
         cut: list[bool] = np.any(self.tokens.truncated[self.rows], axis=1).tolist()
         return cut
 
 
 class TextTokenizer:
-    """A checkpoint's tokenizer. The checkpoint's prompt, where it has one, is put before each text.
+    """A checkpoint's tokenizer, which puts the checkpoint's prompt, if any, before each text.
 
-    Both are brought to NFC first, so decomposed Hangul gives the same tokens.
+    Prompt and text are normalized to NFC together, so decomposed Hangul gives the same tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, manifest: Manifest) -> None:
@@ -50,11 +50,11 @@ class TextTokenizer:
         _drop_nfc(tokenizer)
         self._tokenizer = tokenizer
         self._manifest = manifest
-        self._ref = manifest.ref  # hashes the manifest
+        self._ref = manifest.ref  # computed once, because it hashes the manifest
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest) -> Self:
-        """The tokenizer in `folder`. Raises CheckpointDamaged where the file is missing or is not one."""
+        """Load the tokenizer in `folder`. Raises CheckpointDamaged if its file is missing or not a tokenizer."""
         path = folder / TOKENIZER
         try:
             return cls(Tokenizer.from_file(str(path)), manifest)
@@ -67,12 +67,12 @@ class TextTokenizer:
         return self._tokenizer
 
     def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
-        """One item per text, cut at the checkpoint's `max_tokens`; `role` says which prompt goes before it."""
+        """One item per text, cut at the checkpoint's `max_tokens`; `role` selects the prompt before it."""
         prompt = self._manifest.prompts.of(role)
         return self._batch(self._encode([nfc(prompt + text) for text in texts]))
 
     def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
-        """Pairs for the checkpoint's kind of model; repeated sentences or pairs become one item."""
+        """Tokenize pairs for the checkpoint's kind of model; repeated sentences or pairs become one item."""
         if self._manifest.kind == "cross-encoder":
             both, numbers = _unique([(nfc(left), nfc(right)) for left, right in pairs])
             return SentencePairs(self._batch(self._encode(both)), np.stack((numbers, numbers), axis=1))
@@ -100,9 +100,9 @@ class TextTokenizer:
 
 
 def _drop_nfc(tokenizer: Tokenizer) -> None:
-    """Take out a first step that only brings text to NFC: all text comes in NFC, and it takes a sixth of the time.
+    """Remove a leading NFC step: all text is already in NFC, and the step takes a sixth of the tokenizer's time.
 
-    It stays where an added token is not in NFC itself, since only through the step is it found in text that is.
+    If an added token is not in NFC, the step stays, because without it the token would not be found in NFC text.
     """
     if any(nfc(added.content) != added.content for added in tokenizer.get_added_tokens_decoder().values()):
         return
@@ -114,7 +114,7 @@ def _drop_nfc(tokenizer: Tokenizer) -> None:
 
 
 def _unique(values: Sequence[Value]) -> tuple[list[Value], Int32]:
-    """The different values in order of appearance, and for each value its number among them."""
+    """The distinct values in order of appearance, and for each input its index among them."""
     numbers: dict[Value, int] = {}
     inverse = [numbers.setdefault(value, len(numbers)) for value in values]
     return list(numbers), np.array(inverse, dtype=np.int32)

@@ -1,8 +1,8 @@
-"""Two dense layers on the mean of an encoder's token vectors, as a transformers architecture: any encoder will do.
+"""A transformers architecture: two dense layers on the mean of the token vectors of any encoder.
 
-Importing this module registers it, after which `AutoModelForSequenceClassification.from_pretrained(folder)` loads its
-checkpoints. The heads that come with transformers differ between encoders: one layer on BERT's own pooler, two on
-RoBERTa's first token. This one is the same on all of them.
+Importing this module registers the architecture, so that `AutoModelForSequenceClassification.from_pretrained(folder)`
+loads its checkpoints. The heads in transformers differ between encoders: BERT has one layer on its pooler, RoBERTa has
+two layers on its first token. This head is the same for all encoders.
 """
 
 from typing import Any, Self
@@ -13,10 +13,10 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class TwoLayersConfig(PreTrainedConfig):  # type: ignore[misc]
-    """The encoder's own config, and the dropout before each of the two layers; saved as config.json."""
+    """The encoder's config and the dropout probability before each of the two layers; saved as config.json."""
 
     model_type = "two_layers"
-    sub_configs = {"encoder": AutoConfig}  # noqa: RUF012  transformers' own way to declare it
+    sub_configs = {"encoder": AutoConfig}  # noqa: RUF012  transformers declares it this way
 
     def __init__(
         self, encoder: PreTrainedConfig | dict[str, Any] | None = None, dropout: float = 0.1, **kwargs: object
@@ -29,17 +29,17 @@ class TwoLayersConfig(PreTrainedConfig):  # type: ignore[misc]
 
     @property
     def hidden_size(self) -> int:
-        """Of a token's vector."""
+        """Number of dimensions of a token vector."""
         return int(self.encoder.hidden_size)
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding table."""
+        """Number of rows of the embedding table."""
         return int(self.encoder.vocab_size)
 
     @property
     def type_vocab_size(self) -> int:
-        """Token types that the encoder tells apart."""
+        """Number of token types that the encoder distinguishes."""
         return int(getattr(self.encoder, "type_vocab_size", 1))
 
     @property
@@ -60,7 +60,7 @@ class TwoLayersForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder)
         if hasattr(self.encoder, "pooler"):
-            self.encoder.pooler = None  # of which the mean has no use
+            self.encoder.pooler = None  # the mean does not use it
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
@@ -68,9 +68,9 @@ class TwoLayersForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def on(cls, encoder: PreTrainedModel, num_labels: int) -> Self:
-        """New layers on an encoder's weights."""
+        """A model with new layers on an encoder with its weights."""
         model = cls(TwoLayersConfig(encoder.config, num_labels=num_labels))
-        model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # which has a pooler
+        model.encoder.load_state_dict(encoder.state_dict(), strict=False)  # the pooler's weights are left out
         return model
 
     def forward(
@@ -80,7 +80,7 @@ class TwoLayersForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
         token_type_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits (batch, labels); without a mask no token is padding, without types all are 0."""
+        """Logits (batch, labels). Without a mask there is no padding; without types all types are 0."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         states = self.encoder(input_ids, attention_mask=attention_mask, **types, **kwargs).last_hidden_state
         mask = input_ids.new_ones(input_ids.shape) if attention_mask is None else attention_mask

@@ -1,4 +1,4 @@
-"""What a checkpoint's weights are stored as: float32, or half as many bits, on disk and in memory that is mapped."""
+"""The number format in which a checkpoint stores its weights: float32, float16 or bfloat16."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ SAFETENSORS_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch
 
 
 def stored_as(folder: Path) -> Weights:
-    """What the weights of a library's folder are stored as; `narrowest` of them, where they differ.
+    """The number format of the weights in a folder; if tensors differ, the `narrowest` format for all of them.
 
     Raises CheckpointDamaged.
     """
@@ -27,15 +27,15 @@ def stored_as(folder: Path) -> Weights:
 
 
 def narrowest(dtypes: Iterable[torch.dtype]) -> Weights:
-    """What holds floating-point numbers of all these dtypes: one of half the bits only where there is no other."""
+    """A format that holds the numbers of all these dtypes; 16-bit only if it is the only floating-point dtype."""
     floats = {dtype for dtype in dtypes if dtype.is_floating_point}
     return HALVES.get(floats.pop(), "float32") if len(floats) == 1 else "float32"
 
 
 def store_as(model: nn.Module, weights: Weights, source: Path) -> None:
-    """Round the model's weights, so that whatever saves it stores them so.
+    """Convert the model's weights to a format, in which they are then saved.
 
-    Raises CheckpointUnsupported, naming the weight, where one is too large: it would become infinite.
+    Raises CheckpointUnsupported, naming the weight, if a number is too large for the format and would become infinite.
     """
     dtype = getattr(torch, weights)
     for name, values in model.state_dict().items():
@@ -45,18 +45,18 @@ def store_as(model: nn.Module, weights: Weights, source: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Those that a library reads weights from: pickles only where there are no safetensors beside them."""
+    """The files from which a library reads weights: pickles only in folders without safetensors."""
     safe = sorted(folder.rglob("*.safetensors"))
     yield from safe
-    read = {path.parent for path in safe}
-    yield from (path for path in sorted(folder.rglob(PICKLED)) if path.parent not in read)
+    folders = {path.parent for path in safe}
+    yield from (path for path in sorted(folder.rglob(PICKLED)) if path.parent not in folders)
 
 
 def _dtypes(path: Path) -> Iterator[torch.dtype]:
-    """Of the tensors in a file; integers may be left out."""
+    """The dtypes of the tensors in a file; integer dtypes may be left out."""
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
-            names = [file.get_slice(name).get_dtype() for name in file.keys()]  # noqa: SIM118  it is no mapping
+            names = [file.get_slice(name).get_dtype() for name in file.keys()]  # noqa: SIM118  not a mapping
         yield from (SAFETENSORS_DTYPES[name] for name in names if name in SAFETENSORS_DTYPES)
     else:
         content: Mapping[str, Any] = read_pickle(path)

@@ -1,4 +1,4 @@
-"""How a QA checkpoint's contexts are cut into windows: part of its manifest."""
+"""How the contexts of a QA checkpoint are cut into windows; part of its manifest."""
 
 from typing import Self
 
@@ -8,13 +8,13 @@ MOST_SPECIAL_TOKENS = 4
 
 
 class WindowSettings(BaseModel):
-    """How a context is cut; lengths in tokens."""
+    """How a context is cut into windows; all lengths are in tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_seq_length: int = Field(128, ge=16, description="Question, context and special tokens together.")
-    max_query_length: int = Field(32, ge=1, description="A longer question is cut.")
-    max_answer_length: int = Field(30, ge=1, description="The longest answer.")
+    max_seq_length: int = Field(128, ge=16, description="Length of a window: question, context and special tokens.")
+    max_query_length: int = Field(32, ge=1, description="Longer questions are cut.")
+    max_answer_length: int = Field(30, ge=1, description="Length of the longest answer.")
     doc_stride: int = Field(64, ge=1, description="Context tokens from one window's start to the next one's.")
 
     @model_validator(mode="after")
@@ -24,21 +24,25 @@ class WindowSettings(BaseModel):
         return self
 
     def stride(self, room: int) -> int:
-        """Context tokens between the starts of windows of `room` context tokens: `doc_stride`, or less where a
-        window could otherwise miss an answer of `max_answer_length` tokens at its edge."""
+        """The distance between the starts of windows that hold `room` context tokens.
+
+        It is `doc_stride`, or less, so that every answer of up to `max_answer_length` tokens fits in some window.
+        """
         return min(self.doc_stride, room - self.max_answer_length + 1)
 
 
 class WindowOverrides(BaseModel):
-    """What a user sets of the windows; None: as the checkpoint was trained."""
+    """The user's settings for windows; None: the checkpoint's own value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_seq_length: int | None = Field(None, ge=16, description="Question, context and special tokens together.")
-    max_query_length: int | None = Field(None, ge=1, description="A longer question is cut.")
-    max_answer_length: int | None = Field(None, ge=1, description="The longest answer.")
+    max_seq_length: int | None = Field(
+        None, ge=16, description="Length of a window: question, context and special tokens."
+    )
+    max_query_length: int | None = Field(None, ge=1, description="Longer questions are cut.")
+    max_answer_length: int | None = Field(None, ge=1, description="Length of the longest answer.")
     doc_stride: int | None = Field(None, ge=1, description="Context tokens from one window's start to the next one's.")
 
     def over(self, own: WindowSettings) -> WindowSettings:
-        """`own` but for what is set here. Raises ValidationError where an answer fits no window then."""
+        """`own` with the values set here. Raises ValidationError if the longest answer then fits no window."""
         return WindowSettings.model_validate(own.model_dump() | self.model_dump(exclude_none=True))

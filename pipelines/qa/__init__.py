@@ -1,1 +1,1 @@
-"""qa"""
+"""Extractive question answering (QA): data, metrics, windows, the model, the pipeline and the training command."""

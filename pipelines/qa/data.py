@@ -1,6 +1,6 @@
-"""Questions whose answer is a stretch of a paragraph, as SQuAD's and KorQuAD's files hold them.
+"""Questions whose answer is a span of a paragraph, read from files in the formats of SQuAD and KorQuAD.
 
-SQuAD 2.0 (Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822) also asks what its paragraph does not answer.
+SQuAD 2.0 (Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822) also has questions without an answer.
 """
 
 import json
@@ -17,40 +17,40 @@ from pipelines.text.normalization import Normalized, nfc
 from pipelines.text.rows import Record, is_file, part_of, read_data_set, read_file, refusing_no_text
 
 Value = TypeVar("Value")
-_WORDS = {str: "a text", int: "a whole number from 0", bool: "true or false", list: "a list"}
+_KIND_NAMES = {str: "a text", int: "a whole number from 0", bool: "true or false", list: "a list"}
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a document: `source` is the document, `path` the way down, as in `data[3].paragraphs[2]`."""
+    """A value in a JSON document: `source` names the document, `path` the place in it, like `data[3].paragraphs[2]`."""
 
     source: str
     value: Any
     path: str = ""
 
     def bad(self, why: str) -> BadRow:
-        """The error that says what is wrong here."""
+        """Make an error with the place of this value; `why` is the fault."""
         return BadRow(f"{self.source}, {self.path}" if self.path else self.source, why)
 
     def items(self, name: str) -> list["Node"]:
-        """The list under a key. Raises BadRow, as all of these do, where there is none."""
+        """The list under a key. Like the methods below, it raises BadRow if the value is missing or of another type."""
         below = f"{self.path}.{name}" if self.path else name
         values = self._get(name, list)
         return [Node(self.source, value, f"{below}[{number}]") for number, value in enumerate(values)]
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The text under a key."""
+        """The text under a key, or `default` if the key is missing or null."""
         return self._get(name, str, default)
 
     def number(self, name: str) -> int:
-        """The whole number from 0 under a key."""
+        """The non-negative whole number under a key."""
         number = self._get(name, int)
         if isinstance(number, bool) or number < 0:
-            raise self.bad(f"{name} is not {_WORDS[int]}")
+            raise self.bad(f"{name} is not {_KIND_NAMES[int]}")
         return number
 
     def flag(self, name: str) -> bool:
-        """The truth value under a key; false where there is none."""
+        """The boolean under a key; False if the key is missing or null."""
         return self._get(name, bool, False)
 
     def _get(self, name: str, kind: type[Value], default: Value | None = None) -> Value:
@@ -62,7 +62,7 @@ class Node:
         if value is None:
             raise self.bad(f"has no {name}")
         if not isinstance(value, kind):
-            raise self.bad(f"{name} is not {_WORDS[kind]}")
+            raise self.bad(f"{name} is not {_KIND_NAMES[kind]}")
         return value
 
 
@@ -72,9 +72,9 @@ TRAIN_ARTICLES = 100
 
 @dataclass(frozen=True)
 class Example:
-    """A question on a context, and its answer: `context[start:end]`, in characters; the empty one where there is none.
+    """A question about a context, and its answer `context[start:end]`, in characters; start == end means no answer.
 
-    others  further texts that count as right, as SQuAD's dev files give them
+    others  further texts that are accepted as answers, as in the dev files of SQuAD
     """
 
     id: str
@@ -86,25 +86,26 @@ class Example:
 
     @property
     def answer(self) -> str:
-        """The answer's text."""
+        """The text of the answer, "" if there is none."""
         return self.context[self.start : self.end]
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """All texts that count as right, at least one."""
+        """All texts that are accepted as answers, at least one."""
         return (self.answer, *self.others)
 
     @property
     def answerable(self) -> bool:
-        """Whether the context holds the answer."""
+        """Whether the context contains the answer."""
         return self.start < self.end
 
 
 def read_squad(path: Path) -> list[list[Example]]:
-    """The examples of a SQuAD file, v1 or v2, by article, in file order; of several answers the first is `answer`.
+    """Read a SQuAD file, v1 or v2: one list of examples per article, in file order. If a question has several answers,
+    the first becomes `Example.answer`.
 
-    Raises BadRow naming the place, like `data[3].paragraphs[2].qas[0]`, where something is missing or an answer does
-    not stand where the file says; FileNotFoundError as `read_text`.
+    Raises BadRow with the place, like `data[3].paragraphs[2].qas[0]`, if a value is missing or an answer is not at the
+    position that the file gives; FileNotFoundError as `read_text`.
     """
     try:
         root = Node(str(path), json.loads(read_text(path)))
@@ -121,7 +122,7 @@ def read_squad(path: Path) -> list[list[Example]]:
 
 
 def example(entry: Node, context: str) -> Example:
-    """A question of a SQuAD file. Raises BadRow as `read_squad`."""
+    """Convert a question of a SQuAD file. Raises BadRow as `read_squad`."""
     name, question, answers = entry.text("id", ""), entry.text("question"), entry.items("answers")
     if entry.flag("is_impossible"):
         if answers:
@@ -135,7 +136,7 @@ def example(entry: Node, context: str) -> Example:
 
 
 def _span(name: str, answer: Node, context: str) -> tuple[int, int]:
-    """Where in the context the answer stands, without white space at its edges."""
+    """Start and end of the answer in the context, in characters, without white space at its edges."""
     text, start = answer.text("text"), answer.number("answer_start")
     if not text.strip():
         raise answer.bad(f"the answer of question {name} is blank")
@@ -148,9 +149,10 @@ def _span(name: str, answer: Node, context: str) -> tuple[int, int]:
 
 
 def _find(context: str, text: str, start: int) -> tuple[int, int] | None:
-    """The text at a character of the context, or where the two are in different normal forms, what is the same text.
+    """Start and end of `text` in the context, if it is found at the character `start`; otherwise None.
 
-    Then the character may be counted in the context as it is, or in its composed form.
+    Text and context may be in different Unicode normal forms. Then `start` may count the characters of the context as
+    it is, or those of its composed form (NFC).
     """
     if context.startswith(text, start):
         return start, start + len(text)
@@ -164,17 +166,18 @@ def _find(context: str, text: str, start: int) -> tuple[int, int] | None:
 
 
 SOURCE = (
-    "a SQuAD .json file, v1 or v2, .xz too, a .jsonl file of rows, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "
-    "with [:100], [-40:] or [::10] behind it, only its first 100 or last 40 articles, or every tenth"
+    "a SQuAD .json file (v1 or v2; .json.xz too), a .jsonl file of rows, or a data set NAME[:CONFIGURATION[:SPLIT]]; "
+    "append [:100], [-40:] or [::10] to take only the first 100 articles, the last 40, or every tenth"
 )
 
 
 def read_articles(source: str, split: str) -> list[list[Example]]:
-    """The questions by article, in files as of SQuAD; `split` counts where the name of a data set does not say which.
+    """Read the source: one list of examples per article. `split` applies to a data set whose name does not give one.
 
-    A row has the columns `question`, `context` and `answers`: lists `text` and `answer_start`, empty where the context
-    does not answer, or one list of objects. Rows of one `title` are an article; without titles, those of one context.
-    Raises DataNotFound, and BadRow naming line, row, or place in the file.
+    A row has the columns `question`, `context` and `answers`. `answers` holds the two lists `text` and `answer_start`,
+    or one list of objects with these keys; it is empty if the context does not answer the question. Rows with the same
+    `title`, or without titles those with the same context, form an article. Raises DataNotFound, and BadRow with the
+    line, the row or the place in the file.
     """
     whole, part = part_of(source)
     articles = _read(whole, split)[part]
@@ -183,14 +186,14 @@ def read_articles(source: str, split: str) -> list[list[Example]]:
     return articles
 
 
-def without_contexts(examples: Iterable[Example], others: Iterable[Example]) -> list[Example]:
-    """The examples on contexts that none of the others is on."""
+def without_contexts_of(examples: Iterable[Example], others: Iterable[Example]) -> list[Example]:
+    """The examples whose context is not the context of any of `others`."""
     contexts = {other.context for other in others}
     return [one for one in examples if one.context not in contexts]
 
 
-def together(articles: Iterable[Sequence[Example]]) -> list[Example]:
-    """All questions of all articles."""
+def all_examples(articles: Iterable[Sequence[Example]]) -> list[Example]:
+    """The examples of all articles in one list."""
     return [one for article in articles for one in article]
 
 
@@ -212,12 +215,12 @@ def _by_title(records: Iterable[Record]) -> list[list[Example]]:
 
 
 def _entry(row: Node) -> Node:
-    """The row as an entry of a SQuAD file."""
+    """Convert a row to an entry of a SQuAD file."""
     answers: Any = row.value.get("answers")
     if isinstance(answers, dict):
         lists = Node(row.source, answers, "answers")
         texts, starts = lists.items("text"), lists.items("answer_start")
         if len(texts) != len(starts):
-            raise lists.bad(f"{len(starts)} places for {len(texts)} texts")
+            raise lists.bad(f"{len(starts)} values of answer_start for {len(texts)} texts")
         answers = [{"text": text.value, "answer_start": start.value} for text, start in zip(texts, starts, strict=True)]
     return Node(row.source, {**row.value, "answers": answers, "is_impossible": answers == []})

@@ -1,6 +1,6 @@
-"""KorQuAD's own figures: exact match, and F1 over characters, which is fairer than words in Korean.
+"""The figures of KorQuAD: exact match, and F1 over characters, which suits Korean better than F1 over words.
 
-Defined by Lim et al. 2019 (https://arxiv.org/abs/1909.07005): case, punctuation and quotation marks do not count.
+They are defined by Lim et al. 2019 (https://arxiv.org/abs/1909.07005) and ignore case, punctuation and quotation marks.
 """
 
 import string
@@ -15,26 +15,26 @@ _TO_NOTHING = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class Score:
-    """Means over all questions, 0 to 1."""
+    """Means over all questions, from 0 to 1."""
 
     exact_match: float
     f1: float
 
 
 def normalize(answer: str) -> str:
-    """Lower case, brackets and quotes turned to spaces, punctuation gone, single spaces."""
+    """Convert to lower case, replace brackets and quotes by spaces, remove punctuation and repeated spaces."""
     return " ".join(answer.translate(_TO_SPACES).lower().translate(_TO_NOTHING).split())
 
 
 def exact_match(predicted: str, expected: str) -> bool:
-    """Whether the two are the same once normalised."""
+    """Whether the two answers are the same after normalization."""
     return normalize(predicted) == normalize(expected)
 
 
 def character_f1(predicted: str, expected: str) -> float:
-    """F1 of the two answers' characters as multisets, spaces left out; 0 where nothing is shared.
+    """F1 of the two answers as multisets of characters, without spaces; 0 if they share no character.
 
-    1 where both have none, as in SQuAD 2.0's evaluation: both say that there is no answer.
+    It is 1 if both are empty, as in the evaluation of SQuAD 2.0: both say that there is no answer.
     """
     ours = Counter(normalize(predicted).replace(" ", ""))
     theirs = Counter(normalize(expected).replace(" ", ""))
@@ -45,12 +45,12 @@ def character_f1(predicted: str, expected: str) -> float:
 
 
 def score(predicted: Sequence[str], expected: Sequence[str]) -> Score:
-    """Both figures over answers in the same order. Raises ValueError if their numbers differ or are 0."""
+    """Both figures for answers in the same order. Raises ValueError if the lists are empty or differ in length."""
     return score_any(predicted, [(one,) for one in expected])
 
 
 def score_any(predicted: Sequence[str], accepted: Sequence[tuple[str, ...]]) -> Score:
-    """As `score`, where each question accepts several answers."""
+    """Like `score`, but each question has several accepted answers."""
     each = score_each(predicted, accepted)
     if not each:
         raise ValueError("no answers to score")
@@ -58,9 +58,9 @@ def score_any(predicted: Sequence[str], accepted: Sequence[tuple[str, ...]]) -> 
 
 
 def score_each(predicted: Sequence[str], accepted: Sequence[tuple[str, ...]]) -> list[tuple[bool, float]]:
-    """(exact match, F1) of each answer, each with the accepted one that it is nearest to, as SQuAD's evaluation does.
+    """(exact match, F1) of each answer: the highest over the accepted answers, as in the evaluation of SQuAD.
 
-    Raises ValueError if their numbers differ.
+    Raises ValueError if the lists differ in length.
     """
     return [
         (max(exact_match(ours, one) for one in right), max(character_f1(ours, one) for one in right))

@@ -1,4 +1,4 @@
-"""Extractive question answering at request time: cut into windows, extract spans, rank them."""
+"""The path of a question: cut its context into windows, extract spans, rank them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,9 +15,10 @@ NO_SPANS = np.empty((0, 1), dtype=SPAN)
 
 
 class QaPipeline:
-    """(question, context) requests in, one answer or error per request out, in order.
+    """Takes (question, context) requests and returns one answer or error for each, in order.
 
-    `null_threshold` None: the checkpoint's own; where that is None too, there is always an answer.
+    If `null_threshold` is None, the checkpoint's own one applies; if that is None too, the empty answer is given only
+    when no span is left.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class QaPipeline:
         self._null_threshold = null_threshold
 
     async def __call__(self, requests: Sequence[Request]) -> list[Answer | MunjangError]:
-        """Answer the requests; one fails when any of its windows did. The offsets never leave this method."""
+        """Answer the requests. A request fails if any of its windows failed, with the error of the first of them."""
         windows = await self._tokenize(requests)
         outcome = await self._extract(windows.tokens) if len(windows.tokens) else Outcome(NO_SPANS)
         own = self._null_threshold

@@ -1,8 +1,8 @@
-"""The best answer spans, on raw logits.
+"""The search for the best answer spans in raw logits.
 
-A span's score is start logit plus end logit, unnormalised, so scores compare over the windows of a context; the null
-span's score is the same sum at the first token, where the model is trained to point when a window has no answer
-(Devlin et al. 2019, section 4.3, https://arxiv.org/abs/1810.04805).
+The score of a span is its start logit plus its end logit. It is not normalized, so that scores of different windows
+of a context can be compared. The score of the null span is the same sum at the first token; models are trained to
+point there if a window has no answer (Devlin et al. 2019, section 4.3, https://arxiv.org/abs/1810.04805).
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,17 @@ SPAN = np.dtype([("start", np.int32), ("end", np.int32), ("score", np.float32)])
 
 
 def best_spans(start: Logits, end: Logits, regions: Int32, *, max_answer_length: int, count: int) -> NDArray[np.void]:
-    """(windows, 1 + count) of `SPAN`: first the null span (0, 0), then the `count` best spans in falling score.
+    """Spans (windows, 1 + count) of dtype `SPAN`: the null span (0, 0), then the `count` best, highest score first.
 
-    start, end (windows, tokens) are raw logits. Spans are half-open token positions of the window, inside its region,
-    at most `max_answer_length` tokens long. Where a window has fewer than `count`, scores are -inf behind them.
+    start, end  (windows, tokens) raw logits
+    regions     (windows, 2) first position of the context in each window, and the position after its last
+
+    Spans are half-open ranges of token positions in the window. They lie inside its region and have at most
+    `max_answer_length` tokens. If a window has fewer than `count` spans, the remaining entries have the score -inf.
     """
     spans = np.zeros((len(start), 1 + count), dtype=SPAN)
     spans["score"][:, 1:] = -np.inf
-    spans["score"][:, 0] = start[:, :1].sum(axis=1) + end[:, :1].sum(axis=1)  # as slices, for no windows at all
+    spans["score"][:, 0] = start[:, :1].sum(axis=1) + end[:, :1].sum(axis=1)  # slices also work without tokens
     if start.size:
         position = np.arange(start.shape[1])
         inside = (position >= regions[:, :1]) & (position < regions[:, 1:])  # (windows, tokens)
@@ -40,15 +43,16 @@ def best_spans(start: Logits, end: Logits, regions: Int32, *, max_answer_length:
 
 
 def _banded_search(start: Logits, end: Logits, width: int, count: int) -> NDArray[np.void]:
-    """(windows, count) of `SPAN`: the best with end - start <= width, in falling score, ties in reading order.
+    """The best spans (windows, count) with end - start <= width, highest score first, equal scores in reading order.
 
-    No other start than the `count` best, each taken with its best end, can have one of the `count` best spans: the
-    best spans of those would all come first. So only a band (windows, count, width) of sums is laid out.
+    Rank each start by the score of its best span. All of the `count` best spans begin at one of the `count` highest
+    ranked starts: for any other start, the best spans of those would all score higher. Therefore only their sums, of
+    shape (windows, count, width), are computed.
     """
     row = np.arange(len(start))[:, None]
     starts = np.sort(_highest(_sums(start, _highest_ahead(end, width)), count)[0], axis=1)
-    again = np.diff(starts, axis=1, prepend=-1) == 0  # a window with fewer starts than `count`
-    first = np.where(again, -np.inf, start[row, starts])
+    repeated = np.diff(starts, axis=1, prepend=-1) == 0  # in windows with fewer than `count` starts
+    first = np.where(repeated, -np.inf, start[row, starts])
     behind = np.pad(end, ((0, 0), (0, width - 1)), constant_values=-np.inf)
     lasts = np.lib.stride_tricks.sliding_window_view(behind, width, axis=1)[row, starts]  # (windows, count, width)
     columns, scores = _highest(_sums(first[:, :, None], lasts).reshape(len(start), -1), count)
@@ -60,13 +64,13 @@ def _banded_search(start: Logits, end: Logits, width: int, count: int) -> NDArra
 
 
 def _sums(start: Logits, end: Logits) -> Logits:
-    """Start plus end logits, -inf where that is no number."""
+    """Start plus end logits; NaN is replaced by -inf."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.fmax(start + end, -np.inf))
 
 
 def _highest_ahead(values: Logits, width: int) -> Logits:
-    """Like `values` (rows, columns): the highest of each and the up to width - 1 that follow, by doubling steps."""
+    """The maximum of each value (rows, columns) and the up to width - 1 values after it, in O(log width) steps."""
     highest, seen = values.copy(), 1
     while seen < width:
         step = min(seen, width - seen)
@@ -76,9 +80,10 @@ def _highest_ahead(values: Logits, width: int) -> Logits:
 
 
 def _highest(scores: Logits, count: int) -> tuple[NDArray[np.intp], Logits]:
-    """(columns, values), each (rows, count): the highest of each row in falling order, ties from left to right.
+    """(columns, values), each (rows, count): the top scores of each row, highest first, equal ones from left to right.
 
-    In `count` rounds, which for few is much faster than sorting. An exhausted row repeats columns, with -inf.
+    It takes the maximum `count` times, which is much faster than sorting if `count` is small. If a row has fewer finite
+    scores, its columns repeat, with the value -inf.
     """
     row = np.arange(len(scores))
     left = scores.copy()
@@ -93,10 +98,11 @@ def _highest(scores: Logits, count: int) -> tuple[NDArray[np.intp], Logits]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`context[start:end] == text`, in characters; `score` and `null_score` are sums of raw logits.
+    """An answer: `text` is `context[start:end]`, in characters; `score` and `null_score` are sums of raw logits.
 
-    `checkpoint` is the digest of the one that answered. `truncated` says that the question was longer than
-    `max_query_length` and its end was not read.
+    windows     number of windows that the context was cut into
+    checkpoint  digest of the checkpoint that answered
+    truncated   whether the question was longer than `max_query_length` tokens, so that its end was not read
     """
 
     text: str
@@ -112,10 +118,11 @@ class Answer:
 def rank(
     contexts: Sequence[str], windows: Windows, spans: NDArray[np.void], *, null_threshold: float | None
 ) -> list[Answer]:
-    """One answer per context: the best span over all of its windows, or the empty one.
+    """One answer per context: the best span of all of its windows, or the empty answer.
 
-    The null score of a context is the lowest of its windows' (a window that sees the answer drags it down). The empty
-    answer, (0, 0), wins where null score - best score > `null_threshold` (None: never), and where no span is left.
+    The null score of a context is the lowest null score of its windows, since a window that contains the answer has a
+    low one. The answer is empty, with start and end 0, if null score - best score > `null_threshold` (None: never), or
+    if there is no span.
     """
     requests = len(contexts)
     null_scores = np.full(requests, np.inf, dtype=np.float32)
@@ -155,11 +162,11 @@ def _answer(
 
 
 def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:
-    """Spans of all windows of each request, in characters, in falling score; ties in reading order."""
+    """The spans of each request in characters, from all of its windows, highest score first, ties in reading order."""
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
     found = spans[:, 1:]
-    row, column = np.nonzero(np.isfinite(found["score"]) & (found["end"] > found["start"]))  # a failed window has none
+    row, column = np.nonzero(np.isfinite(found["score"]) & (found["end"] > found["start"]))  # not failed
     found = found[row, column]
     request = windows.request[row]
     shift = (windows.first - windows.tokens.regions[:, 0])[row]
@@ -172,6 +179,6 @@ def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -
 
 
 def _strip(context: str, start: int, end: int) -> tuple[int, int]:
-    """White space at the edges is no part of an answer (byte-level tokens carry the space before a word)."""
+    """Remove white space at the edges of a span; byte-level tokens include the space before a word."""
     text = context[start:end]
     return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())

@@ -13,7 +13,7 @@ from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows
 
 
 class WindowTokenizer:
-    """A QA checkpoint's tokenizer: (question, context) requests to windows."""
+    """Converts (question, context) requests to windows, with the tokenizer and window settings of a checkpoint."""
 
     def __init__(self, text: TextTokenizer, manifest: Manifest, make: WindowMaker) -> None:
         self._text = text
@@ -22,9 +22,10 @@ class WindowTokenizer:
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, overrides: WindowOverrides | None = None) -> Self:
-        """As `TextTokenizer.load`. The windows are the checkpoint's, but for what `overrides` set.
+        """Load the tokenizer; `overrides` replace window settings of the checkpoint.
 
-        Raises CheckpointUnsupported where the model is too short for the windows.
+        Raises as `TextTokenizer.load`, and CheckpointUnsupported if the windows are longer than the model's input or
+        the model expects an unknown number of overlap types.
         """
         settings = manifest.windows_with(overrides)
         if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
@@ -32,7 +33,7 @@ class WindowTokenizer:
             raise CheckpointUnsupported(str(folder), why)
         text = TextTokenizer.load(folder, manifest)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints say true for 1
+        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints have true instead of 1
         if overlap_types not in OVERLAP_TYPES:
             raise CheckpointUnsupported(
                 str(folder), f"expects {overlap_types} overlap types, not one of {OVERLAP_TYPES}"

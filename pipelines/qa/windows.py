@@ -1,8 +1,8 @@
-"""Questions and contexts as overlapping windows of tokens, with the way back to characters.
+"""Cuts contexts into overlapping windows of tokens, and maps the tokens back to characters.
 
-A window holds the question, cut at `max_query_length` tokens, and a stretch of the context; together with the special
-tokens never more than `max_seq_length`. Windows advance by `doc_stride` context tokens, as in BERT's own SQuAD code
-(Devlin et al. 2019, https://arxiv.org/abs/1810.04805). Training and serving both make their features here.
+A window holds the question, cut at `max_query_length` tokens, and a part of the context. With the special tokens it has
+at most `max_seq_length` tokens. The next window starts `doc_stride` context tokens later, as in the SQuAD code of BERT
+(Devlin et al. 2019, https://arxiv.org/abs/1810.04805). Training and serving use the same code.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,20 +20,20 @@ from pipelines.text.normalization import Normalized, nfc
 from pipelines.text.token_batch import CheckpointRef, Int32, TokenBatch
 
 OVERLAP_TYPE = 2
-"""The first of the token types that mark what a context token shares with the question."""
+"""The first of the token types that mark context tokens which share text with the question."""
 OVERLAP_TYPES = (0, 1, GRADES)
-"""How many of them there can be."""
+"""The possible numbers of these token types: none, one, or one per grade of `overlap_grades`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
     """The windows of several (question, context) requests, in order.
 
-    tokens     one item per window; its regions are the context's tokens
-    request    (windows,) int32: which request the window belongs to
-    first      (windows,) int32: row of `offsets` of the window's first context token
-    offsets    (tokens of all contexts, 2) int32: half-open character spans in the context; requests on one context
-               share its rows
+    tokens   one item per window; its region is the part that holds context tokens
+    request  (windows,) int32: the index of the request that the window belongs to
+    first    (windows,) int32: the row of `offsets` of the window's first context token
+    offsets  (tokens of all contexts, 2) int32: half-open character spans in the context; requests with the same
+             context share its rows
     """
 
     tokens: TokenBatch
@@ -44,7 +44,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class PairTemplate:
-    """The special tokens around a pair, read off the tokenizer itself: `head question middle context tail`."""
+    """The special tokens around a pair of texts: `head question middle context tail`."""
 
     head: tuple[int, ...]
     middle: tuple[int, ...]
@@ -54,7 +54,7 @@ class PairTemplate:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self:
-        """Learned from one encoded pair; both texts must give at least one token."""
+        """Derive the template by encoding a pair of one-letter texts."""
         pair = tokenizer.encode("a", "b")
         ids, types, owner = pair.ids, pair.type_ids, pair.sequence_ids
         question = [i for i, part in enumerate(owner) if part == 0]
@@ -69,15 +69,16 @@ class PairTemplate:
 
     @property
     def size(self) -> int:
-        """How many special tokens a pair has."""
+        """The number of special tokens of a pair."""
         return len(self.head) + len(self.middle) + len(self.tail)
 
 
 class WindowMaker:
     """Cuts contexts into windows with one tokenizer.
 
-    With `overlap_types` 1 a context token that shares a character bigram with the question has type 2: a feature that
-    lets small models find the passage. With GRADES of them it has type 2 to GRADES + 1, by `overlap_grades`.
+    With `overlap_types` = 1, a context token that shares a character bigram with the question gets type 2, which helps
+    small models to find the passage. With `overlap_types` = GRADES it gets a type from 2 to GRADES + 1, according to
+    `overlap_grades`.
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: WindowSettings, *, overlap_types: int = 0) -> None:
@@ -89,9 +90,9 @@ class WindowMaker:
         self._template = PairTemplate.of(tokenizer)
 
     def __call__(self, requests: Sequence[tuple[str, str]], checkpoint: CheckpointRef) -> Windows:
-        """(question, context) pairs to their windows; a context without a token gives none.
+        """The windows of (question, context) pairs. A context without tokens has no window.
 
-        A question or context of several requests is encoded once.
+        A question or context that several requests share is encoded once.
         """
         queries = self._queries(dict.fromkeys(question for question, _ in requests))
         passages = self._passages(dict.fromkeys(context for _, context in requests))
@@ -100,7 +101,7 @@ class WindowMaker:
 
     def _queries(self, questions: Collection[str]) -> dict[str, "_Query"]:
         texts = [nfc(question) for question in questions]
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)  # fast: without offsets
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)  # "fast" skips the offsets
         return dict(zip(questions, map(self._query, texts, encodings), strict=True))
 
     def _query(self, question: str, asked: Encoding) -> "_Query":
@@ -148,7 +149,7 @@ class WindowMaker:
         )
 
     def _grades(self, query: "_Query", passage: "_Passage") -> NDArray[np.uint8]:
-        """(tokens of the context,) 0 where a token has nothing from the question."""
+        """Grades (context tokens,); 0 if a token shares no text with the question."""
         if query.bigrams is None or passage.bigrams is None:
             return np.zeros(len(passage.ids), dtype=np.uint8)
         if passage.frequencies is None:
@@ -158,11 +159,11 @@ class WindowMaker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Query:
-    """A question, ready to stand in windows.
+    """An encoded question.
 
-    before   (tokens,) what precedes every stretch of the context
-    cut      whether the question was too long
-    bigrams  None where nobody asks for them
+    before   (tokens,) the ids before the context in every window: head, question and middle
+    cut      whether the question was too long and was cut
+    bigrams  None if the model has no overlap types
     """
 
     before: Int32
@@ -172,14 +173,14 @@ class _Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Passage:
-    """A context, encoded.
+    """An encoded context.
 
     ids               (tokens,)
-    row               of the first token among the tokens of all contexts
-    offsets           (tokens, 2) in characters of the normalised text
-    original_offsets  (tokens, 2) in characters of the text as it came
-    bigrams           of the normalised text; None where nobody asks for them
-    frequencies       of the bigrams; likewise
+    row               the row of `Windows.offsets` of the first token
+    offsets           (tokens, 2) in characters of the normalized text
+    original_offsets  (tokens, 2) in characters of the original text
+    bigrams           those of the normalized text; None if the model has no overlap types
+    frequencies       those of the bigrams; None if the model has no graded overlap types
     """
 
     ids: Int32
@@ -192,13 +193,14 @@ class _Passage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cut:
-    """One request as a single long window, and what stretches of its context the real ones hold.
+    """One request as a single long window, and the parts of its context that the real windows hold.
 
-    ids, types  (tokens,)
-    context     where the context begins and ends among them
-    room        the most context tokens of a window
-    starts      (windows,) first token of each stretch, counted in the context
-    row         as the passage's
+    ids, types    (tokens,) of the long window
+    context       start and end of the context in the long window
+    room          the maximum number of context tokens of a real window
+    starts        (windows,) the first context token of each real window
+    row           the row of `Windows.offsets` of the first context token
+    question_cut  whether the question was too long and was cut
     """
 
     ids: Int32
@@ -211,21 +213,21 @@ class _Cut:
 
 
 def window_starts(tokens: int, room: int, stride: int) -> NDArray[np.int64]:
-    """Where windows of `room` tokens, `stride` apart, start so that they cover `tokens` of them."""
+    """The starts (windows,) of windows of `room` tokens, `stride` apart, which together cover `tokens` tokens."""
     end = max(tokens - room, 0) + stride if tokens else 0
     return np.arange(0, end, stride, dtype=np.int64)
 
 
 def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: CheckpointRef) -> Windows:
-    """All windows of all requests, gathered in one go from the requests laid end to end."""
+    """Build the windows of all requests with one indexing operation on their concatenated ids."""
     request = np.repeat(np.arange(len(cuts)), [len(cut.starts) for cut in cuts])
     starts = np.concatenate([np.empty(0, dtype=np.int64), *(cut.starts for cut in cuts)])
     per_request = [(len(cut.ids), *cut.context, cut.room, cut.row) for cut in cuts]
     sizes, lows, highs, rooms, rows = np.array(per_request, dtype=np.int64).reshape(-1, 5).T
-    laid = (np.cumsum(sizes) - sizes)[request]  # where the window's request begins
+    offset = (np.cumsum(sizes) - sizes)[request]  # start of the window's request in the concatenation
     low, high = lows[request], highs[request]
     held = np.minimum(rooms[request], high - low - starts)
-    begins = np.stack((laid, laid + low + starts, laid + high), axis=1)  # (windows, 3): before, stretch, tail
+    begins = np.stack((offset, offset + low + starts, offset + high), axis=1)  # (windows, 3): before, context, tail
     lengths = np.stack((low, held, sizes[request] - high), axis=1)
     tokens = _ranges(begins.ravel(), lengths.ravel())
     return Windows(
@@ -244,6 +246,6 @@ def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: Checkp
 
 
 def _ranges(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The whole numbers of all ranges, end to end."""
+    """Concatenate the ranges [begin, begin + length)."""
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(begins - ends + lengths, lengths)

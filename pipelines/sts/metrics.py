@@ -1,25 +1,23 @@
-"""STS figures: correlation with annotators' scores, F1 of paraphrase or not at a threshold on the cosine."""
+"""Figures of STS: correlations with the annotators' scores, and F1 of paraphrase detection at a threshold."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score
 
 
 def pearson(cosines: ArrayLike, scores: ArrayLike) -> float:
-    """Linear correlation, -1 to 1."""
+    """Linear correlation, from -1 to 1."""
     return float(pearsonr(np.asarray(cosines), np.asarray(scores)).statistic)
 
 
 def spearman(cosines: ArrayLike, scores: ArrayLike) -> float:
-    """Rank correlation, -1 to 1."""
+    """Rank correlation, from -1 to 1."""
     return float(spearmanr(np.asarray(cosines), np.asarray(scores)).statistic)
 
 
 def f1_at(cosines: ArrayLike, same: Sequence[bool], threshold: float) -> float:
-    """F1 of the class "same" where pairs with cosine >= threshold are called the same; 0 where none is hit."""
-    called = np.asarray(cosines) >= threshold
-    truth = np.asarray(same, dtype=bool)
-    hits = int((called & truth).sum())
-    return 2 * hits / int(called.sum() + truth.sum()) if hits else 0.0
+    """F1 of the class "same", predicted where the cosine is >= threshold; 0 without a true positive."""
+    return float(f1_score(same, np.asarray(cosines) >= threshold, zero_division=0.0))

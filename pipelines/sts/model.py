@@ -10,7 +10,7 @@ from pipelines.engines.choice import EngineSettings
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.format.manifest import Manifest
-from pipelines.sts.data import BEST_SCORE
+from pipelines.sts.data import HIGHEST_SCORE
 from pipelines.text.token_batch import TokenBatch
 
 
@@ -21,22 +21,22 @@ class BiEncoder:
         self.engine = engine
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """(items, dimensions): embeddings of unit length, so that a dot product is a cosine."""
+        """Embeddings (items, dimensions) of unit length, so that a dot product is a cosine."""
         return self.engine.outputs(batch, "sentence_embedding")[0]
 
 
 class CrossEncoder:
-    """A sequence-classification model with one output: the similarity of a pair, from 0 to 5."""
+    """A sequence-classification model with one output: the similarity score of a pair, from 0 to 5."""
 
     def __init__(self, engine: Engine, *, sigmoid: bool) -> None:
         self.engine = engine
         self._sigmoid = sigmoid
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """(items,): scores in [0, 5]. A model trained through a sigmoid gives a share of 5."""
+        """Scores (items,) in [0, 5]. A model that was trained with a sigmoid outputs the score divided by 5."""
         logits = self.engine.outputs(batch, "logits")[0][:, 0]
-        raw = BEST_SCORE * (1 + np.tanh(logits / 2)) / 2 if self._sigmoid else logits
-        return np.clip(raw, 0.0, BEST_SCORE)
+        raw = HIGHEST_SCORE * (1 + np.tanh(logits / 2)) / 2 if self._sigmoid else logits
+        return np.clip(raw, 0.0, HIGHEST_SCORE)
 
 
 def load(folder: Path, manifest: Manifest, settings: EngineSettings) -> BiEncoder | CrossEncoder:
@@ -46,7 +46,7 @@ def load(folder: Path, manifest: Manifest, settings: EngineSettings) -> BiEncode
 
 
 def _sigmoid(folder: Path) -> bool:
-    """Whether sentence-transformers trained the model through a sigmoid, as its config says."""
+    """Whether the config says that sentence-transformers trained the model with a sigmoid on its output."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     activation = config.get("sentence_transformers", {}).get("activation_fn", "")
     return str(activation).endswith("Sigmoid")

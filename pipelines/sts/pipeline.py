@@ -1,4 +1,4 @@
-"""Sentence similarity at request time: tokenize, encode, compare."""
+"""The path of a similarity request: tokenize, encode, compare."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NO_EMBEDDINGS = np.empty((0, 1), dtype=np.float32)
 class Similarity:
     """`score` is a cosine in [-1, 1], or in [0, 5] from a cross-encoder; `similar` is score >= threshold.
 
-    `checkpoint` is the digest of the one that scored.
+    `checkpoint` is the digest of the checkpoint that computed the score.
     """
 
     score: float
@@ -32,7 +32,8 @@ class Similarity:
 
 
 class StsPipeline:
-    """Pairs in, one result or error per pair out, in order. `threshold` None: the checkpoint's own."""
+    """Takes pairs and returns one result or error for each, in order. If `threshold` is None, the checkpoint's own one
+    applies."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class StsPipeline:
         self._threshold = threshold
 
     async def __call__(self, pairs: Sequence[Pair]) -> list[Similarity | MunjangError]:
-        """Score the pairs; a pair fails when either of its sentences did."""
+        """Score the pairs. A pair fails if either of its sentences failed."""
         if not pairs:
             return []
         tokenized = await self._tokenize(pairs)
@@ -63,22 +64,25 @@ class StsPipeline:
 
 
 def cosines(embeddings: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[np.float32]:
-    """(pairs,): cosine of the embeddings, (sentences, dimensions) of unit length, that `rows` (pairs, 2) names."""
+    """Cosines (pairs,). `embeddings` (sentences, dimensions) have unit length; `rows` (pairs, 2) are the indexes of the
+    two sentences of each pair."""
     products: NDArray[np.float32] = np.einsum("pd,pd->p", embeddings[rows[:, 0]], embeddings[rows[:, 1]])
     return np.clip(products, -1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """vector (dimensions,) of unit length, and the digest of the checkpoint that made it."""
+    """A vector (dimensions,) of unit length, and the digest of the checkpoint that computed it."""
 
     vector: NDArray[np.float32]
     checkpoint: str
 
 
 class EmbeddingPipeline:
-    """Texts in, one embedding or error per text out, in order; None for each where the checkpoint is a cross-encoder,
-    which scores pairs and embeds nothing. `role` is that of all texts."""
+    """Takes texts and returns one embedding or error for each, in order. All texts have the role `role`.
+
+    If the checkpoint is a cross-encoder, which only scores pairs, it returns None for each text.
+    """
 
     def __init__(
         self, tokenize: Callable[[Sequence[str], Role], Awaitable[TokenBatch]], encode: ModelStage, *, role: Role

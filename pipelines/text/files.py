@@ -1,4 +1,4 @@
-"""Public data sets on disk: where they lie and how they are opened."""
+"""Find and read public data sets on disk."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 def data_folder() -> Path:
-    """The data sets' folder: `MUNJANG_DATA`, else `shared/data` beside the repository."""
+    """The folder of the data sets: `MUNJANG_DATA`, or `shared/data` beside the repository if that is not set."""
     return Path(os.environ.get("MUNJANG_DATA", DEFAULT_FOLDER))
 
 
 def read_text(path: Path) -> str:
-    """The file's text, unpacked if it ends in .xz.
+    """The text of a file, decompressed if its name ends in .xz.
 
-    Raises FileNotFoundError, naming the file and the two ways to point at the data, if it is missing.
+    Raises FileNotFoundError if it is missing; the message names the file and the two ways to set the data folder.
     """
     if not path.is_file():
         raise FileNotFoundError(f"data file {path} is missing; give its folder with --data or MUNJANG_DATA")
@@ -27,10 +27,10 @@ def read_text(path: Path) -> str:
 
 
 def read_tsv(path: Path) -> list[list[str]]:
-    """Rows of a tab-separated file without quoting; a header line, if there is one, comes first."""
+    """Rows of a tab-separated file without quoting. A header line, if present, is the first row."""
     return [line.split("\t") for line in read_text(path).replace("\r\n", "\n").split("\n") if line]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a comma-separated file by column name."""
+    """Rows of a comma-separated file, each a dictionary by column name."""
     return list(csv.DictReader(io.StringIO(read_text(path))))

@@ -1,5 +1,6 @@
-"""What texts may be, and Unicode NFC with the way back: tokenizers see composed text, answers are cut from the text
-as it came.
+"""Unicode normalization (NFC) that keeps offsets.
+
+Tokenizers see normalized text, but answers are cut from the original text, so offsets must be mapped back.
 """
 
 import unicodedata
@@ -12,12 +13,12 @@ from pipelines.text.token_batch import Int32
 
 
 def nfc(text: str) -> str:
-    """`text` in Normalization Form C (Unicode Standard Annex 15), which is what vocabularies are written in."""
+    """`text` in Normalization Form C (Unicode Standard Annex 15), the form that vocabularies use."""
     return unicodedata.normalize("NFC", text)
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can say it: a lone half of a surrogate pair, as JSON and file names can hold, it can't."""
+    """Whether UTF-8 can encode `text`. It can't encode a lone surrogate, which JSON and file names may contain."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -27,9 +28,9 @@ def is_unicode(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Normalized:
-    """NFC text and, where that differs from the original, where each of its characters came from.
+    """NFC text and, if it differs from the original, the original span of each of its characters.
 
-    starts, ends  (len(text),) int32: half-open span in the original; None where original and text are the same
+    starts, ends  (len(text),) int32: half-open span in the original; None if the original is already in NFC
     """
 
     text: str
@@ -38,7 +39,7 @@ class Normalized:
 
     @classmethod
     def of(cls, original: str) -> "Normalized":
-        """Composed cluster by cluster: composition never crosses a grapheme cluster's border (UAX 29)."""
+        """Normalize cluster by cluster: composition never crosses the border of a grapheme cluster (UAX 29)."""
         if unicodedata.is_normalized("NFC", original):
             return cls(original)
         clusters = regex.findall(r"\X", original)
@@ -49,7 +50,7 @@ class Normalized:
         return cls("".join(pieces), np.repeat(ends - sizes, copies), np.repeat(ends, copies))
 
     def to_original(self, offsets: Int32) -> Int32:
-        """(tokens, 2) half-open spans of `text`, as spans of the original text."""
+        """Map half-open spans of `text`, (tokens, 2), to spans of the original text."""
         if self.starts is None or self.ends is None:
             return offsets
         empty = offsets[:, 0] >= offsets[:, 1]

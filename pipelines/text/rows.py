@@ -1,4 +1,4 @@
-"""Rows of a task from a file or a named data set, with the columns that the user says."""
+"""Read the rows of a task from a file or a named data set, using the columns that the user names."""
 
 import csv
 import io
@@ -17,51 +17,55 @@ from pipelines.text.files import read_text
 Row = TypeVar("Row")
 FORMATS = (".csv", ".tsv", ".jsonl", ".json")
 SOURCE = (
-    "a .csv, .tsv, .jsonl or .json file, .xz too, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "
-    "with [:500], [-500:] or [::10] behind it, only its first or last 500 rows, or every tenth"
+    "a .csv, .tsv, .jsonl or .json file, which may be packed as .xz, or a data set as NAME[:CONFIGURATION[:SPLIT]]; "
+    "append [:500], [-500:] or [::10] to use only the first 500 rows, the last 500 rows or every tenth row"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row as it was found: where, for messages, and its cells by column."""
+    """One row as it was read: its place, for messages, and its cells by column name."""
 
     where: str
     cells: Mapping[str, Any]
 
 
 def read_rows(source: str, columns: Sequence[str], make: Callable[..., Row], split: str = "train") -> list[Row]:
-    """`make(*cells)` of every row, given the cells of `columns`.
+    """Call `make` on the cells of `columns` of every row and return the results.
 
-    `source` is a file, `.csv`, `.tsv` (no quoting), `.jsonl` or `.json` (a list of objects), `.xz` is unpacked; or a
-    data set that the `datasets` library finds, `name[:configuration[:split]]`. Columns are names of the header or keys,
-    `outer.inner` within a nested one; if all are numbers, a file has no header, and they count from 1. Of several,
-    `one|other`, the first counts that a row has. `source[start:stop:step]` takes only those rows. Raises DataNotFound,
-    and BadRow naming the line where a cell is missing or `make` raises ValueError.
+    `source` is a file or the name of a data set:
+    - a `.csv`, `.tsv` (no quoting), `.jsonl` or `.json` file (a list of objects), possibly compressed as `.xz`;
+    - `name[:configuration[:split]]`, which the `datasets` library loads.
+    `source[start:stop:step]` reads only those rows.
+
+    A column is a name in the header or a key; `outer.inner` is a key of a nested object. If all columns are numbers,
+    the file has no header and the columns are counted from 1. `one|other` is the first of the two that a row has.
+
+    Raises DataNotFound, and BadRow, which names the line, if a cell is missing or `make` raises ValueError.
     """
     whole, part = part_of(source)
     headless = all(column.isdecimal() for column in columns)
     records = read_file(Path(whole), headless=headless) if is_file(whole) else read_data_set(whole, split)
     rows = [_make(record, columns, make) for record in records][part]
     if not rows:
-        raise DataNotFound(source, "holds no row")
+        raise DataNotFound(source, "holds no rows")
     return rows
 
 
 def part_of(source: str) -> tuple[str, slice]:
-    """The source without, and what is taken of it by, the `[start:stop]` or `[start:stop:step]` behind it."""
+    """Split a source from the `[start:stop]` or `[start:stop:step]` at its end, which becomes a slice."""
     named = _PART.fullmatch(source)
     whole, *bounds = named.groups() if named else (source,)
     return whole, slice(*(int(bound) if bound else None for bound in bounds or [None]))
 
 
 def is_file(source: str) -> bool:
-    """Whether `source` is, or by its name should be, a file."""
+    """Whether `source` is a file or has the name of one."""
     return Path(source).is_file() or Path(source.removesuffix(".xz")).suffix in FORMATS
 
 
 def read_file(path: Path, *, headless: bool) -> Iterator[Record]:
-    """The records of a file; of one without header the columns are "1", "2", ..."""
+    """The records of a file. If it is headless, the columns are "1", "2", ..."""
     with refusing_no_text(path):
         text = read_text(path)
     match Path(str(path).removesuffix(".xz")).suffix:
@@ -79,7 +83,7 @@ def read_file(path: Path, *, headless: bool) -> Iterator[Record]:
 
 @contextmanager
 def refusing_no_text(path: Path) -> Iterator[None]:
-    """Turn what `read_text` raises into DataNotFound or BadRow."""
+    """Turn the errors of `read_text` into DataNotFound or BadRow."""
     try:
         yield
     except FileNotFoundError as error:
@@ -89,15 +93,15 @@ def refusing_no_text(path: Path) -> Iterator[None]:
 
 
 def read_data_set(name: str, split: str) -> Iterator[Record]:
-    """The records of a data set on the Hub, or in a folder; `split` where the name does not say which."""
-    from datasets import load_dataset  # seconds to import
+    """The records of a data set on the Hub or in a folder; `split` is used if the name does not contain one."""
+    from datasets import load_dataset  # takes seconds to import
 
     source, configuration, own_split = (*name.split(":"), "", "")[:3]
     try:
         rows = load_dataset(source, configuration or None, split=own_split or split)
-    except Exception as error:  # the library's own, and those of its HTTP and file libraries
+    except Exception as error:  # the library's own errors and those of its HTTP and file libraries
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataNotFound(name, f"no such file, and not read by the datasets library: {reason[0]}") from error
+        raise DataNotFound(name, f"is not a file, and the datasets library can't read it: {reason[0]}") from error
     yield from (Record(f"{name}, row {number}", row) for number, row in enumerate(rows))
 
 
@@ -128,18 +132,18 @@ def _by_header(path: Path, lines: Iterator[tuple[int, list[str]]], headless: boo
             continue
         names = header or [str(place) for place in range(1, len(cells) + 1)]
         if len(cells) > len(names):
-            raise BadRow(_at(path, number), f"has {len(cells)} cells, its header {len(names)}")
+            raise BadRow(_at(path, number), f"has {len(cells)} cells, but its header has {len(names)}")
         yield Record(_at(path, number), dict(zip(names, cells, strict=False)))
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, numbered from 1; only line feeds end one, with or without a carriage return."""
+    """Lines that are not blank, numbered from 1; a line ends with a line feed or a carriage return and a line feed."""
     lines = enumerate(text.split("\n"), start=1)
     return ((number, line.removesuffix("\r")) for number, line in lines if line.strip())
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Records that are not empty, each with the number of its first line: a quoted cell may span several."""
+    """Records that are not empty, each with the number of its first line: a quoted cell may span several lines."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     first = 1
     try:
@@ -160,7 +164,7 @@ def _json(path: Path, number: int, line: str) -> Mapping[str, Any]:
 
 
 def _json_list(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The objects of a list, each with the number of the line that it begins in."""
+    """The objects of a JSON list, each with the number of the line on which it begins."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -169,7 +173,7 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]
         raise BadRow(str(path), "not a JSON list")
     number, end = 1, 0
     for value in values:
-        begin = _BEFORE.match(text, end).end()  # type: ignore[union-attr]  # it matches anywhere
+        begin = _BEFORE.match(text, end).end()  # type: ignore[union-attr]  # also matches the empty string
         number += text.count("\n", end, begin)
         yield number, _object(path, number, value)
         _, after = _DECODER.raw_decode(text, begin)
@@ -187,5 +191,5 @@ def _at(path: Path, number: int) -> str:
 
 
 _PART = re.compile(r"(.+)\[(-?\d*):(-?\d*)(?::([1-9]\d*)?)?\]")
-_BEFORE = re.compile(r"[\s\[,]*")  # what stands before a value of a list
+_BEFORE = re.compile(r"[\s\[,]*")  # the characters before a value of a list
 _DECODER = json.JSONDecoder()

@@ -1,4 +1,4 @@
-"""Ragged token arrays: how token ids travel between deployments and wait in batches."""
+"""Ragged token arrays, the form in which token ids are sent between deployments and wait in queues."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Int32 = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
-    """Which checkpoint made the tokens: the start of its manifest's SHA-256, its kind, its decision threshold."""
+    """The checkpoint that made the tokens: the digest of its manifest, its kind and its decision threshold."""
 
     digest: str
     kind: str
@@ -20,13 +20,14 @@ class CheckpointRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenBatch:
-    """`items` sequences of token ids, end to end, never padded.
+    """`items` sequences of token ids, concatenated without padding.
 
     ids        (tokens,) int32
-    types      (tokens,) uint8, segment ids
-    lengths    (items,) int32, tokens of each item, special ones included
-    truncated  (items,) bool, True where text was left out
-    regions    (items, 2) int32: where in the item an answer may lie, half-open, in tokens; None outside QA
+    types      (tokens,) uint8: segment ids
+    lengths    (items,) int32: number of tokens of each item, including special tokens
+    truncated  (items,) bool: whether the text was cut to fit
+    regions    (items, 2) int32: half-open range of tokens, counted within the item, that may hold an answer; None
+               for tasks other than QA
     """
 
     checkpoint: CheckpointRef
@@ -41,20 +42,20 @@ class TokenBatch:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(items + 1,): item i is `ids[starts[i]:starts[i + 1]]`."""
+        """(items + 1,): the ids of item i are `ids[starts[i]:starts[i + 1]]`."""
         return np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
 
     def padded_ids(self, pad_id: int) -> NDArray[np.int64]:
-        """(items, longest), `pad_id` behind each item's end."""
+        """Ids as (items, longest), filled up with `pad_id` after the end of each item."""
         return self._padded(self.ids, pad_id)
 
     def padded_types(self) -> NDArray[np.int64]:
-        """(items, longest), 0 behind each item's end."""
+        """Segment ids as (items, longest), filled up with 0 after the end of each item."""
         return self._padded(self.types, 0)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """(items, longest): True on tokens, False on padding."""
+        """(items, longest): True for tokens, False for padding."""
         longest = int(self.lengths.max(initial=0))
         return np.arange(longest) < self.lengths[:, None]
 
@@ -65,7 +66,7 @@ class TokenBatch:
         return padded
 
     def select(self, items: NDArray[np.integer] | Sequence[int]) -> "TokenBatch":
-        """The items of these numbers, in the given order."""
+        """A batch of the items with the given indices, in the given order."""
         lengths = self.lengths[items]
         starts = self.starts[items]
         before = np.cumsum(lengths, dtype=np.int64) - lengths
@@ -80,7 +81,10 @@ class TokenBatch:
         )
 
     def by_length(self, budget: int) -> Iterator[NDArray[np.int64]]:
-        """All items' numbers by likeness of length, longest first: batches of at most `budget` tokens with padding."""
+        """Split the items into batches of similar length, longest first; yields the item indices of each batch.
+
+        A batch has at most `budget` tokens, padded tokens included, unless it is a single longer item.
+        """
         order = np.argsort(-self.lengths, kind="stable")
         while len(order):
             count = max(1, budget // max(1, int(self.lengths[order[0]])))
@@ -89,7 +93,7 @@ class TokenBatch:
 
     @classmethod
     def concatenate(cls, batches: Sequence["TokenBatch"]) -> "TokenBatch":
-        """All items of one or several batches of one checkpoint, one batch after the other."""
+        """All items of one or several batches of the same checkpoint, batch after batch."""
         if len(batches) == 1:
             return batches[0]
         regions = [batch.regions for batch in batches if batch.regions is not None]
@@ -104,7 +108,7 @@ class TokenBatch:
 
     @classmethod
     def take(cls, items: Sequence[tuple["TokenBatch", int]]) -> "TokenBatch":
-        """The named items of one or several batches of one checkpoint, in the given order."""
+        """A batch of the given items, each a (batch, index) pair, in the given order; all of the same checkpoint."""
         places: dict[TokenBatch, list[int]] = {}
         for place, (batch, _) in enumerate(items):
             places.setdefault(batch, []).append(place)

@@ -1,4 +1,4 @@
-"""The pretrained model that a run starts from."""
+"""The pretrained model that a training run starts from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
-import pipelines.format.architectures  # noqa: F401  registers those of the project
+import pipelines.format.architectures  # noqa: F401  registers the project's architectures
 from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
 from pipelines.checkpoints.sources import fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
@@ -21,10 +21,13 @@ from pipelines.format.pickles import refuse_unsafe_pickles
 
 @dataclass(frozen=True)
 class Base:
-    """A Hub id at its commit, or the absolute path of a folder or zip file that all machines of a cluster see.
+    """A pretrained model, from the Hub or from a path that all machines of a cluster can read.
 
-    attention_dropout  of attention weights while training; None: as the base's config says
-    layers             how many of its layers are kept, evenly spread from the first to the last; None: all
+    source             the Hub id, or the absolute path of a folder or zip file
+    name               the name for people
+    revision           the commit on the Hub; None for a path
+    attention_dropout  dropout probability of attention weights in training; None: the value in the model's config
+    layers             the number of layers to keep, evenly spread from the first to the last; None: all
     """
 
     source: str
@@ -35,33 +38,33 @@ class Base:
 
     @classmethod
     def find(cls, source: str) -> Self:
-        """The base that a user names. Raises CheckpointNotFound, CheckpointUnsafe, CheckpointDamaged."""
+        """Find the base that the user names. Raises CheckpointNotFound, CheckpointUnsafe, CheckpointDamaged."""
         with fetch(source) as fetched:
             refuse_unsafe_pickles(fetched.folder)
             refuse_without_vocabulary(fetched.folder)
-            place = fetched.name if fetched.revision else str(Path(source).resolve())
-            return cls(place, fetched.name, fetched.revision)
+            location = fetched.name if fetched.revision else str(Path(source).resolve())
+            return cls(location, fetched.name, fetched.revision)
 
     def load(self, model_class: Any, **config: Any) -> tuple[Any, Any]:
-        """(`model_class` in float32, tokenizer), with these changes to the config; new weights come from torch's seed.
+        """Load (a `model_class` in float32, its tokenizer), with `config` replacing values of the model's config.
 
-        New is a head that the base lacks, or has in another shape; of its encoder nothing but the pooler may be.
-        Raises as `find`.
+        Weights of the head that the base lacks, or has in another shape, are initialized from torch's seed. In the
+        encoder only the pooler may be missing. Raises as `find`, and CheckpointUnsupported as `keep_layers`.
         """
         with self.folder() as folder:
             return self._load(folder, model_class, config)
 
     @property
     def config_changes(self) -> dict[str, float]:
-        """Keys of transformers' configs that say how much attention drops out; a config has one of them, or none, and
-        transformers leaves out those that it does not have."""
+        """The config values that set the attention dropout. Architectures name it differently, so both keys are given;
+        transformers ignores a key that a config does not have."""
         if self.attention_dropout is None:
             return {}
         return dict.fromkeys(("attention_probs_dropout_prob", "attention_dropout"), self.attention_dropout)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """Its files, for as long as the context lasts. Raises as `find`."""
+        """The folder with the files of the base, which exists as long as the context. Raises as `find`."""
         with fetch(self.source, self.revision) as fetched:
             refuse_unsafe_pickles(fetched.folder)
             yield fetched.folder
@@ -78,7 +81,7 @@ class Base:
                 output_loading_info=True,
             )
         new = {*report["missing_keys"], *(key for key, *_shapes in report["mismatched_keys"])}
-        lacking = [key for key in new if _of_encoder(model, key) and "pooler." not in key]
+        lacking = [key for key in new if _is_encoder_key(model, key) and "pooler." not in key]
         if lacking:
             raise CheckpointDamaged(self.source, f"its weights lack {', '.join(sorted(lacking)[:3])}")
         keep_layers(model, self.layers)
@@ -86,9 +89,10 @@ class Base:
 
 
 def keep_layers(model: Any, count: int | None) -> None:
-    """Take layers out of a transformers model, in place, so that `count` are left, evenly spread; None: all.
+    """Remove layers of a transformers model in place, so that `count` evenly spread ones remain; None keeps all.
 
-    The first and the last stay. Raises CheckpointUnsupported where there are fewer, or they are not one list.
+    The first layer always remains, and the last if `count` is above 1. Raises CheckpointUnsupported if the model has
+    fewer layers, or does not hold them in exactly one ModuleList.
     """
     if count is None:
         return
@@ -106,13 +110,13 @@ def keep_layers(model: Any, count: int | None) -> None:
     model.config.num_hidden_layers = count
 
 
-def cut_at(most: int, tokenizer: Any, config: Any) -> int:
-    """The tokens at which inputs are cut: `most`, or as many as the model reads. The tokenizer, wherever it is saved,
-    says so, and the checkpoint that is made of it is served with the same cut."""
+def limit_tokens(most: int, tokenizer: Any, config: Any) -> int:
+    """Set and return the number of tokens at which the tokenizer cuts inputs: `most`, or the model's limit if that is
+    lower. It is saved with the tokenizer, so that the exported checkpoint cuts inputs at the same length."""
     longest = longest_input(config, tokenizer.model_max_length)
     tokenizer.model_max_length = most if longest is None else min(most, longest)
     return int(tokenizer.model_max_length)
 
 
-def _of_encoder(model: Any, key: str) -> bool:
+def _is_encoder_key(model: Any, key: str) -> bool:
     return model.base_model is model or key.startswith(f"{model.base_model_prefix}.")

@@ -1,4 +1,4 @@
-"""A run's figures as curves: for TensorBoard while it goes on, as a picture when it is over."""
+"""Curves of the losses and figures of a run: for TensorBoard during the run, as a picture at its end."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +9,10 @@ from pipelines.training.results import History
 
 
 def write_events(folder: str, history: History) -> None:
-    """An event file of the last epoch, in a folder or at a URL: whole, and hiding what stands there of it and later.
+    """Write a TensorBoard event file of the last epoch to a folder or URL.
 
-    Losses stand at their steps, which count from 0; figures at the last before they were taken.
+    TensorBoard then ignores earlier records of this epoch and of later ones. A loss is recorded at its step, which
+    counts from 0, and a figure at the last step of its epoch.
     """
     end = len(history.losses)
     begin = end - history.steps[-1]
@@ -23,8 +24,8 @@ def write_events(folder: str, history: History) -> None:
 
 
 def draw(path: Path, runs: Mapping[str, History]) -> None:
-    """A picture of the runs by name: training loss by step, smoothed, and each figure on the dev rows by epoch."""
-    from matplotlib.figure import Figure  # without pyplot, whose state would outlive this call
+    """Draw runs, by name: the smoothed training loss by step, and each figure on the dev rows by epoch."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state
 
     names = list(dict.fromkeys(name for history in runs.values() for figures in history.epochs for name in figures))
     picture = Figure(figsize=(4.5 * (len(names) + 1), 3.6), layout="constrained")
@@ -32,7 +33,7 @@ def draw(path: Path, runs: Mapping[str, History]) -> None:
     losses.set(title="loss on training rows", xlabel="epoch")
     for label, history in runs.items():
         smooth = smoothed(history.losses)
-        losses.plot(places(history.steps), smooth, label=label)
+        losses.plot(epoch_positions(history.steps), smooth, label=label)
     for panel, name in zip(panels, names, strict=True):
         panel.set(title=f"{name} on dev rows", xlabel="epoch")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -43,13 +44,13 @@ def draw(path: Path, runs: Mapping[str, History]) -> None:
     picture.savefig(path, dpi=120)
 
 
-def places(steps: list[int]) -> list[float]:
-    """Where each step stands on an axis of epochs, of which each has so many steps: 1.0 for the last of the first."""
+def epoch_positions(steps: list[int]) -> list[float]:
+    """The position of each step on an axis of epochs, given the steps per epoch: the last step of epoch 1 is at 1.0."""
     return [epoch + (step + 1) / count for epoch, count in enumerate(steps) for step in range(count)]
 
 
 def smoothed(losses: list[float], keep: float = 0.9) -> list[float]:
-    """The moving average in which a step counts `keep` times as much as the one behind it."""
+    """The exponential moving average, in which each step has `keep` times the weight of the step after it."""
     smooth: list[float] = []
     total, weight = 0.0, 0.0
     for loss in losses:

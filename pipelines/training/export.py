@@ -1,4 +1,4 @@
-"""From the weights of a run's best epoch to a checkpoint that is served by naming its folder."""
+"""Exports the weights of the best epoch of a run as a checkpoint that can be served."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,13 +21,17 @@ from pipelines.training.results import History, table
 
 CURVES = "curves.png"
 CARD = "README.md"
-THRESHOLD = "threshold"  # the figure, where a task fits one
+THRESHOLD = "threshold"  # the name of the figure, for tasks that fit a threshold
 TASKS: dict[Task, str] = {"sts": "STS", "cola": "CoLA", "qa": "QA"}
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a checkpoint came to be, for its manifest and card."""
+    """How a checkpoint was trained, for its manifest and its card (README.md).
+
+    dev   the name of the dev data
+    best  the number of the exported epoch, from 0
+    """
 
     task: Task
     base: Base
@@ -40,12 +44,12 @@ class Provenance:
 
     @property
     def threshold(self) -> float | None:
-        """The decision threshold that was fitted after the epoch that was kept; None: the kind's own will do."""
+        """The decision threshold fitted after the exported epoch; None: the default threshold of the kind of model."""
         return self.history.epochs[self.best].get(THRESHOLD)
 
     @property
     def figures(self) -> Figures:
-        """Those of the epoch that was kept."""
+        """The figures after the exported epoch, rounded to four digits."""
         return {name: round(value, 4) for name, value in self.history.epochs[self.best].items()}
 
 
@@ -58,11 +62,15 @@ def export(
     pictures: Mapping[str, Callable[[Path], None]] | None = None,
     weights: Weights | None = None,
 ) -> Manifest:
-    """Write the learner's model to `folder`, which must not exist, with manifest, card, curves, and `texts` and
-    `pictures` by name; its weights are rounded to `weights` where those are named.
+    """Write the learner's model to `folder`, which must not exist, with its manifest, card and curves.
 
-    An int8 graph is calibrated on the first of the `int8` examples and measured on the second; where it loses too much,
-    the log says so and there is none. The folder appears whole or not at all. Raises as `import_checkpoint`.
+    texts     further text files, by name
+    int8      the examples that the int8 graph is calibrated on, and those that it is measured on
+    pictures  further pictures: functions that write one to a path, by name
+    weights   the type that the weights are rounded to; None: float32
+
+    If the int8 graph loses too much quality, it is left out and the log says so. The folder appears complete or not
+    at all. Raises as `import_checkpoint`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=folder.parent) as scratch:
@@ -73,7 +81,7 @@ def export(
         )
         draw(made / CURVES, {provenance.base.name: provenance.history})
         if provenance.threshold is not None:
-            manifest = _decide(made, manifest, provenance.threshold)
+            manifest = _with_threshold(made, manifest, provenance.threshold)
         manifest = quantize_if_as_good(made, manifest, *int8)
         for name, text in texts.items():
             (made / name).write_text(text, encoding="utf-8")
@@ -94,8 +102,8 @@ def export(
     return complete
 
 
-def _decide(folder: Path, manifest: Manifest, threshold: float) -> Manifest:
-    """The manifest with another decision threshold, and what the golden inputs give with it."""
+def _with_threshold(folder: Path, manifest: Manifest, threshold: float) -> Manifest:
+    """Replace the decision threshold of a manifest, and the golden outputs, which depend on it."""
     decided = manifest.model_copy(update={"threshold": threshold})
     model = load_model(folder, decided, REFERENCE)
     return decided.model_copy(update={"golden": golden.record(folder, decided, model)})
@@ -106,7 +114,7 @@ def card(manifest: Manifest, provenance: Provenance) -> str:
     commit = f" at commit `{provenance.base.revision}`" if provenance.base.revision else ""
     facts = {
         "Base model": f"`{provenance.base.name}`{commit}",
-        "RunResult on": "; ".join(provenance.training.data),
+        "Trained on": "; ".join(provenance.training.data),
         "Measured on": provenance.dev,
         "Seed": provenance.training.seed,
         "Epoch kept": f"{provenance.best + 1} of {len(provenance.history.epochs)}",

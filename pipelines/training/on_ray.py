@@ -1,6 +1,6 @@
-"""A run on Ray Train: several processes, checkpoints to shared storage, and on again after a worker died.
+"""Training on Ray Train: several processes, checkpoints in shared storage, and restarts after a worker died.
 
-One of the few files that import Ray: those that train or tune, and those of `deployments/`.
+Ray is imported only here, in `on_tune.py` and in `deployments/`.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ STATE = "state.pt"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run leaves: its history, and the weights after its best epoch, on the CPU."""
+    """The result of a run: its history, and the weights after its best epoch, on the CPU."""
 
     history: History
     weights: dict[str, torch.Tensor]
@@ -43,7 +43,7 @@ class RunResult:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[None]:
-    """A connection to Ray for as long as the context lasts: to RAY_ADDRESS, or to a cluster started for it."""
+    """Connect to the Ray cluster at RAY_ADDRESS, or to one started here, for as long as the context lasts."""
     ray.init(log_to_driver=False, logging_level="ERROR")
     try:
         yield
@@ -59,14 +59,14 @@ def fit(
     settings: TrainingSettings,
     where: RaySettings,
 ) -> RunResult:
-    """Train to the last epoch, from the last epoch that an earlier run of this name in this storage reached.
+    """Train until the last epoch. If a run of this name is in the storage, continue after its last complete epoch.
 
-    Raises KeyboardInterrupt where the user stops it, and what Ray raises where workers die more often than allowed.
+    Raises KeyboardInterrupt if the user stops it, and an error of Ray if workers die more often than `where` allows.
     """
-    storage = place_of(where.storage)
-    tell_of_waiting(where.num_workers * where.cpus_per_worker, where.num_workers * where.use_gpu)
+    storage = absolute_storage(where.storage)
+    warn_if_waiting(where.num_workers * where.cpus_per_worker, where.num_workers * where.use_gpu)
     with _console() as tell, _interruptible():
-        trainer = TorchTrainer(
+        torch_trainer = TorchTrainer(
             _work(name, partial(Trainer, load, stages, dev, settings), tell, f"{storage}/{name}/tensorboard"),
             scaling_config=_scaling(where),
             run_config=ray.train.RunConfig(
@@ -77,17 +77,17 @@ def fit(
                 logging_config=ray.train.LoggingConfig(log_level="ERROR"),
             ),
         )
-        state = read_state(trainer.fit().checkpoint)
+        state = read_state(torch_trainer.fit().checkpoint)
     return RunResult(History.of(state["history"]), state["best"])
 
 
-def tell_of_waiting(cpus: int, gpus: float) -> None:
-    """A warning where the cluster has fewer than are wanted: Ray waits for more to join, and says nothing."""
+def warn_if_waiting(cpus: int, gpus: float) -> None:
+    """Log a warning if the cluster has too few CPUs or GPUs: Ray silently waits until machines join."""
     has = ray.cluster_resources()
     cpus_there, gpus_there = has.get("CPU", 0), has.get("GPU", 0)
     if cpus > cpus_there or gpus > gpus_there:
         logger.warning(
-            "%d CPUs and %g GPUs are wanted and the cluster has %d and %g: this waits until there are more",
+            "this needs %d CPUs and %g GPUs and the cluster has %d and %g: waiting until it has more",
             *(cpus, gpus, cpus_there, gpus_there),
         )
 
@@ -102,66 +102,71 @@ def _scaling(where: RaySettings) -> Any:
 
 
 def _work(name: str, start: Callable[..., Trainer[Any]], tell: Tell, logs: str) -> Callable[[], None]:
-    """What every worker does. Ray keeps the rows, which `start` holds, in its object store."""
+    """The function that every worker runs. Ray keeps the rows, which `start` holds, in its object store."""
 
     def work() -> None:
         context = ray.train.get_context()
-        place = Worker(context.get_world_rank(), context.get_world_size(), get_device())
-        run = start(place=place, progress=partial(DistantProgress, silent if place.rank else tell))
+        worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
+        trainer = start(worker=worker, progress=partial(DistantProgress, silent if worker.rank else tell))
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
-            run.restore(read_state(checkpoint))
-        if place.rank == 0:
-            _lead(name, run, tell, logs)
+            trainer.restore(read_state(checkpoint))
+        if worker.rank == 0:
+            _lead(name, trainer, tell, logs)
         else:
-            for figures in run.epochs():
+            for figures in trainer.epochs():
                 _report(figures)
 
     return work
 
 
-def _lead(name: str, run: Trainer[Any], tell: Tell, logs: str) -> None:
-    """The epochs of rank 0, which alone saves and tells."""
-    if run.history.epochs:
-        tell("say", (f"{name}: {len(run.history.epochs)} of {run.planned} epochs were done before",))
-    for figures in run.epochs():
-        write_events(logs, run.history)  # before the epoch counts: what is written for one that is lost is hidden later
+def _lead(name: str, trainer: Trainer[Any], tell: Tell, logs: str) -> None:
+    """Run the epochs in rank 0, the only worker that saves checkpoints and writes to the console."""
+    if trainer.history.epochs:
+        tell("say", (f"{name}: {len(trainer.history.epochs)} of {trainer.planned_epochs} epochs were done before",))
+    for figures in trainer.epochs():
+        # Before the epoch is saved: if it is lost, its events are hidden when it is repeated.
+        write_events(logs, trainer.history)
         with TemporaryDirectory() as folder:
-            write_state(folder, run)
+            write_state(folder, trainer)
             _report(figures, ray.train.Checkpoint.from_directory(folder))
-        tell("say", (f"{name}: epoch {len(run.history.epochs)} of {run.planned}: {_words(figures)}",))
+        tell("say", (f"{name}: epoch {len(trainer.history.epochs)} of {trainer.planned_epochs}: {_format(figures)}",))
 
 
 def _report(figures: Figures, checkpoint: Any = None) -> None:
-    """Ray's controller collects reports every two seconds; a worker that died sooner would take the epoch with it."""
+    """Report an epoch and wait until it is saved.
+
+    Ray's controller collects reports every two seconds; without waiting, the epoch would be lost if the worker died
+    before that.
+    """
     ray.train.report(figures, checkpoint=checkpoint)
     ray.train.get_all_reported_checkpoints(ray.train.CheckpointConsistencyMode.COMMITTED)
 
 
-def _words(figures: Figures) -> str:
+def _format(figures: Figures) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def write_state(folder: str, run: Trainer[Any]) -> None:
-    """What `read_state` reads of a checkpoint of that folder."""
-    torch.save(run.state(), Path(folder) / STATE)
+def write_state(folder: str, trainer: Trainer[Any]) -> None:
+    """Write the state of a training loop to a folder, for `read_state`."""
+    torch.save(trainer.state(), Path(folder) / STATE)
 
 
 def read_state(checkpoint: Any) -> State:
-    """The state of a run, on the CPU."""
+    """Read the state of a training loop from a Ray checkpoint to the CPU."""
     with checkpoint.as_directory() as folder:
         state: State = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
         return state
 
 
-def place_of(storage: str) -> str:
-    """A storage as all machines name it: a URL, or an absolute path."""
+def absolute_storage(storage: str) -> str:
+    """The storage as a URL or an absolute path, which is valid on all machines."""
     return storage if "://" in storage else str(Path(storage).resolve())
 
 
 @contextlib.contextmanager
 def _console() -> Iterator[Tell]:
-    """Workers call what this gives; a thread of this process shows it."""
+    """Yield a function that workers call to use the console; a thread of this process executes the calls."""
     queue = Queue(actor_options={"num_cpus": 0})
     thread = Thread(target=_show, args=(queue,), daemon=True)
     thread.start()
@@ -186,7 +191,7 @@ def _show(queue: Any) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ray Train takes Ctrl-C over, ends its workers, and exits; here that is a KeyboardInterrupt as ever."""
+    """Raise KeyboardInterrupt on Ctrl-C: Ray Train handles it by ending its workers and raising SystemExit."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield

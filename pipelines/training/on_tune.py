@@ -1,6 +1,6 @@
-"""A search on Ray Tune: Optuna chooses, poor trials are stopped early, and what was interrupted goes on.
+"""A search on Ray Tune: Optuna chooses the settings, poor trials stop early, and an interrupted search continues.
 
-One of the few files that import Ray: those that train or tune, and those of `deployments/`.
+Ray is imported only here, in `on_ray.py` and in `deployments/`.
 """
 
 import os
@@ -17,27 +17,27 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.training.console import Console
 from pipelines.training.learner import Figures
-from pipelines.training.on_ray import RunResult, place_of, read_state, tell_of_waiting, write_state
-from pipelines.training.results import Config, History, Trial, words
+from pipelines.training.on_ray import RunResult, absolute_storage, read_state, warn_if_waiting, write_state
+from pipelines.training.results import Config, History, Trial, describe
 from pipelines.training.settings import SearchSettings, TuneSettings
 from pipelines.training.trainer import Trainer
 
 GOAL = "best_so_far"
-EPOCH = "training_iteration"  # Tune counts reports, and each epoch is one
-EXPERIMENT = {
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # how often Tune saves what it has: a kill costs no more
+EPOCH = "training_iteration"  # Tune's count of reports; there is one per epoch
+TUNE_ENVIRONMENT = {
+    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # how often Tune saves the state of the search
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is a KeyboardInterrupt as ever
-    "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silent
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C raises KeyboardInterrupt
+    "RAY_AIR_NEW_OUTPUT": "0",  # only the old output can be turned off
 }
 
 Start = Callable[[Config], Trainer[Any]]
-"""Makes the run of a trial, where it is called: it travels there by pickle."""
+"""Makes the training loop of a trial; it is sent by pickle to the process of the trial and called there."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All trials that came to an end, and how to have what one of them learnt."""
+    """All trials that finished, and `trained`, a function that loads the history and best weights of one of them."""
 
     trials: Sequence[Trial]
     trained: Callable[[Trial], RunResult]
@@ -52,22 +52,22 @@ def search(
     seed: int,
     where: TuneSettings,
 ) -> SearchResult:
-    """Try `choices` and `space` until there are all trials, from where an earlier search of this name had come to.
+    """Run the trials of a search. If a search of this name is in the storage, continue it.
 
-    Optuna's TPE (Bergstra et al. 2011) looks for the highest `figure` of an epoch. Trials are stopped by asynchronous
-    successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934). Raises KeyboardInterrupt where the user stops
-    it, RuntimeError where all trials failed.
+    Optuna's TPE (Bergstra et al. 2011) samples settings from `choices` and `space`, looking for the highest `figure` of
+    any epoch. Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934) stops poor trials.
+    Raises KeyboardInterrupt if the user stops the search, RuntimeError if all trials failed.
     """
-    os.environ.update(EXPERIMENT)
-    tell_of_waiting(where.cpus_per_trial, where.gpus_per_trial)
+    os.environ.update(TUNE_ENVIRONMENT)
+    warn_if_waiting(where.cpus_per_trial, where.gpus_per_trial)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     results = {
         _number(result.path): result for result in _tuner(name, start, figure, choices, space, seed, where).fit()
     }
-    ended = {number: result for number, result in sorted(results.items()) if "epochs" in (result.metrics or {})}
-    if not ended:
+    finished = {number: result for number, result in sorted(results.items()) if "epochs" in (result.metrics or {})}
+    if not finished:
         raise RuntimeError("every trial failed")
-    return SearchResult([_trial(*one) for one in ended.items()], lambda trial: _trained(ended[trial.number]))
+    return SearchResult([_trial(*one) for one in finished.items()], lambda trial: _trained(finished[trial.number]))
 
 
 def _tuner(
@@ -79,8 +79,8 @@ def _tuner(
     seed: int,
     where: TuneSettings,
 ) -> Any:
-    storage = place_of(where.storage)
-    work = tune.with_parameters(_work, start=start, figure=figure)  # to the object store: they hold the rows
+    storage = absolute_storage(where.storage)
+    work = tune.with_parameters(_work, start=start, figure=figure)  # puts them, with the rows, into Ray's object store
     trainable = tune.with_resources(work, {"cpu": where.cpus_per_trial, "gpu": where.gpus_per_trial})
     if tune.Tuner.can_restore(f"{storage}/{name}"):
         return tune.Tuner.restore(f"{storage}/{name}", trainable, restart_errored=True)
@@ -106,12 +106,12 @@ def _tuner(
 
 
 def _folder(trial: Any) -> str:
-    """Of a trial: its number, which Tune keeps in front of the tag, while a search that goes on reorders its trials."""
+    """The folder name of a trial. It has the number at the start of Tune's tag, which stays when a search continues."""
     return f"trial-{trial.experiment_tag.partition('_')[0]}-{trial.trial_id}"
 
 
 def _number(path: str) -> int:
-    """Of the trial in that folder, from 1."""
+    """The number of the trial in this folder, from 1."""
     return int(path.rstrip("/").rpartition("/")[2].split("-")[1])
 
 
@@ -125,27 +125,27 @@ def _domains(choices: Mapping[str, Sequence[Any]], space: SearchSettings) -> dic
 
 
 def _work(config: Config, start: Start, figure: str) -> None:
-    """What a trial does, from its last epoch if it did some before."""
-    run = start(config)
+    """Run a trial, continuing after its last saved epoch."""
+    trainer = start(config)
     checkpoint = tune.get_checkpoint()
     if checkpoint is not None:
-        run.restore(read_state(checkpoint))
-    for _ in run.epochs():
+        trainer.restore(read_state(checkpoint))
+    for _ in trainer.epochs():
         with TemporaryDirectory() as folder:
-            write_state(folder, run)
-            tune.report(_report(run.history, figure), checkpoint=tune.Checkpoint.from_directory(folder))
+            write_state(folder, trainer)
+            tune.report(_report(trainer.history, figure), checkpoint=tune.Checkpoint.from_directory(folder))
 
 
 def _report(history: History, figure: str) -> dict[str, Any]:
     return {
         **history.epochs[-1],
-        GOAL: _highest(history.epochs, figure),
+        GOAL: _best_figure(history.epochs, figure),
         "epochs": history.epochs,
         "seconds": history.seconds,
     }
 
 
-def _highest(epochs: Sequence[Figures], figure: str) -> float:
+def _best_figure(epochs: Sequence[Figures], figure: str) -> float:
     return max(figures[figure] for figures in epochs)
 
 
@@ -159,45 +159,45 @@ def _trained(result: Any) -> RunResult:
 
 
 class ResumableHalving(ASHAScheduler):  # type: ignore[misc]
-    """Successive halving that knows, when a search goes on, what its trials had come to: Tune does not save that."""
+    """Successive halving that can continue: it replays earlier results of the trials, which Tune does not save."""
 
     def __init__(self, figure: str, most_epochs: int, reduction: int) -> None:
         super().__init__(EPOCH, GOAL, "max", max_t=most_epochs, reduction_factor=reduction)
         self._figure = figure
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """The trial is new, or was in the search before."""
+        """Add a trial, which is new or has results from before the search was interrupted."""
         super().on_trial_add(tune_controller, trial)
         reached: list[Figures] = trial.last_result.get("epochs", [])
         for epoch in range(1, len(reached) + 1):
-            result = {EPOCH: epoch, GOAL: _highest(reached[:epoch], self._figure)}
+            result = {EPOCH: epoch, GOAL: _best_figure(reached[:epoch], self._figure)}
             self.on_trial_result(tune_controller, trial, result)
 
 
 class SearchConsole(tune.Callback):  # type: ignore[misc]
-    """What the user sees: a bar of trials, and a line for each epoch and for each trial that is over."""
+    """Progress output of a search: a bar of trials, and a line for each epoch and each finished trial."""
 
     def __init__(self, trials: int) -> None:
         self._trials = trials
         self._console = Console()
 
     def setup(self, **_: Any) -> None:
-        """The search begins."""
+        """Show the bar when the search begins."""
         self._console.begin("search", self._trials)
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A trial has done an epoch."""
+        """Write a line for an epoch of a trial."""
         epochs: list[Figures] = result["epochs"]
         figures = ", ".join(f"{name} {value:.4f}" for name, value in epochs[-1].items())
         self._say(trial, f"epoch {len(epochs)} of {trial.config['epochs']}: {figures}")
 
     def on_trial_complete(self, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial is over, or stopped."""
-        self._say(trial, f"over, {words(trial.config)}")
-        self._console.at(sum(one.is_finished() for one in trials))
+        """Write a line for a trial that finished or was stopped, and advance the bar."""
+        self._say(trial, f"finished: {describe(trial.config)}")
+        self._console.update(sum(one.is_finished() for one in trials))
 
     def on_experiment_end(self, **_: Any) -> None:
-        """The search is over."""
+        """Remove the bar when the search ends."""
         self._console.end()
 
     def _say(self, trial: Any, text: str) -> None:

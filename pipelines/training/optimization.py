@@ -1,4 +1,4 @@
-"""AdamW over a model's parameters: which of them decay, how fast each layer learns, and when."""
+"""AdamW for a model: weight decay, learning rates by layer, and the schedule of the learning rate."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from pipelines.training.settings import TrainingSettings
 
 
 def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """Matrices decay, biases and the scales of norms don't; lower layers learn more slowly, if the settings say so."""
+    """Make the optimizer: matrices have weight decay, biases and norms have none; `layer_decay` slows lower layers."""
     depths = depths_of(model)
     top = max(depths.values(), default=0)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -20,7 +20,7 @@ def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.Ad
     return torch.optim.AdamW(
         [_group(top - depth, decays, ones, settings) for (depth, decays), ones in groups.items()],
         lr=settings.learning_rate,
-        fused=True,  # a fifth of the time of the plain one on a CPU
+        fused=True,  # five times as fast as the unfused one on a CPU
     )
 
 
@@ -33,10 +33,10 @@ def _group(below_top: int, decays: bool, parameters: list[nn.Parameter], setting
 
 
 def depths_of(model: nn.Module) -> dict[str, int]:
-    """The depth of each parameter by name: 0 below the layers (embeddings), then 1 for the first layer, and one more
-    than the last for what is above them (heads).
+    """The depth of each parameter, by name: 0 below the layers (embeddings), 1 for the first layer and so on, and one
+    more than the last layer for everything above (heads).
 
-    The layers are the longest list of modules; a model without one has all at the same depth.
+    The layers are the longest ModuleList of the model; without a ModuleList, all parameters have depth 0.
     """
     lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
     if not lists:
@@ -45,7 +45,7 @@ def depths_of(model: nn.Module) -> dict[str, int]:
     inside = re.compile(re.escape(longest) + r"\.(\d+)\.")
     depths: dict[str, int] = {}
     depth = 0
-    for name, _ in model.named_parameters():  # in the order in which the modules were made, from the bottom up
+    for name, _ in model.named_parameters():  # in the order of creation, from the bottom up
         found = inside.match(name)
         if found:
             depth = int(found[1]) + 1
@@ -53,8 +53,9 @@ def depths_of(model: nn.Module) -> dict[str, int]:
     return depths
 
 
-def rate(step: int, steps: int, settings: TrainingSettings) -> float:
-    """The share of the learning rate at a step from 0: up over the warm-up, then constant or down to 0."""
+def rate_factor(step: int, steps: int, settings: TrainingSettings) -> float:
+    """The factor of the learning rate at a step, which counts from 0: it rises to 1 during the warm-up, and then stays
+    there or falls to 0, depending on the schedule."""
     warmup = round(settings.warmup_ratio * steps)
     if step < warmup:
         return (step + 1) / warmup

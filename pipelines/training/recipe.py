@@ -1,4 +1,4 @@
-"""What a task brings to the commands that train for it."""
+"""What the training commands need to know about a task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pipelines.training.stage import Source, Stage
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the rows are made of, for the command line."""
+    """A column of the task's data: its default name, and its meaning in the help text of the command line."""
 
     default: str
     meaning: str
@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Data(Generic[Row]):
-    """What to train on, rows to measure on, and what the user named them by."""
+    """The rows to train on, in stages, the rows to measure on, and the name that the user gave the latter."""
 
     stages: list[Stage[Row]]
     dev: list[Row]
@@ -35,47 +35,52 @@ class Data(Generic[Row]):
 
     @property
     def sources(self) -> list[Source[Row]]:
-        """Of all stages, in order."""
+        """The sources of all stages, in order."""
         return [source for stage in self.stages for source in stage.sources]
 
     @property
     def train_names(self) -> list[str]:
-        """What the user named the rows to train on by, each once."""
+        """The names that the user gave the sources to train on, without repetition."""
         return list(dict.fromkeys(source.name for source in self.sources))
 
 
-def unremarkable(_model: str, _figures: Figures) -> str | None:
-    """Nothing to say."""
+def no_remark(_model: str, _figures: Figures) -> str | None:
+    """A `Recipe.remark` that never makes a remark."""
     return None
 
 
-def without_windows(_options: Any) -> None:
-    """The task reads texts as a whole."""
+def no_windows(_options: Any) -> None:
+    """A `Recipe.windows` for tasks that read texts as a whole."""
 
 
-CALIBRATED_ON = 300
+CALIBRATION_ROWS = 300  # or up to twice as many, since the step is a whole number
 
 
 @dataclass(frozen=True)
 class Recipe(Generic[Row]):
-    """How a task trains, for any base.
+    """How to train for a task.
 
-    task     whose checkpoints come out
-    models   to compare where the user names none: Hub ids
-    heads    by name, what makes a learner of a base and `options`; one of several is named on the command line
-    options  the task's own settings: one option each
-    figures  to compare in tables: their titles by the learner's names for them
-    sort_key as every learner of the task has it
-    train    file to train on where the user names none, within the folder of data
-    dev      likewise to measure on
-    columns  by what they are called here; there is an option for each
-    read     the rows of a source, given the columns' names there and the split, if it is a data set
-    examples the rows of a source, by its name, as what int8 is calibrated and measured on
-    apart    the rows to train on, without those that are among the rows to measure on
-    remark   what to say, if anything, of a run of a model that ends with these figures
-    training the settings of every run, with the task's defaults
-    source   what `read` reads, for the command line
-    windows  that the `options` say contexts are cut into, where the task has any
+    task              The task of the exported checkpoints.
+    models            Hub ids of the models that are compared if the user names none.
+    heads             Functions, by the name of the head, that make a learner from a base and `options`. If there are
+                      several heads, the user can choose among them on the command line.
+    options           The task's own settings; each field is an option of the command line.
+    figures           The figures to compare in tables: the learner's name of each, and its title.
+    sort_key          The function that all learners of the task have as `Learner.sort_key`.
+    train             The file to train on if the user names none, relative to the data folder.
+    dev               The file to measure on if the user names none, relative to the data folder.
+    columns           The columns of the data, by the project's names for them; each has an option for its real name.
+    read              A function that reads the rows of a source. It takes the source, the real names of the columns,
+                      and the split to read if the source is a data set.
+    examples          A function that converts rows to the examples that int8 is calibrated and measured on. It takes
+                      the name of their source and the rows.
+    without_dev_rows  A function that takes the rows to train on and those to measure on, and returns the former
+                      without the rows that are also among the latter.
+    remark            A function that takes a model's name and its last figures, and returns a warning for the log,
+                      or None.
+    training          The class of the settings of a run, with the task's defaults.
+    source            The description of what `read` takes as a source, for the help text of the command line.
+    windows           A function that returns the window settings in `options`, or None if the task has no windows.
     """
 
     task: Task
@@ -89,24 +94,24 @@ class Recipe(Generic[Row]):
     columns: Mapping[str, Column]
     read: Callable[[str, Sequence[str], str], list[Row]]
     examples: Callable[[str, Sequence[Row]], Examples]
-    apart: Callable[[list[Row], list[Row]], list[Row]]
-    remark: Callable[[str, Figures], str | None] = unremarkable
+    without_dev_rows: Callable[[list[Row], list[Row]], list[Row]]
+    remark: Callable[[str, Figures], str | None] = no_remark
     training: type[TrainingSettings] = TrainingSettings
     source: str = SOURCE
-    windows: Callable[[Any], WindowSettings | None] = without_windows
+    windows: Callable[[Any], WindowSettings | None] = no_windows
 
     @property
     def default_train(self) -> str:
-        """The whole path of `train`."""
+        """The full path of `train`."""
         return str(data_folder() / self.train)
 
     @property
     def default_dev(self) -> str:
-        """The whole path of `dev`."""
+        """The full path of `dev`."""
         return str(data_folder() / self.dev)
 
     def int8_examples(self, data: Data[Row]) -> tuple[Examples, Examples]:
-        """What int8 is calibrated on, rows from all over the last source, and what it is measured on, all dev rows."""
+        """The examples to calibrate int8 on, evenly spread over the last source, and all dev rows to measure it on."""
         last = data.sources[-1]
-        spread = last.rows[:: max(1, len(last.rows) // CALIBRATED_ON)]
+        spread = last.rows[:: max(1, len(last.rows) // CALIBRATION_ROWS)]
         return self.examples(last.name, spread), self.examples(data.dev_name, data.dev)

@@ -1,4 +1,4 @@
-"""One run among those that are compared or searched through."""
+"""The specification of one run among those that are compared or searched."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,11 +22,12 @@ from pipelines.training.settings import TrainingSettings
 def run_name(
     label: str, base: Base, settings: TrainingSettings, options: object, stages: Sequence[object], dev: Sequence[object]
 ) -> str:
-    """The label, fit to name a folder, and a digest of all that decides what the run computes.
+    """A name for a folder: the label, and a digest of everything that determines the result of the run.
 
-    That is the base's files or commit, settings, the task's own options, and rows, by their `repr`; not where it runs.
+    The digest covers the base's files or commit, and the `repr` of the settings, the task's own options and the rows,
+    but not the machines that the run uses.
     """
-    return _name(label, (_of(base), settings, options, stages, dev))
+    return _name(label, (_base_identity(base), settings, options, stages, dev))
 
 
 def search_name(
@@ -37,11 +38,11 @@ def search_name(
     stages: Sequence[object],
     dev: Sequence[object],
 ) -> str:
-    """As `run_name`, for a search among several bases; `options` hold the space, too."""
-    return _name(label, ([_of(base) for base in bases], settings, options, stages, dev))
+    """Like `run_name`, for a search among several bases; `options` includes the search space."""
+    return _name(label, ([_base_identity(base) for base in bases], settings, options, stages, dev))
 
 
-def _of(base: Base) -> tuple[str, str | None]:
+def _base_identity(base: Base) -> tuple[str, str | None]:
     return identity(base.source), base.revision
 
 
@@ -52,7 +53,7 @@ def _name(label: str, decides: tuple[object, ...]) -> str:
 
 @dataclass(frozen=True)
 class RunSpec(Generic[Row]):
-    """A model, as the user named it, with one of its task's heads, and all settings of its run, the seed among them."""
+    """A model, named as the user named it, with a head of its task and all settings of its run, including the seed."""
 
     recipe: Recipe[Row]
     model: str
@@ -63,22 +64,22 @@ class RunSpec(Generic[Row]):
 
     @property
     def label(self) -> str:
-        """The same for all seeds."""
-        return ", ".join([self.model, *self._own_head.values()])
+        """The name of the run in tables, which is the same for all seeds."""
+        return ", ".join([self.model, *self._head_setting.values()])
 
     @property
     def load(self) -> Load[Row]:
-        """Makes the learner."""
+        """A picklable function that makes the learner."""
         base = replace(self.base, attention_dropout=self.settings.attention_dropout, layers=self.settings.layers)
         return partial(self.recipe.heads[self.head], base, self.options)
 
     def run_name(self, data: Data[Row]) -> str:
-        """Of its run on the data."""
-        label = "-".join([self.recipe.task, *self._own_head.values(), self.base.name, str(self.settings.seed)])
+        """The name of its run on the data, which is that of its folder in the storage."""
+        label = "-".join([self.recipe.task, *self._head_setting.values(), self.base.name, str(self.settings.seed)])
         return run_name(label, self.base, self.settings, (self.head, self.options), data.stages, data.dev)
 
     def provenance(self, data: Data[Row], history: History, command: str, minutes: float) -> Provenance:
-        """How its checkpoint came to be: by a command that took so long."""
+        """The provenance of its checkpoint, which was made by `command` in `minutes`."""
         return Provenance(
             task=self.recipe.task,
             base=self.base,
@@ -88,7 +89,7 @@ class RunSpec(Generic[Row]):
                 command=command,
                 minutes=round(minutes, 1),
             ),
-            settings=self.settings.model_dump() | self._own_head | self.options.model_dump(),
+            settings=self.settings.model_dump() | self._head_setting | self.options.model_dump(),
             dev=data.dev_name,
             history=history,
             best=history.best(self.recipe.sort_key),
@@ -96,6 +97,6 @@ class RunSpec(Generic[Row]):
         )
 
     @property
-    def _own_head(self) -> dict[str, str]:
-        """Where there is more than one."""
+    def _head_setting(self) -> dict[str, str]:
+        """The head as a setting if the task has several heads, otherwise empty."""
         return {"head": self.head} if len(self.recipe.heads) > 1 else {}

@@ -1,4 +1,4 @@
-"""The options of training, one field each; the command lines are made of them."""
+"""The settings of training; each field becomes an option of the command line."""
 
 from typing import Literal
 
@@ -6,93 +6,95 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Frozen(BaseModel):
-    """A value: unknown keys are refused, nothing changes later."""
+    """Immutable settings that reject unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TrainingSettings(Frozen):
-    """How a model is trained. The same settings, rows and base give the same weights on the same number of workers."""
+    """How to train a model. Equal settings, rows, base and number of workers give equal weights."""
 
-    epochs: int = Field(4, ge=1, description="Passes over the rows of the last stage; the best of all is kept.")
+    epochs: int = Field(4, ge=1, description="Passes over the rows of the last stage; the best epoch is exported.")
     earlier_epochs: int = Field(1, ge=1, description="Passes over the rows of each stage before the last.")
     patience: int = Field(
-        0, ge=0, description="Stop after so many epochs of the last stage without a better one; 0: never."
+        0, ge=0, description="Stop after this many epochs of the last stage without a new best one; 0: never."
     )
-    batch_size: int = Field(64, ge=1, description="Rows of one step, over all workers together.")
+    batch_size: int = Field(64, ge=1, description="Rows per step, over all workers together.")
     accumulation: int = Field(
-        1, ge=1, description="Parts of a batch that are computed one after the other, where memory holds no whole one."
+        1, ge=1, description="Split each batch into this many parts and add up their gradients, to use less memory."
     )
     group_by_length: bool = Field(
-        True, description="Put rows of like length into a batch, so that less of it is padding."
+        True, description="Batch rows of similar length, so that there are fewer padded tokens."
     )
     learning_rate: float = Field(5e-5, gt=0, description="AdamW's highest rate.")
-    warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of all steps over which the rate rises from 0.")
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of all steps in which the rate rises from 0.")
     schedule: Literal["constant", "linear"] = Field(
-        "constant", description="What the rate does after the warm-up: stay, or fall to 0 in a line."
+        "constant", description="Learning rate after the warm-up: constant, or falling linearly to 0."
     )
     layer_decay: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="Each layer learns at so many times the rate of the layer above it; 1: all at the same.",
+        description="The learning rate of a layer is this times that of the layer above it; 1: the same for all.",
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's decay of weights; biases and norms have none.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay; biases and norms have none.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Clip the norm of the gradient to this value.")
     attention_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Of attention weights; above 0 a CPU takes twice as long, for want of PyTorch's fast attention.",
+        description="Dropout of attention weights; above 0, a CPU takes twice as long: no fast attention.",
     )
     layers: int | None = Field(
-        None, ge=1, description="Keep only so many of the base's layers, evenly spread from the first to the last."
+        None, ge=1, description="Keep only this many layers of the base, evenly spread from the first to the last."
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of forward passes; weights are float32.")
-    seed: int = Field(0, ge=0, description="Of new weights, row order and dropout.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Type of forward passes, not of weights.")
+    seed: int = Field(0, ge=0, description="Seed of new weights, the order of rows and dropout.")
 
     def all_epochs(self, stages: int) -> int:
-        """The epochs of a run of so many stages."""
+        """The number of epochs of a run with this many stages."""
         return (stages - 1) * self.earlier_epochs + self.epochs
 
     def stage_of(self, epoch: int, stages: int) -> int:
-        """The number from 0 of the stage that an epoch, counted from 0, belongs to."""
+        """The stage of an epoch; both are counted from 0."""
         return min(epoch // self.earlier_epochs, stages - 1)
 
 
 class RaySettings(Frozen):
-    """Where a run takes place: on the Ray cluster that RAY_ADDRESS names, or on one started for it on this machine."""
+    """Where a run takes place: on the Ray cluster at RAY_ADDRESS, or on one that is started on this machine."""
 
     num_workers: int = Field(1, ge=1, description="Processes that train together, each on a share of every batch.")
-    use_gpu: bool = Field(False, description="One GPU for each worker.")
-    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, of each worker.")
+    use_gpu: bool = Field(False, description="Give each worker one GPU.")
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs of each worker, and the number of its threads.")
     storage: str = Field(
-        "runs", description="Folder or URL for checkpoints and TensorBoard; with several machines, one that all share."
+        "runs", description="Folder or URL for checkpoints and TensorBoard; it must be shared by all machines."
     )
-    max_failures: int = Field(3, ge=0, description="How often to go on from the last epoch after a worker died.")
+    max_failures: int = Field(3, ge=0, description="How often to continue after the last epoch when a worker died.")
 
 
 class SearchSettings(Frozen):
-    """What is searched, and where. Rates and decays are drawn evenly on a log scale."""
+    """The search space. Learning rates and weight decays are sampled uniformly on a logarithmic scale."""
 
-    trials: int = Field(20, ge=1, description="Runs, of which the best is kept.")
-    most_epochs: int = Field(4, ge=1, description="A run has from 1 to so many.")
-    lowest_rate: float = Field(1e-6, gt=0, description="Of learning rates.")
-    highest_rate: float = Field(1e-2, gt=0, description="Of learning rates.")
-    lowest_decay: float = Field(4e-5, gt=0, description="Of weight decays.")
-    highest_decay: float = Field(1e-3, gt=0, description="Of weight decays.")
+    trials: int = Field(20, ge=1, description="Number of runs; the best one is exported.")
+    most_epochs: int = Field(4, ge=1, description="Maximum number of epochs of a run; the minimum is 1.")
+    lowest_rate: float = Field(1e-6, gt=0, description="The lowest learning rate.")
+    highest_rate: float = Field(1e-2, gt=0, description="The highest learning rate.")
+    lowest_decay: float = Field(4e-5, gt=0, description="The lowest weight decay.")
+    highest_decay: float = Field(1e-3, gt=0, description="The highest weight decay.")
     reduction: int = Field(
-        2, ge=2, description="After 1, 2, 4, ... epochs, powers of it, the best one of so many goes on."
+        2,
+        ge=2,
+        description="Successive halving: with 2, the better half of the trials continues after 1, 2, 4, ... epochs.",
     )
 
 
 class TuneSettings(Frozen):
-    """Where a search takes place: on the Ray cluster that RAY_ADDRESS names, or on one started for it."""
+    """Where a search takes place: on the Ray cluster at RAY_ADDRESS, or on one that is started on this machine."""
 
-    concurrent: int = Field(1, ge=1, description="Trials at a time.")
-    cpus_per_trial: int = Field(1, ge=1, description="CPUs, and threads, of each trial.")
-    gpus_per_trial: float = Field(0.0, ge=0, description="GPUs of each; 0.5 puts two trials on one.")
+    concurrent: int = Field(1, ge=1, description="Trials that run at the same time.")
+    cpus_per_trial: int = Field(1, ge=1, description="CPUs of each trial, and the number of its threads.")
+    gpus_per_trial: float = Field(0.0, ge=0, description="GPUs of each trial; with 0.5, two trials share one.")
     storage: str = Field(
-        "runs", description="Folder or URL for checkpoints and TensorBoard; with several machines, one that all share."
+        "runs", description="Folder or URL for checkpoints and TensorBoard; it must be shared by all machines."
     )
-    max_failures: int = Field(3, ge=0, description="How often a trial goes on from its last epoch after it died.")
+    max_failures: int = Field(3, ge=0, description="How often a trial continues after its last epoch when it died.")

@@ -1,4 +1,4 @@
-"""What a run learns from: one stage or several in turn, each of one source of rows or several mixed."""
+"""The rows that a run is trained on: one or more stages in sequence, each with one or more mixed sources."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,16 @@ import numpy as np
 from pipelines.text.rows import Row
 
 POOL = 16
-"""Batches that are sorted by length together: enough to leave little padding, few enough to leave chance its part."""
+"""Number of batches whose rows are sorted by length together. It is a compromise between little padding (more) and
+random batches (fewer)."""
 
 
 @dataclass(frozen=True)
 class Source(Generic[Row]):
-    """Rows by the name that the user gave, and how often an epoch takes each.
+    """Rows to train on.
 
-    weight  1: once; 0.5: a half of them, drawn anew in every epoch; 2: twice
+    name    the name that the user gave the source
+    weight  how often an epoch uses each row; 0.5: a random half of them, another one in every epoch; 2: each twice
     """
 
     rows: Sequence[Row]
@@ -24,35 +26,36 @@ class Source(Generic[Row]):
     weight: float = 1.0
 
     @property
-    def taken(self) -> int:
-        """Rows of an epoch, at least one."""
+    def rows_per_epoch(self) -> int:
+        """The number of rows that an epoch uses, at least one."""
         return max(1, round(self.weight * len(self.rows)))
 
 
 @dataclass(frozen=True)
 class Stage(Generic[Row]):
-    """Sources that are mixed in every batch."""
+    """Sources whose rows are mixed in every batch."""
 
     sources: Sequence[Source[Row]]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Stage[Row]":
-        """All rows, once in every epoch."""
+        """A stage in which every epoch uses each row once."""
         return cls([Source(rows)])
 
     @property
-    def taken(self) -> int:
-        """Rows of an epoch."""
-        return sum(source.taken for source in self.sources)
+    def rows_per_epoch(self) -> int:
+        """The number of rows that an epoch uses."""
+        return sum(source.rows_per_epoch for source in self.sources)
 
     def map(self, change: Callable[[Sequence[Row]], Sequence[Any]]) -> "Stage[Any]":
-        """The stage with what `change` makes of each source's rows."""
+        """Replace the rows of each source by `change(rows)`."""
         return Stage([Source(change(source.rows), source.name, source.weight) for source in self.sources])
 
     def batches(self, size: int, seed: Sequence[int], length: Callable[[Row], int] | None) -> list[list[Row]]:
-        """An epoch in batches of `size`, of which only the last to be cut may be smaller.
+        """The batches of an epoch, in random order. All have `size` rows, except one that may have fewer.
 
-        With `length`, rows of like length stand together: those of POOL batches are sorted, and the batches shuffled.
+        With `length`, the rows of every POOL batches are sorted by length, so that a batch holds rows of similar
+        length.
         """
         draw = np.random.default_rng(seed)
         rows = [source.rows[number] for source in self.sources for number in _drawn(source, draw)]
@@ -66,8 +69,8 @@ class Stage(Generic[Row]):
 
 
 def _drawn(source: Source[Any], draw: np.random.Generator) -> list[int]:
-    """TokenIds of the rows that an epoch takes: all as often as the weight says in full, the rest by chance."""
-    every, rest = divmod(source.taken, len(source.rows))
+    """The indexes of the rows that an epoch uses: each row as often as the weight's whole part, the rest at random."""
+    every, rest = divmod(source.rows_per_epoch, len(source.rows))
     return [*(list(range(len(source.rows))) * every), *draw.permutation(len(source.rows))[:rest].tolist()]
 
 

@@ -1,7 +1,7 @@
-"""The training loop of one process, which may be one of several in step; it knows PyTorch and nothing of Ray.
+"""The training loop of one process, or of one of several processes that train together. It does not use Ray.
 
-Nothing that an epoch does depends on how the run came to its beginning: order of rows and dropout are drawn anew from
-seed and number of the epoch. A run resumed from a state therefore ends with the very weights of one that never stopped.
+The order of rows and the dropout of an epoch depend only on the seed and the number of the epoch. Therefore a run that
+was resumed ends with exactly the weights of a run that never stopped.
 """
 
 import time
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.training.learner import Figures, Load, Prepares, Row, unfold
-from pipelines.training.optimization import optimizer_of, rate
+from pipelines.training.optimization import optimizer_of, rate_factor
 from pipelines.training.results import History
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
@@ -28,31 +28,31 @@ State = dict[str, Any]
 
 
 class Progress(Protocol):
-    """Who is told of every step of an epoch."""
+    """Receives the loss after every step of an epoch."""
 
     def step(self, loss: Tensor) -> None:
-        """One more is done, with this loss (a scalar)."""
+        """Count a step and take its loss (a scalar)."""
 
     def close(self) -> None:
-        """The epoch is over."""
+        """End the epoch."""
 
 
 class NoProgress:
-    """Nobody is told."""
+    """Ignores the progress of an epoch."""
 
     def __init__(self, total: int, text: str) -> None:
         pass
 
     def step(self, loss: Tensor) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """Which of the run's processes this is: number `rank` of `world`, which share one process group."""
+    """Identifies a process of a run: number `rank` of the `world` processes of one process group, and its device."""
 
     rank: int = 0
     world: int = 1
@@ -60,7 +60,7 @@ class Worker:
 
 
 class Trainer(Generic[Row]):
-    """A learner on its way through the epochs."""
+    """The training loop of one process: it trains a learner epoch by epoch, and keeps its history and best weights."""
 
     def __init__(
         self,
@@ -68,37 +68,39 @@ class Trainer(Generic[Row]):
         stages: Sequence[Stage[Row]],
         dev: Sequence[Row],
         settings: TrainingSettings,
-        place: Worker | None = None,
+        worker: Worker | None = None,
         progress: Callable[[int, str], Progress] = NoProgress,
     ) -> None:
-        self.place = place or Worker()
+        self.worker = worker or Worker()
         self.settings = settings
         self.history = History()
         self.best: dict[str, Tensor] = {}
         self._dev, self._progress = dev, progress
-        torch.manual_seed(settings.seed)  # for the head, which no base model has
+        torch.manual_seed(settings.seed)  # for the new weights of the head
         self.learner = load()
         if isinstance(self.learner, Prepares):
             self.learner.prepare([row for source in stages[0].sources for row in source.rows])
         self._stages = [stage.map(partial(unfold, self.learner)) for stage in stages]
-        self.learner.model.to(self.place.device)
+        self.learner.model.to(self.worker.device)
         self._model = self._synchronised(self.learner.model)
         self._optimizer = optimizer_of(self.learner.model, settings)
-        steps = sum(self._steps(epoch) for epoch in range(self.planned))
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, settings))
+        steps = sum(self._steps(epoch) for epoch in range(self.planned_epochs))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: rate_factor(step, steps, settings)
+        )
 
     @property
-    def planned(self) -> int:
-        """The epochs of all stages, if none is saved by stopping early."""
+    def planned_epochs(self) -> int:
+        """The number of epochs of all stages, without early stopping."""
         return self.settings.all_epochs(len(self._stages))
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are over, or patience is."""
-        return len(self.history.epochs) >= self.planned or self._stopped_early()
+        """Whether all epochs are done or the run stopped early."""
+        return len(self.history.epochs) >= self.planned_epochs or self._stopped_early()
 
     def epochs(self) -> Iterator[Figures]:
-        """Trains and evaluates the epochs that are left; yields the figures of each, when `state` is as after it."""
+        """Train and evaluate the remaining epochs. Yield the figures of each after updating history and weights."""
         while not self.done:
             epoch, began = len(self.history.epochs), time.monotonic()
             losses = self._train_epoch(epoch)
@@ -107,14 +109,14 @@ class Trainer(Generic[Row]):
             self.history.epochs.append(figures)
             self.history.steps.append(len(losses))
             self.history.seconds.append(time.monotonic() - began)
-            if self.place.rank == 0 and self.history.best(self.learner.sort_key) == epoch:
+            if self.worker.rank == 0 and self.history.best(self.learner.sort_key) == epoch:
                 self.best = {name: value.cpu().clone() for name, value in self.learner.model.state_dict().items()}
             yield figures
 
     def state(self) -> State:
-        """Tensors and plain data, from which `restore` goes on; after the last epoch only history and best weights.
+        """Tensors and plain data from which `restore` continues; after the last epoch only history and best weights.
 
-        Of rank 0: the others hold no best weights.
+        Use the state of rank 0, since the other processes hold no best weights.
         """
         state: State = {"history": self.history.as_dict(), "best": self.best}
         if not self.done:
@@ -124,7 +126,7 @@ class Trainer(Generic[Row]):
         return state
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned, in whichever process of whichever run of the same settings."""
+        """Continue from what `state` returned, in any process of a run with the same settings."""
         self.history, self.best = History.of(state["history"]), state["best"]
         if not self.done:
             self.learner.model.load_state_dict(state["model"])
@@ -132,20 +134,20 @@ class Trainer(Generic[Row]):
             self._schedule.load_state_dict(state["schedule"])
 
     def evaluate(self) -> Figures:
-        """The figures on the dev rows, of which each process predicts a share; all of them return the same."""
+        """The figures on the dev rows. Each process predicts a share of the rows, and all return the same figures."""
         self.learner.model.eval()
-        share = self._dev[self.place.rank :: self.place.world]
+        share = self._dev[self.worker.rank :: self.worker.world]
         starts = range(0, len(share), PREDICTED_AT_ONCE)
         with torch.inference_mode(), self._precision():
             ours = [made for at in starts for made in self.learner.predict(share[at : at + PREDICTED_AT_ONCE])]
         return self.learner.measure(self._dev, _interleave(self._all_gather(ours), len(self._dev)))
 
     def _train_epoch(self, epoch: int) -> list[float]:
-        """One pass over the rows of the epoch's stage; returns the loss of every step."""
+        """Train on the rows of the epoch's stage, and return the loss of every step."""
         self.learner.model.train()
         batches = self._batches(epoch)
-        torch.manual_seed(seed_of(self.settings.seed, epoch, self.place.rank))
-        progress = self._progress(len(batches), f"epoch {epoch + 1} of {self.planned}")
+        torch.manual_seed(seed_of(self.settings.seed, epoch, self.worker.rank))
+        progress = self._progress(len(batches), f"epoch {epoch + 1} of {self.planned_epochs}")
         losses = []
         for batch in batches:
             losses.append(self._step(batch))
@@ -157,16 +159,16 @@ class Trainer(Generic[Row]):
         return self._stages[self.settings.stage_of(epoch, len(self._stages))]
 
     def _steps(self, epoch: int) -> int:
-        return -(-self._stage(epoch).taken // self.settings.batch_size)
+        return -(-self._stage(epoch).rows_per_epoch // self.settings.batch_size)
 
     def _batches(self, epoch: int) -> list[list[Any]]:
-        """The epoch's rows in its order."""
+        """The batches of the epoch, in their order."""
         length = self.learner.length if self.settings.group_by_length else None
         return self._stage(epoch).batches(self.settings.batch_size, [self.settings.seed, epoch], length)
 
     def _stopped_early(self) -> bool:
-        """Whether the last stage has gone on for `patience` epochs without a better one."""
-        first = self.planned - self.settings.epochs
+        """Whether the last `patience` epochs of the last stage brought no new best epoch."""
+        first = self.planned_epochs - self.settings.epochs
         last_stage = self.history.epochs[first:]
         if not self.settings.patience or not last_stage:
             return False
@@ -174,7 +176,7 @@ class Trainer(Generic[Row]):
         return len(last_stage) - 1 - best >= self.settings.patience
 
     def _step(self, batch: Sequence[Any]) -> Tensor:
-        """One step on this process's share of the batch. Returns a scalar whose mean over the processes is the loss."""
+        """Train on this process's share of a batch. Returns a scalar; its mean over the processes is the loss."""
         self._optimizer.zero_grad()
         parts = [batch[number :: self.settings.accumulation] for number in range(self.settings.accumulation)]
         loss = torch.stack([self._learn(part, len(batch)) for part in parts if part]).sum()
@@ -184,10 +186,13 @@ class Trainer(Generic[Row]):
         return loss
 
     def _learn(self, part: Sequence[Any], whole: int) -> Tensor:
-        """Add the gradients of this process's share of a part of a batch of `whole` rows. Returns its loss (a scalar),
-        weighted so that the mean over processes of the sum over parts is the mean over the rows."""
-        share = part[self.place.rank :: self.place.world]
-        weight = len(share) * self.place.world / whole  # the processes' gradients are averaged
+        """Add the gradients of this process's share of a part of a batch; the batch has `whole` rows.
+
+        Returns the loss of the share (a scalar). It is weighted so that the sum over the parts, averaged over the
+        processes, is the mean over the rows of the batch.
+        """
+        share = part[self.worker.rank :: self.worker.world]
+        weight = len(share) * self.worker.world / whole  # gradients are averaged over the processes
         with self._precision():
             loss = self.learner.loss(self._model, share or part[:1]) * weight
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,33 +200,33 @@ class Trainer(Generic[Row]):
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(
-            self.place.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+            self.worker.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bfloat16"
         )
 
     def _synchronised(self, model: nn.Module) -> nn.Module:
-        if self.place.world == 1:
+        if self.worker.world == 1:
             return model
-        return DistributedDataParallel(model, [self.place.device] if self.place.device.type == "cuda" else None)
+        return DistributedDataParallel(model, [self.worker.device] if self.worker.device.type == "cuda" else None)
 
     def _mean(self, losses: Tensor) -> list[float]:
-        """The processes' mean of losses (steps,)."""
-        if self.place.world > 1:
+        """The losses (steps,), averaged over the processes."""
+        if self.worker.world > 1:
             dist.all_reduce(losses)
-        return [float(loss) for loss in (losses / self.place.world).tolist()]
+        return [float(loss) for loss in (losses / self.worker.world).tolist()]
 
     def _all_gather(self, ours: list[Any]) -> list[list[Any]]:
-        """What every process has, by rank."""
-        everyones: list[Any] = [ours] * self.place.world
-        if self.place.world > 1:
-            dist.all_gather_object(everyones, ours)
-        return everyones
+        """The values of every process, by rank."""
+        gathered: list[Any] = [ours] * self.worker.world
+        if self.worker.world > 1:
+            dist.all_gather_object(gathered, ours)
+        return gathered
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed of its own for every combination of numbers."""
+    """A seed that differs for every combination of numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _interleave(shares: Sequence[Sequence[Any]], count: int) -> list[Any]:
-    """The inverse of taking every so-manieth: `count` things in order."""
+    """Merge the shares of `evaluate` to `count` values in order; the n-th share starts at the n-th value."""
     return [shares[number % len(shares)][number // len(shares)] for number in range(count)]

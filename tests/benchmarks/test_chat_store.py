@@ -21,11 +21,11 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_documents_make_as_many_different_chunks_as_are_asked_for(data: Path, count: int) -> None:
+def test_documents_give_the_requested_number_of_distinct_chunks(data: Path, count: int) -> None:
     texts = {chunk.text for document in documents_of(data, count) for chunk in chunks_of(document)}
     assert len(texts) == count
 
 
-def test_too_little_text_is_said(data: Path) -> None:
+def test_too_little_text_is_an_error(data: Path) -> None:
     with pytest.raises(SystemExit, match="no more than"):
         list(documents_of(data, 100_000))

@@ -17,7 +17,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
-    """What a run on the CPU prints, with one layer and four sentences."""
+    """The output of a run on the CPU with one layer and four sentences."""
     data = tmp_path_factory.mktemp("data")
     rows = "sentence1,sentence2,label\n" + "".join(f"{text},{SENTENCES[0]},1.0\n" for text in SENTENCES)
     (data / "klue_sts").mkdir()
@@ -37,7 +37,7 @@ def named(lines: list[dict[str, object]], what: str) -> list[dict[str, object]]:
     return [line for line in lines if line["what"] == what]
 
 
-def test_every_way_to_run_the_engine_is_measured_and_gives_the_embeddings_of_encode(
+def test_every_way_to_run_the_engine_is_measured_and_equals_encode(
     lines: list[dict[str, object]],
 ) -> None:
     engines = named(lines, "engine")
@@ -48,7 +48,7 @@ def test_every_way_to_run_the_engine_is_measured_and_gives_the_embeddings_of_enc
     assert len(named(lines, "texts")) == len(engines)
 
 
-def test_the_result_is_the_best_engine_against_the_matrix_rate_and_encode_of_the_same_run(
+def test_the_result_compares_the_best_engine_with_the_matrix_rate_and_encode(
     lines: list[dict[str, object]],
 ) -> None:
     (result,) = named(lines, "result")
@@ -56,8 +56,8 @@ def test_the_result_is_the_best_engine_against_the_matrix_rate_and_encode_of_the
     assert result["times_encode"] > 0
 
 
-def test_model_flop_are_those_of_the_layers(lines: list[dict[str, object]]) -> None:
+def test_model_flop_counts_the_linear_maps_and_the_attention_of_the_layers(lines: list[dict[str, object]]) -> None:
     (work,) = named(lines, "work")
     linear = 2 * (4 * 768 * 768 + 2 * 768 * 3072) * work["tokens"]
     assert work["sentences"] == len(SENTENCES)
-    assert linear < work["model_gflop"] * 1e9 < linear * 1.01  # short sentences: attention is next to nothing
+    assert linear < work["model_gflop"] * 1e9 < linear * 1.01  # the sentences are short, so attention adds under 1 %

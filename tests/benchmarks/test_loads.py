@@ -17,7 +17,7 @@ PAIRS = [(f"왼쪽 {number}", f"오른쪽 {number}") for number in range(1000)]
 
 @asynccontextmanager
 async def asking(handler: Handler) -> AsyncIterator[Ask]:
-    """A client of a server whose /score is `handler`."""
+    """A client of a server that answers /score with `handler`."""
     app = web.Application()
     app.router.add_post("/score", handler)
     async with TestServer(app) as server, ClientSession(server.make_url("/")) as session:
@@ -28,7 +28,7 @@ def test_constant_arrivals_are_evenly_spaced() -> None:
     assert list(during(arrivals(4), 1.0)) == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_poisson_arrivals_keep_the_rate_and_the_seed_decides_them() -> None:
+def test_poisson_arrivals_have_the_rate_and_depend_only_on_the_seed() -> None:
     times = list(itertools.islice(arrivals(50, seed=1), 20_000))
     assert times == sorted(times)
     assert times[-1] == pytest.approx(20_000 / 50, rel=0.05)
@@ -38,8 +38,8 @@ def test_poisson_arrivals_keep_the_rate_and_the_seed_decides_them() -> None:
     assert times != list(itertools.islice(arrivals(50, seed=2), 20_000))
 
 
-def test_open_loop_counts_latency_from_when_a_request_was_due() -> None:
-    """The server answers nothing until the last request has come: those due long before have waited that long."""
+def test_open_loop_measures_latency_from_when_a_request_was_due() -> None:
+    """The server answers only after the last request, so requests due earlier have waited for that time."""
 
     async def run() -> list[float]:
         arrived = itertools.count(1)
@@ -60,7 +60,7 @@ def test_open_loop_counts_latency_from_when_a_request_was_due() -> None:
     assert all(latency >= due for latency, due in zip(latencies, [0.0, 1.0, 2.0, 3.0], strict=True))
 
 
-def test_open_loop_counts_what_is_never_answered_with_the_time_it_waited() -> None:
+def test_open_loop_counts_unanswered_requests_with_the_time_they_waited() -> None:
     async def run() -> None:
         async def handler(request: web.Request) -> web.Response:
             pair = await request.json()
@@ -121,7 +121,7 @@ def test_closed_loop_has_as_many_requests_in_flight_as_callers() -> None:
     assert asyncio.run(run()) == 7
 
 
-def test_a_file_sent_singly_keeps_its_order_and_asks_again_where_refused() -> None:
+def test_a_file_sent_singly_keeps_its_order_and_repeats_refused_requests() -> None:
     async def run() -> None:
         seen: set[str] = set()
 

@@ -13,7 +13,7 @@ def test_rotation_keeps_the_words(words: list[str], turn: int) -> None:
     assert sorted(rotated(" ".join(words), turn).split()) == sorted(words)
 
 
-def test_the_second_time_round_brings_new_texts_in_the_same_order() -> None:
+def test_the_second_pass_has_new_texts_in_the_same_order() -> None:
     pairs = [("가 나", "다 라"), ("마 바", "사 아")]
     seen = list(itertools.islice(stream(pairs, seed=0), 4))
     assert sorted(seen[:2]) == pairs

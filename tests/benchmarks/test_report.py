@@ -18,17 +18,17 @@ def test_a_figure_is_the_median_over_rounds() -> None:
     assert columns(records, "small")["mosec"][RATE] == Cell(200.0, "1x2")
 
 
-def test_of_a_peers_settings_the_better_counts_figure_by_figure() -> None:
+def test_for_each_figure_the_better_setting_of_a_peer_counts() -> None:
     table = columns([figures("mosec/1x2", 100.0, 9.0), figures("mosec/2x1", 120.0, 11.0)], "small")
     assert table["mosec"] == {RATE: Cell(120.0, "2x1"), P99: Cell(9.0, "1x2")}
 
 
-def test_variants_of_munjang_keep_columns_of_their_own() -> None:
+def test_each_variant_of_munjang_has_its_own_column() -> None:
     table = columns([figures("munjang/fp32", 100.0, 9.0), figures("munjang/int8", 200.0, 5.0)], "small")
     assert (table["munjang/fp32"][RATE].value, table["munjang/int8"][RATE].value) == (100.0, 200.0)
 
 
-def test_of_the_ways_to_send_a_file_the_better_counts() -> None:
+def test_the_better_way_to_send_a_file_counts() -> None:
     records = [
         figures("fastapi/1x2", 300.0, 1.0, load="file of 1,000", way="one request"),
         figures("fastapi/1x2", 100.0, 1.0, load="file of 1,000", way="singly"),
@@ -37,7 +37,7 @@ def test_of_the_ways_to_send_a_file_the_better_counts() -> None:
     assert cell == Cell(300.0, "1x2, one request")
 
 
-def test_a_setting_that_refused_requests_never_counts_before_one_that_did_not() -> None:
+def test_a_setting_without_refusals_is_better_than_one_with_refusals() -> None:
     records = [figures("bentoml/1x2", 500.0, 1.0, refused=3), figures("bentoml/2x1", 100.0, 20.0, refused=0)]
     assert columns(records, "small")["bentoml"] == {RATE: Cell(100.0, "2x1"), P99: Cell(20.0, "2x1")}
 
@@ -55,7 +55,7 @@ def test_the_best_peer_has_the_highest_rate_and_the_lowest_latency() -> None:
 
 
 def ratios_of(load: str, **munjang: Any) -> list[str]:
-    """The last cell of each row, where both servers have the same figures under `load`."""
+    """The last cell of each row of a load in which both servers have the same figures."""
     records = [figures("munjang/fp32", 9.0, 9.0, load=load, **munjang), figures("mosec/1x2", 9.0, 9.0, load=load)]
     return [line.split("|")[-2].strip() for line in model_section(records, "small") if line.startswith(f"| {load}")]
 
@@ -66,7 +66,7 @@ def test_rates_that_the_load_sets_are_not_compared() -> None:
     assert ratios_of("open, 80% of its own") == ["", ""]
 
 
-def test_who_refused_is_not_compared_with_who_did_not() -> None:
+def test_a_server_that_refused_is_not_compared_with_one_that_did_not() -> None:
     assert ratios_of("64 callers", refused=1) == ["refused (mosec did not)"] * 2
 
 
@@ -82,7 +82,7 @@ def test_fp32_is_compared_with_fp32_and_int8_with_all() -> None:
     assert rivals(records, "munjang/int8") == ["mosec", "infinity-int8"]
 
 
-def test_the_report_names_ratio_best_peer_and_failures() -> None:
+def test_the_report_contains_ratio_best_peer_and_failures() -> None:
     machine = {"cpu": "a", "cores": 2, "memory_gib": 4, "commit": "abc", "changed": [], "date": "today", "command": "c"}
     records = [
         {"kind": "machine", **machine},

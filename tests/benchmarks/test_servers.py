@@ -7,7 +7,7 @@ from benchmarks.servers import VARIANTS, Munjang
 
 
 @pytest.mark.parametrize("server", VARIANTS, ids=lambda server: server.label)
-def test_a_measured_server_leaves_the_repositorys_stores_alone(
+def test_a_measured_server_does_not_use_the_stores_of_the_repository(
     server: Munjang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Munjang, "checkpoint", lambda *_: tmp_path)

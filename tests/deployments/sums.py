@@ -1,4 +1,4 @@
-"""A model that the tests of the batcher script."""
+"""A scripted model for the tests of the batcher."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ def tokens(items: Sequence[Sequence[int]]) -> TokenBatch:
 
 
 class Sums:
-    """A model whose row is (sum of ids, number of ids); a poisoned item fails the whole batch."""
+    """A model whose rows are (sum of ids, number of ids). A poisoned item fails the whole batch."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -53,12 +53,12 @@ class Sums:
 
 
 def batcher(model: Sums, max_tokens: int = 64, slots: int = 1) -> Batcher:
-    """On batches that may take any time, lest a slow machine changes what they hold."""
+    """A batcher whose batches do not depend on the speed of this machine."""
     return Batcher(model.run, BatchSettings(max_tokens=max_tokens, target_batch_s=1000), slots=slots)
 
 
 async def busy(model: Sums, batching: Batcher) -> "asyncio.Task[Any]":
-    """A first batch that holds the model thread until `model.release` is set."""
+    """Submit a first batch, which occupies the model thread until `model.release` is set."""
     model.release.clear()
     first = asyncio.create_task(batching.submit(tokens([[1]])))
     await asyncio.to_thread(model.started.wait, 10)

@@ -33,12 +33,12 @@ def test_replicas_follow_busy_time_and_waiting_work(busy: list[float], waiting_s
     assert wanted(busy, waiting_s) == replicas
 
 
-def test_bounds_hold() -> None:
+def test_replicas_stay_within_the_bounds() -> None:
     assert wanted([0.0], [0.0], (3, 9)) == 3
     assert wanted([1.0], [60.0], (3, 9)) == 9
 
 
-def test_without_a_report_yet_the_least_is_wanted() -> None:
+def test_without_metrics_the_minimum_is_wanted() -> None:
     context: Any = SimpleNamespace(
         aggregated_metrics=None,
         capacity_adjusted_min_replicas=1,

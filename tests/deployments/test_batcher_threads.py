@@ -1,4 +1,4 @@
-"""The batcher's model threads: idle, several at once, and beside the event loop."""
+"""The batcher's model threads: idle, in parallel, and while the event loop is blocked."""
 
 import asyncio
 import subprocess
@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.batching.batcher import Batcher
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.settings import BatchSettings
 from pipelines.text.token_batch import TokenBatch
 from tests.deployments.sums import Sums, batcher, busy, tokens
 
 
-def test_a_lone_item_on_an_idle_model_runs_alone_and_at_once() -> None:
+def test_a_single_item_on_an_idle_model_runs_at_once() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model, slots=2)
@@ -28,7 +28,7 @@ def test_a_lone_item_on_an_idle_model_runs_alone_and_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_the_next_batch_starts_while_the_event_loop_is_held_up() -> None:
+def test_the_next_batch_starts_while_the_event_loop_is_blocked() -> None:
     class Counts(Sums):
         def __init__(self) -> None:
             super().__init__()
@@ -43,10 +43,10 @@ def test_the_next_batch_starts_while_the_event_loop_is_held_up() -> None:
         model = Counts()
         batching = batcher(model, max_tokens=5)
         first = await busy(model, batching)
-        file = asyncio.create_task(batching.submit(tokens([[5] * 5] * 4), Lane.BULK))
+        file = asyncio.create_task(batching.submit(tokens([[5] * 5] * 4), Priority.BULK))
         await asyncio.sleep(0)
         model.release.set()
-        assert all(model.left.acquire(timeout=10) for _ in range(5))  # this holds the loop up
+        assert all(model.left.acquire(timeout=10) for _ in range(5))  # blocks the event loop
         assert not first.done()
         assert not file.done()
         assert len((await file).rows) == 4
@@ -78,7 +78,7 @@ def test_as_many_batches_run_at_once_as_the_model_has_slots(slots: int) -> None:
     asyncio.run(scenario())
 
 
-def test_what_waits_takes_half_as_long_on_two_slots() -> None:
+def test_the_estimated_time_of_waiting_items_halves_with_two_slots() -> None:
     async def waiting_s(slots: int) -> float:
         model = Sums()
         batching = batcher(model, slots=slots)
@@ -99,7 +99,7 @@ def test_what_waits_takes_half_as_long_on_two_slots() -> None:
     assert two == pytest.approx(one / 2)
 
 
-def test_a_caller_that_leaves_while_its_batch_runs_disturbs_no_other() -> None:
+def test_cancelling_a_call_while_its_batch_runs_does_not_affect_others() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model)

@@ -2,14 +2,14 @@ import subprocess
 import sys
 
 import pytest
-import ray.serve  # noqa: F401  before its private parts, which import each other
+import ray.serve  # noqa: F401  must come before its private modules, which import each other
 from ray.serve._private.build_app import build_app
 
 from deployments.graph import build
 from deployments.settings import IngressSettings, Settings
 
 DEFAULTS = Settings()
-NODES = {
+DEPLOYMENTS = {
     "StsTokenizer",
     "StsEncoder",
     "ColaTokenizer",
@@ -26,16 +26,16 @@ def deployments(settings: Settings = DEFAULTS) -> dict[str, object]:
     return {deployment.name: deployment for deployment in built.deployments}
 
 
-def test_tokenizers_models_and_ingress_are_deployments_of_their_own() -> None:
-    assert set(deployments()) == NODES
+def test_tokenizers_models_chat_and_ingress_are_separate_deployments() -> None:
+    assert set(deployments()) == DEPLOYMENTS
 
 
-def test_all_of_them_together_fit_two_cores() -> None:
+def test_all_replicas_together_fit_two_cores() -> None:
     cpus = [
         deployment.ray_actor_options["num_cpus"] * deployment._deployment_config.autoscaling_config.max_replicas  # type: ignore[attr-defined]
         for deployment in deployments().values()
     ]
-    assert sum(cpus) * 2 <= 2  # with room for every replica to be replaced, new version beside old
+    assert sum(cpus) * 2 <= 2  # twice, because an update runs new replicas beside the old ones
 
 
 def test_an_update_stops_no_replica_before_its_successor_is_ready() -> None:
@@ -43,7 +43,7 @@ def test_an_update_stops_no_replica_before_its_successor_is_ready() -> None:
         assert deployment._deployment_config.max_surge_percent == 100  # type: ignore[attr-defined]
 
 
-def test_every_node_has_bounds_limits_and_a_graceful_end() -> None:
+def test_every_deployment_has_bounds_limits_and_a_graceful_shutdown() -> None:
     for deployment in deployments().values():
         config = deployment._deployment_config  # type: ignore[attr-defined]
         assert config.autoscaling_config.min_replicas == 1
@@ -61,18 +61,18 @@ def test_chats_that_hang_leave_the_ingress_room_for_other_tasks() -> None:
 
 
 @pytest.mark.parametrize(("deadline_s", "upload_deadline_s"), [(1.0, 2.0), (50.0, 600.0), (120.0, 60.0)])
-def test_a_replica_that_goes_waits_for_the_answers_it_owes(deadline_s: float, upload_deadline_s: float) -> None:
-    nodes = deployments(Settings(ingress=IngressSettings(deadline_s=deadline_s, upload_deadline_s=upload_deadline_s)))
+def test_a_stopping_replica_has_time_to_finish_its_requests(deadline_s: float, upload_deadline_s: float) -> None:
+    by_name = deployments(Settings(ingress=IngressSettings(deadline_s=deadline_s, upload_deadline_s=upload_deadline_s)))
     longest_s = {"PersonaChat": deadline_s, "Ingress": max(deadline_s, upload_deadline_s)}
     for name, seconds in longest_s.items():
-        assert nodes[name]._deployment_config.graceful_shutdown_timeout_s > seconds  # type: ignore[attr-defined]
+        assert by_name[name]._deployment_config.graceful_shutdown_timeout_s > seconds  # type: ignore[attr-defined]
 
 
-def test_the_builder_gets_the_class_of_its_settings_and_not_a_string() -> None:
+def test_the_annotation_of_the_settings_is_a_class_and_not_a_string() -> None:
     assert build.__annotations__["settings"] is Settings
 
 
-def test_importing_the_graph_starts_no_ray_and_loads_no_torch() -> None:
+def test_importing_the_graph_does_not_start_ray_or_import_torch() -> None:
     code = (
         "import sys, ray, deployments.graph;"
         "sys.exit(bool(ray.is_initialized() or {'torch', 'openai'} & set(sys.modules)))"

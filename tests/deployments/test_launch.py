@@ -30,14 +30,14 @@ def checkpoints(config: dict[str, object]) -> dict[str, str]:
     return {task: args[task]["checkpoint"] for task in ("sts", "cola", "qa")}
 
 
-def test_a_named_checkpoint_takes_the_place_of_the_configured_one(config: Path, imported: MakeCheckpoint) -> None:
+def test_a_named_checkpoint_replaces_the_configured_one(config: Path, imported: MakeCheckpoint) -> None:
     other = str(imported("cross-encoder"))
     before = checkpoints(configure(config, {}))
     assert checkpoints(configure(config, {"sts": other})) == before | {"sts": other}
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_what_is_not_in_the_format_is_imported_on_the_way(
+def test_a_checkpoint_in_another_format_is_imported(
     config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
     monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
@@ -56,7 +56,7 @@ def test_a_relative_path_is_made_absolute_for_the_replicas(
     assert checkpoints(configure(config, {"sts": other.name}))["sts"] == str(other)
 
 
-def test_make_serve_hands_on_what_it_is_given() -> None:
+def test_make_serve_passes_its_variables_to_the_command() -> None:
     command = ["make", "--dry-run", "serve", "STS=../my model", "QA=owner/name@v1"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
     assert '--sts "../my model"' in shown
@@ -95,13 +95,13 @@ def test_unknown_keys_are_refused_and_named(config: Path) -> None:
 
 
 def sample(root: Path, checkpoint: Path) -> tuple[str, int]:
-    """Has it built; the digest of the checkpoint that embedded it, and the file's inode."""
+    """Build the sample store. Returns the digest of the checkpoint that embedded it, and the inode of its file."""
     build_sample_store({"sts": {"checkpoint": str(checkpoint)}, "chat": {"stores": str(root)}})
     file = root / SAMPLE_STORE / STORE
     return read_store(file)[0].checkpoint, file.stat().st_ino
 
 
-def test_the_sample_store_is_built_where_it_is_missing_or_of_another_checkpoint(
+def test_the_sample_store_is_built_if_missing_or_of_another_checkpoint(
     tmp_path: Path, imported: MakeCheckpoint
 ) -> None:
     first, second = imported("static"), imported("bi-encoder")
@@ -111,14 +111,16 @@ def test_the_sample_store_is_built_where_it_is_missing_or_of_another_checkpoint(
     assert sample(tmp_path, second)[0] == read_manifest(second).digest
 
 
-def test_a_store_of_other_documents_under_the_samples_name_stays(tmp_path: Path, imported: MakeCheckpoint) -> None:
+def test_a_store_of_other_documents_with_the_name_of_the_sample_is_kept(
+    tmp_path: Path, imported: MakeCheckpoint
+) -> None:
     checkpoint = imported("static")
     before = (make_store(tmp_path / SAMPLE_STORE, "운영자가 만든 것이다.") / STORE).read_bytes()
     sample(tmp_path, checkpoint)
     assert (tmp_path / SAMPLE_STORE / STORE).read_bytes() == before
 
 
-def test_a_file_that_is_no_whole_store_stays_too(
+def test_a_damaged_store_with_the_name_of_the_sample_is_kept(
     tmp_path: Path, imported: MakeCheckpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = make_store(tmp_path / SAMPLE_STORE, "운영자가 만든 것이다.") / STORE
@@ -129,7 +131,7 @@ def test_a_file_that_is_no_whole_store_stays_too(
     assert "can't be built" in capsys.readouterr().err
 
 
-def test_without_the_shipped_checkpoint_a_cross_encoder_is_served_all_the_same(
+def test_without_the_shipped_checkpoint_only_the_sample_store_is_missing(
     tmp_path: Path, imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = imported("cross-encoder")
@@ -155,7 +157,7 @@ def test_with_a_cross_encoder_the_shipped_checkpoint_embeds_the_sample(
     assert sample(tmp_path, imported("cross-encoder"))[0] == read_manifest(ROOT / "checkpoints" / "sts").digest
 
 
-def test_a_sample_that_can_not_be_built_stops_nothing(
+def test_a_failed_build_of_the_sample_store_is_only_reported(
     tmp_path: Path, imported: MakeCheckpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
@@ -163,7 +165,7 @@ def test_a_sample_that_can_not_be_built_stops_nothing(
     assert "can't be built" in capsys.readouterr().err
 
 
-def test_a_second_server_has_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_server_uses_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         first.listen()
@@ -180,7 +182,7 @@ def test_a_second_server_has_other_ports(monkeypatch: pytest.MonkeyPatch) -> Non
         }
 
 
-def test_servers_that_start_together_have_ports_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_that_start_together_use_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as first, socket.socket() as second:
         for unused in (first, second):
             unused.bind(("127.0.0.1", 0))  # nothing listens there

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.batching.cache import RowCache
-from deployments.batching.queue import Lane
-from deployments.models import MOST_FAILURES, ModelReplica
+from deployments.batching.queue import Priority
+from deployments.models import MAX_FAILURES_IN_A_ROW, ModelReplica
 from deployments.settings import BatchSettings
 from pipelines.engines.engine import Engine
 from pipelines.errors import CheckpointMismatch
@@ -60,10 +60,10 @@ def replica(model: Ones, cache: RowCache | None = None) -> ModelReplica:
 def test_tokens_of_another_checkpoint_are_refused() -> None:
     other = CheckpointRef("other", "classifier", 0.5)
     with pytest.raises(CheckpointMismatch, match="other"):
-        asyncio.run(replica(Ones()).run(tokens(1, other), Lane.INTERACTIVE))
+        asyncio.run(replica(Ones()).run(tokens(1, other), Priority.INTERACTIVE))
 
 
-def test_what_is_served_is_told() -> None:
+def test_info_describes_the_served_checkpoint() -> None:
     info = replica(Ones()).info()
     assert (info["name"], info["kind"], info["threshold"], info["engine"]) == ("tiny", "classifier", 0.5, "none")
     assert info["digest"] == replica(Ones()).checkpoint() == MANIFEST.digest
@@ -76,21 +76,21 @@ def test_a_replica_whose_batches_all_fail_is_not_healthy_until_one_succeeds() ->
         serving = replica(model)
         serving.check_health()
         model.broken = True
-        for _ in range(MOST_FAILURES):
-            await serving.run(tokens(1), Lane.INTERACTIVE)
+        for _ in range(MAX_FAILURES_IN_A_ROW):
+            await serving.run(tokens(1), Priority.INTERACTIVE)
         with pytest.raises(RuntimeError, match="failed"):
             serving.check_health()
         model.broken = False
-        await serving.run(tokens(1), Lane.INTERACTIVE)
+        await serving.run(tokens(1), Priority.INTERACTIVE)
         serving.check_health()
 
     asyncio.run(scenario())
 
 
-def test_work_done_is_reported_as_a_share_of_time() -> None:
+def test_busy_time_is_reported_as_a_share_of_time() -> None:
     async def scenario() -> None:
         serving = replica(Ones())
-        await serving.run(tokens(5), Lane.BULK)
+        await serving.run(tokens(5), Priority.BULK)
         report = await serving.record_autoscaling_stats()
         assert 0 < report["busy"] <= 1
         assert report["waiting_s"] == 0
@@ -99,31 +99,31 @@ def test_work_done_is_reported_as_a_share_of_time() -> None:
     asyncio.run(scenario())
 
 
-def test_a_replica_with_a_cache_runs_equal_items_once_and_tells_so() -> None:
+def test_a_replica_with_a_cache_runs_equal_items_once_and_reports_it() -> None:
     async def scenario() -> None:
         model = Ones()
         serving = replica(model, RowCache(10_000))
         for _ in range(3):
-            assert (await serving.run(tokens(1), Lane.INTERACTIVE)).rows.tolist() == [1]
+            assert (await serving.run(tokens(1), Priority.INTERACTIVE)).rows.tolist() == [1]
         assert model.items == 1
-        told = serving.info()["cache"]
-        assert (told["hits"], told["misses"]) == (2, 1)
-        assert 0 < told["bytes"] < 10_000
+        cache = serving.info()["cache"]
+        assert (cache["hits"], cache["misses"]) == (2, 1)
+        assert 0 < cache["bytes"] < 10_000
 
     asyncio.run(scenario())
 
 
-def test_tokens_of_another_checkpoint_are_refused_though_equal_ones_are_cached() -> None:
+def test_tokens_of_another_checkpoint_are_refused_even_if_equal_tokens_are_cached() -> None:
     async def scenario() -> None:
         serving = replica(Ones(), RowCache(10_000))
-        await serving.run(tokens(1), Lane.INTERACTIVE)
+        await serving.run(tokens(1), Priority.INTERACTIVE)
         with pytest.raises(CheckpointMismatch):
-            await serving.run(tokens(1, CheckpointRef("other", "classifier", 0.5)), Lane.INTERACTIVE)
+            await serving.run(tokens(1, CheckpointRef("other", "classifier", 0.5)), Priority.INTERACTIVE)
 
     asyncio.run(scenario())
 
 
-def test_a_model_with_two_slots_is_busy_all_the_time_when_both_threads_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_two_slots_is_fully_busy_when_both_threads_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
     for module in ("batching.batcher", "models"):
         monkeypatch.setattr(f"deployments.{module}.time", SimpleNamespace(monotonic=lambda: now_s[0]))
@@ -138,7 +138,7 @@ def test_a_model_with_two_slots_is_busy_all_the_time_when_both_threads_are(monke
 
     async def scenario() -> None:
         serving = ModelReplica(MANIFEST, Two(), BatchSettings(max_tokens=1))
-        await serving.run(tokens(2), Lane.INTERACTIVE)
+        await serving.run(tokens(2), Priority.INTERACTIVE)
         assert (await serving.record_autoscaling_stats())["busy"] == 1
 
     asyncio.run(scenario())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from deployments.batching.queue import Lane
-from deployments.persona_chat import PersonaChat, telling_once
+from deployments.batching.queue import Priority
+from deployments.persona_chat import PersonaChat, warn_once_without_embedding
 from deployments.settings import ChatSettings, Settings, StsSettings
 from pipelines.chat.embedding import Embedder
 from pipelines.chat.request import ChatRequest, Reply
@@ -34,7 +34,7 @@ WAIT_S = 10
 
 
 class Handle:
-    """A deployment handle whose one method runs in this process; counts its calls."""
+    """A deployment handle whose only method runs in this process. Counts its calls."""
 
     deployment_name = "InProcess"
 
@@ -56,8 +56,8 @@ def handles(task: Any) -> tuple[Handle, Handle]:
     manifest = read_manifest(folder)
     model = load_model(folder, manifest, EngineSettings())
 
-    def run(batch: TokenBatch, lane: Lane) -> Outcome:
-        assert lane is Lane.INTERACTIVE
+    def run(batch: TokenBatch, priority: Priority) -> Outcome:
+        assert priority is Priority.INTERACTIVE
         return Outcome(model.run(batch))
 
     if task == "qa":
@@ -108,7 +108,7 @@ def test_chats_at_the_same_time_share_calls(stores: Path) -> None:
     assert all(handle.calls < 15 for handle in (*sts, *qa))
 
 
-def test_an_error_is_what_is_answered_and_not_raised_nor_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_are_returned_and_neither_raised_nor_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> list[Any]:
         chat = persona_chat(stores, handles("sts"), handles("qa"))
         elsewhere = asked("?", "../vector_store")
@@ -118,7 +118,7 @@ def test_an_error_is_what_is_answered_and_not_raised_nor_logged(stores: Path, ca
     assert caplog.text == ""
 
 
-def test_what_the_operator_should_mend_is_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_that_the_operator_can_fix_are_logged(stores: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(url: str) -> list[Any]:
         chat = persona_chat(stores, handles("sts"), handles("qa"), provider={"base_url": url, "model": "tiny"})
         answers = [await chat.reply(asked("?")), *[piece async for piece in chat.stream(asked("?"))]]
@@ -134,7 +134,7 @@ def test_what_the_operator_should_mend_is_logged(stores: Path, caplog: pytest.Lo
     assert KEY not in caplog.text
 
 
-def test_with_a_provider_its_model_answers_and_no_spans_are_looked_for(stores: Path) -> None:
+def test_with_a_provider_its_model_answers_and_the_extractor_is_not_called(stores: Path) -> None:
     qa = handles("qa")
 
     async def scenario(url: str) -> None:
@@ -152,7 +152,7 @@ def test_with_a_provider_its_model_answers_and_no_spans_are_looked_for(stores: P
     assert [handle.calls for handle in qa] == [0, 0]
 
 
-def test_a_stream_that_is_closed_hangs_up_on_the_provider(stores: Path) -> None:
+def test_closing_a_stream_closes_the_connection_to_the_provider(stores: Path) -> None:
     async def scenario(url: str) -> None:
         chat = persona_chat(stores, handles("sts"), handles("qa"), provider={"base_url": url, "model": "tiny"})
         stream = chat.stream(asked("생일이 언제예요?"))
@@ -166,7 +166,7 @@ def test_a_stream_that_is_closed_hangs_up_on_the_provider(stores: Path) -> None:
         asyncio.run(scenario(provider.url))
 
 
-def test_without_one_it_says_so(stores: Path) -> None:
+def test_without_a_provider_info_reports_extractive_answers(stores: Path) -> None:
     async def scenario() -> dict[str, Any]:
         info: dict[str, Any] = persona_chat(stores, handles("sts"), handles("qa")).info()
         return info
@@ -174,23 +174,23 @@ def test_without_one_it_says_so(stores: Path) -> None:
     assert asyncio.run(scenario()) == {"kind": "extractive", "model": None}
 
 
-@pytest.mark.parametrize(("embedding", "told"), [(None, 1), (Embedding(np.ones(2, np.float32), "a"), 0)])
-def test_that_nothing_is_embedded_is_told_once(
-    embedding: Embedding | None, told: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("embedding", "warnings"), [(None, 1), (Embedding(np.ones(2, np.float32), "a"), 0)])
+def test_missing_embeddings_are_logged_once(
+    embedding: Embedding | None, warnings: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def embed(text: str) -> Embedding | None:
         return embedding
 
     async def scenario() -> None:
-        telling = telling_once(embed)
-        assert [await telling(text) for text in "가나다"] == [embedding] * 3
+        embed_and_warn = warn_once_without_embedding(embed)
+        assert [await embed_and_warn(text) for text in "가나다"] == [embedding] * 3
 
     with caplog.at_level(logging.WARNING, "ray.serve"):
         asyncio.run(scenario())
-    assert caplog.text.count("by words alone") == told
+    assert caplog.text.count("by words alone") == warnings
 
 
-def test_a_replica_starts_without_the_checkpoints_of_others(stores: Path) -> None:
+def test_a_replica_starts_without_the_checkpoints_of_other_deployments(stores: Path) -> None:
     settings = Settings(sts=StsSettings(checkpoint="nobody/nothing"), chat=ChatSettings(stores=str(stores)))
     chat = PersonaChat.func_or_class(settings, sts=handles("sts"), qa=handles("qa"))
     assert chat.info() == {"kind": "extractive", "model": None}

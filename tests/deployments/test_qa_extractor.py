@@ -1,4 +1,4 @@
-"""Windows in the graph: the tokenizer and the model of a QA checkpoint as its replicas make them, without Ray."""
+"""Windows of a QA checkpoint: its tokenizer and its model as in the replicas, without Ray."""
 
 import asyncio
 import shutil
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.models import QaExtractor
 from deployments.settings import QaSettings
 from deployments.tokenizer import Tokenizer
@@ -43,32 +43,32 @@ class Model:
 
 @pytest.fixture
 def folder(imported: MakeCheckpoint, tmp_path: Path) -> Path:
-    """A checkpoint that was trained with windows of its own."""
+    """A checkpoint with window settings of its own."""
     folder = Path(shutil.copytree(imported("extractor"), tmp_path / "qa"))
     write_manifest(folder, read_manifest(folder).model_copy(update={"windows": OWN, "golden": []}))
     return folder
 
 
 async def serve(folder: Path, windows: WindowOverrides) -> tuple[Any, NDArray[np.void], dict[str, Any]]:
-    """The windows of the request, the spans found in them, and what /info says of them."""
+    """The windows of the request, the spans found in them, and the window settings in /info."""
     settings = QaSettings(checkpoint=str(folder), windows=windows, engine=TORCH)
     extractor = QaExtractor.func_or_class(settings)
     tokenizer = Tokenizer.func_or_class.__new__(Tokenizer.func_or_class)
     await tokenizer.__init__(str(folder), "qa", Model(extractor.checkpoint()), settings.windows)
     made = await tokenizer.windows([REQUEST])
-    outcome = await extractor.run(made.tokens, Lane.INTERACTIVE)
+    outcome = await extractor.run(made.tokens, Priority.INTERACTIVE)
     return made, outcome.rows, extractor.info()["windows"]
 
 
 @pytest.mark.parametrize(
     "given", [{}, {"max_seq_length": 100}, {"max_answer_length": 3}, {"max_seq_length": 128, "doc_stride": 80}]
 )
-def test_tokenizer_and_model_serve_the_checkpoints_windows_save_what_the_user_sets(
+def test_tokenizer_and_model_use_the_windows_of_the_checkpoint_except_for_overrides(
     folder: Path, given: dict[str, int]
 ) -> None:
     expected = OWN.model_dump() | given
-    made, spans, told = asyncio.run(serve(folder, WindowOverrides(**given)))
-    assert told == expected
+    made, spans, reported = asyncio.run(serve(folder, WindowOverrides(**given)))
+    assert reported == expected
     assert made.tokens.lengths.max() == expected["max_seq_length"]
     assert set(np.diff(made.first).tolist()) == {expected["doc_stride"]}
     assert (spans["end"] - spans["start"])[:, 1:].max() == expected["max_answer_length"]
@@ -81,7 +81,7 @@ def test_tokenizer_and_model_serve_the_checkpoints_windows_save_what_the_user_se
         ({"max_seq_length": MAX_TOKENS + 1}, f"less than max_seq_length {MAX_TOKENS + 1}"),
     ],
 )
-def test_windows_that_the_checkpoint_can_not_be_served_with_keep_the_replica_from_starting(
+def test_a_replica_does_not_start_with_windows_that_do_not_fit_the_checkpoint(
     folder: Path, given: dict[str, int], why: str
 ) -> None:
     with pytest.raises(CheckpointUnsupported, match=why):

@@ -44,7 +44,7 @@ def test_a_bad_or_unknown_setting_is_refused(args: dict[str, object]) -> None:
         Settings.model_validate(args)
 
 
-def test_a_provider_has_less_time_than_the_request_that_waits_for_it() -> None:
+def test_the_timeout_of_a_provider_must_be_less_than_the_deadline_of_a_request() -> None:
     provider = {"base_url": "http://127.0.0.1/v1", "model": "m", "timeout_s": 3}
     args = {"chat": {"provider": provider}, "ingress": {"deadline_s": 3.1}}
     assert Settings.model_validate(args).ingress.deadline_s == 3.1

@@ -8,7 +8,7 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from deployments import tokenizer
-from deployments.tokenizer import Tokenizer, serves
+from deployments.tokenizer import Tokenizer, wait_until_served
 from pipelines.errors import StageUnavailable
 from pipelines.format.manifest import Prompts, read_manifest, write_manifest
 from pipelines.format.tokenizer import TextTokenizer
@@ -17,7 +17,7 @@ from tests.pipelines.checkpoints.damage import copy
 
 
 class Model:
-    """A handle on replicas that answer, one after the other, with the digests of a script."""
+    """A handle on replicas that answer in turn with the digests of a script."""
 
     deployment_name = "StsEncoder"
 
@@ -37,7 +37,7 @@ class Model:
 
 def wait(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "POLL_S", 0)
-    asyncio.run(serves(model, "new"))  # type: ignore[arg-type]
+    asyncio.run(wait_until_served(model, "new"))  # type: ignore[arg-type]
 
 
 def test_a_tokenizer_waits_until_some_replica_of_its_model_serves_its_checkpoint(
@@ -48,13 +48,13 @@ def test_a_tokenizer_waits_until_some_replica_of_its_model_serves_its_checkpoint
     assert asyncio.run(model.remote()) == "old"
 
 
-def test_a_tokenizer_whose_model_never_comes_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer, "MODEL_WITHIN_S", 0.01)
+def test_a_tokenizer_stops_waiting_for_its_model_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "MODEL_TIMEOUT_S", 0.01)
     with pytest.raises(TimeoutError):
         wait(Model("old"), monkeypatch)
 
 
-def test_a_tokenizer_whose_model_failed_to_start_fails_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_fails_if_its_model_failed_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = DeploymentUnavailableError(DeploymentID(name="StsEncoder", app_name="munjang"))
     with pytest.raises(StageUnavailable, match="StsEncoder"):
         wait(Model(failed), monkeypatch)

@@ -25,13 +25,13 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     from pipelines.training import experiment, export
     from pipelines.training.on_ray import RunResult
-    from pipelines.training.trainer import Run
+    from pipelines.training.trainer import Trainer
 
     asked: list[dict[str, Any]] = []
 
     def fit(name: str, load: Any, stages: Any, dev: Any, settings: Any, where: Any) -> RunResult:
         asked.append({"name": name, "stages": stages, "dev": dev, "settings": settings, "where": where})
-        run = Run(load, stages, dev, settings)
+        run = Trainer(load, stages, dev, settings)
         for _ in run.epochs():
             pass
         return RunResult(run.history, run.best)

@@ -70,7 +70,7 @@ def instance(kind: type[MunjangError]) -> MunjangError:
 
 
 @pytest.mark.parametrize("kind", list(tree(MunjangError)), ids=lambda kind: kind.__name__)
-def test_every_error_survives_pickling_with_its_fields(kind: type[MunjangError]) -> None:
+def test_every_error_keeps_its_fields_when_pickled(kind: type[MunjangError]) -> None:
     error = instance(kind)
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
@@ -79,7 +79,7 @@ def test_every_error_survives_pickling_with_its_fields(kind: type[MunjangError])
     assert str(again) == str(error)
 
 
-def test_the_drawn_tree_names_every_error() -> None:
+def test_the_tree_in_the_docstring_names_every_error() -> None:
     drawn = (errors.__doc__ or "").partition("Errors cross processes")[0]
     assert [kind.__name__ for kind in tree(MunjangError) if kind.__name__ not in drawn] == []
 
@@ -89,28 +89,34 @@ def test_the_drawn_tree_names_every_error() -> None:
     [
         (InvalidInput(*FAULTS), "/sentence_1: has no text; /results/3: is missing"),
         (TooLarge("the file", 1048576, "bytes"), "the file is over the limit of 1,048,576 bytes"),
-        (Overloaded(2.4), "too much is waiting; try again in 2 s"),
+        (Overloaded(2.4), "too many requests are waiting; try again in 2 s"),
         (DeadlineExceeded(0.5), "no answer within 0.5 s"),
         (StageUnavailable("StsEncoder"), "StsEncoder is not available"),
         (CheckpointMismatch("aa", "bb"), "tokens of checkpoint aa reached the model of bb"),
-        (CheckpointsMixed(), "the checkpoint is being replaced, and answers are of both versions; try again"),
+        (CheckpointsMixed(), "the checkpoint is being replaced and the answers come from both versions; try again"),
         (EngineError("RuntimeError"), "the model failed on this item (RuntimeError)"),
         (ServerFailed("http://host/info", "status 503"), "http://host/info gave no answer: status 503"),
         (DataError("rows.csv, line 3", "not JSON"), "rows.csv, line 3: not JSON"),
         (CheckpointError("a/config.json", "not JSON"), "a/config.json: not JSON"),
         (ProviderKeyRefused(), "the language-model provider refused the API key"),
-        (ProviderOverloaded(20), "the language-model provider takes no more with this key; try again in 20 s"),
-        (ProviderRejected(404), "the language-model provider does not take the request (status 404)"),
+        (
+            ProviderOverloaded(20),
+            "the language-model provider accepts no more requests with this key for now; try again in 20 s",
+        ),
+        (ProviderRejected(404), "the language-model provider rejected the request (status 404)"),
         (ProviderTimedOut(), "the language-model provider did not answer in time"),
         (ProviderFailed("status 500"), "the language-model provider failed: status 500"),
-        (ProviderAnswerUnusable("it is empty"), "the language-model provider gave an answer of no use: it is empty"),
+        (ProviderAnswerUnusable("it is empty"), "the language-model provider gave an unusable answer: it is empty"),
         (ProviderSuspended(9.6), "the language-model provider keeps failing; try again in 10 s"),
         (StoreNotFound(), "there is no such store"),
         (StoreCorrupt("notes", "vectors.npy is cut"), "notes: vectors.npy is cut"),
-        (StoreMismatch("notes", "aa", "bb"), "store notes was built with checkpoint aa, and questions are of bb"),
+        (
+            StoreMismatch("notes", "aa", "bb"),
+            "store notes was built with checkpoint aa, but questions are embedded with bb",
+        ),
         (StoreUnsafe("index.pkl", "names os.system"), "index.pkl: names os.system"),
         (DocumentUnreadable("a.txt", "not UTF-8"), "a.txt: not UTF-8"),
     ],
 )
-def test_errors_say_in_words_what_happened(error: MunjangError, words: str) -> None:
+def test_the_message_of_an_error_says_what_happened(error: MunjangError, words: str) -> None:
     assert str(error) == words

@@ -9,6 +9,7 @@ from pipelines.checkpoints.resolve import ROOT
 
 LAYERS = (
     ("errors",),
+    ("command_line",),
     ("text",),
     ("format",),
     ("engines",),

@@ -14,7 +14,7 @@ __all__ = ["browser", "client", "server", "stores", "web"]
 
 @pytest.fixture(scope="package")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of the stores, where the first server to start builds the sample."""
+    """The root of the stores. The first server that starts builds the sample store there."""
     return tmp_path_factory.mktemp("stores")
 
 

@@ -1,4 +1,4 @@
-"""Starting and not starting, as `make serve` does."""
+"""Starts that succeed and starts that are refused, as with `make serve`."""
 
 import shutil
 import socket
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.serve
 
 
 def refused(config: Path, *arguments: str) -> str:
-    """The launcher's last words, once it has ended by itself with an error."""
+    """Run the launcher until it ends with status 1, and return its error output."""
     ended = subprocess.run(
-        [sys.executable, "-m", "deployments.launch", str(config), *arguments],
+        [sys.executable, "-m", "deployments", "serve", str(config), *arguments],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -33,15 +33,15 @@ def refused(config: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A copy of the shipped CoLA checkpoint, to be damaged."""
+    """A copy of the shipped CoLA checkpoint, for the test to damage."""
     return Path(shutil.copytree(ROOT / "checkpoints" / "cola", tmp_path / "cola"))
 
 
 def test_a_missing_file_stops_the_start_and_is_named(tmp_path: Path, damaged: Path) -> None:
     (damaged / "model.safetensors").unlink()
-    words = refused(write_config(tmp_path), "--cola", str(damaged))
-    assert "CheckpointDamaged" in words
-    assert "model.safetensors: missing" in words
+    message = refused(write_config(tmp_path), "--cola", str(damaged))
+    assert "CheckpointDamaged" in message
+    assert "model.safetensors: missing" in message
 
 
 def test_a_cut_file_stops_the_start_and_is_named(tmp_path: Path, damaged: Path) -> None:
@@ -68,13 +68,11 @@ def test_a_port_in_use_stops_the_start(tmp_path: Path) -> None:
         assert f"port {port} is taken" in refused(config)
 
 
-@pytest.mark.usefixtures("server")  # which is healthy, and has the port that Ray's dashboard is asked on by default
-def test_weights_that_answer_otherwise_than_when_they_were_written_are_never_served(
-    tmp_path: Path, damaged: Path
-) -> None:
+@pytest.mark.usefixtures("server")  # a healthy server, which has the default port of Ray's dashboard
+def test_weights_whose_outputs_differ_from_the_golden_outputs_are_not_served(tmp_path: Path, damaged: Path) -> None:
     manifest = read_manifest(damaged)
     wrong = [golden.model_copy(update={"output": 1 - float(golden.output)}) for golden in manifest.golden]
-    write_manifest(damaged, manifest.model_copy(update={"golden": wrong}))  # with the hashes of the files as they are
+    write_manifest(damaged, manifest.model_copy(update={"golden": wrong}))  # the hashes of the files stay correct
     server = Server(write_config(tmp_path), environment(), "--cola", str(damaged))
     try:
         assert server.process.wait(200) == 1

@@ -53,5 +53,5 @@ def test_imported_transformers_answer_the_other_routes(server: Server) -> None:
     assert answer["answer"]
 
 
-def test_a_server_without_the_flags_says_once_what_that_costs(server: Server) -> None:
+def test_a_server_without_the_flags_logs_one_warning(server: Server) -> None:
     assert server.output.count("started without RAY_SERVE_THROUGHPUT_OPTIMIZED and RAY_SERVE_ENABLE_HA_PROXY") == 1

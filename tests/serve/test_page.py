@@ -13,7 +13,7 @@ pytestmark = pytest.mark.serve
 CONTEXT = "\N{BOOKS} 시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다."
 
 
-def test_an_answer_is_marked_where_it_stands_in_the_context(web: WebPage, server: Server) -> None:
+def test_an_answer_is_marked_at_its_place_in_the_context(web: WebPage, server: Server) -> None:
     web.open(server.url)
     web.ask("도서관은 몇 시에 문을 여나요?", CONTEXT)
     expect(web.qa.marked).not_to_be_empty()
@@ -34,12 +34,12 @@ def test_a_pair_a_file_and_a_sentence_get_their_scores(web: WebPage, server: Ser
     expect(web.cola.verdict).not_to_be_empty()
 
 
-def test_a_refusal_is_shown_in_words(web: WebPage, server: Server) -> None:
+def test_a_refused_file_is_explained(web: WebPage, server: Server) -> None:
     web.open(server.url)
     web.compare_file(b"not json")
     expect(web.sts_file.error).to_contain_text("UTF-8")
 
 
-def test_the_documentation_comes_from_this_server_alone(web: WebPage, server: Server) -> None:
+def test_the_documentation_loads_only_from_this_server(web: WebPage, server: Server) -> None:
     web.open(f"{server.url}/docs")
     expect(web.page.get_by_text("/pred/sentences/").first).to_be_visible()

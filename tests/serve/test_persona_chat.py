@@ -1,4 +1,4 @@
-"""Persona chat over real HTTP: the embedded default, and a provider that does what providers do."""
+"""Persona chat over real HTTP, without a provider and with a scripted provider."""
 
 import json
 import re
@@ -26,11 +26,11 @@ ASKED = {"prompt": "생일이 언제예요?", "api_key": KEY, "db_path": "vector
 PAIR = {"sentence_1": "오늘 과제는 코딩 과제입니다.", "sentence_2": "오늘 과제는 논문 리딩 과제입니다."}
 EVENTS = {"Accept": "text/event-stream"}
 WAIT_S = 20
-PATIENCE_S = 6  # of the server with the provider; all that hang together arrive in it
+PROVIDER_TIMEOUT_S = 6  # long enough for all hanging requests to arrive
 HANGING = 40
-NO_YEAR = "Wed, 21 Oct 99999999999 07:28:00 GMT"
-UNBUFFERED = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1"}  # logs hold all there is to tell
-REJECTED = b"a chat failed: the language-model provider does not take the request (status 400)"
+INVALID_DATE = "Wed, 21 Oct 99999999999 07:28:00 GMT"
+UNBUFFERED = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1"}  # every log line is written at once
+REJECTED = b"a chat failed: the language-model provider rejected the request (status 400)"
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def provider(started: OpenAiServer) -> OpenAiServer:
 
 @pytest.fixture(scope="module")
 def generating(started: OpenAiServer, tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Iterator[Server]:
-    """Another server, whose chats the provider answers."""
+    """Another server, with a provider that answers its chats."""
     asked = {
         "base_url": started.url,
         "model": "tiny",
-        "timeout_s": PATIENCE_S,
-        "stream_timeout_s": PATIENCE_S,
+        "timeout_s": PROVIDER_TIMEOUT_S,
+        "stream_timeout_s": PROVIDER_TIMEOUT_S,
         "max_retries": 1,
         "failures_to_open": 1000,
     }
@@ -115,7 +115,7 @@ def test_a_provider_answers_with_the_callers_key(asking: httpx2.Client, provider
         (Hang(), 504, None),
     ],
 )
-def test_what_a_provider_does_has_its_status(
+def test_each_failure_of_the_provider_has_its_status(
     asking: httpx2.Client, provider: OpenAiServer, headers: dict[str, str], answer: Any, status: int, retry_after: Any
 ) -> None:
     provider.script(answer)
@@ -135,9 +135,7 @@ def test_a_provider_that_fails_once_is_asked_again(
 
 
 @pytest.mark.parametrize("answer", [Endless("안"), Hang(["안"]), ErrorInStream()])
-def test_a_stream_that_goes_wrong_ends_with_an_error(
-    asking: httpx2.Client, provider: OpenAiServer, answer: Any
-) -> None:
+def test_a_stream_that_fails_ends_with_an_error(asking: httpx2.Client, provider: OpenAiServer, answer: Any) -> None:
     provider.script(answer)
     response = asking.post("/chat/", json=ASKED, headers=EVENTS)
     *pieces, (event, problem) = events(response.text)
@@ -146,36 +144,36 @@ def test_a_stream_that_goes_wrong_ends_with_an_error(
 
 
 @contextmanager
-def hung_up_on(generating: Server, headers: dict[str, str]) -> Iterator[socket.socket]:
-    """A connection with a request on it, which is closed at the end."""
+def disconnecting(generating: Server, headers: dict[str, str]) -> Iterator[socket.socket]:
+    """Yield a connection that has sent a request, and close it at the end."""
     body = json.dumps(ASKED).encode()
-    told = {"Host": "here", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    lines = ["POST /chat/ HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
+    fields = {"Host": "here", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    lines = ["POST /chat/ HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     url = urlsplit(generating.url)
     with socket.create_connection((url.hostname, url.port), timeout=WAIT_S) as connection:
         connection.sendall("\r\n".join(lines).encode() + body)
         yield connection
 
 
-def test_pieces_come_as_the_provider_says_them_and_leaving_hangs_up_on_it(
+def test_pieces_arrive_as_the_provider_sends_them_and_disconnecting_cancels_its_call(
     generating: Server, provider: OpenAiServer
 ) -> None:
     provider.script(Hang(["안", "녕"]))
-    with hung_up_on(generating, EVENTS) as connection, connection.makefile("rb") as answer:
+    with disconnecting(generating, EVENTS) as connection, connection.makefile("rb") as answer:
         lines = (line.strip() for line in iter(answer.readline, b"") if line.startswith(b"data"))
-        come = [next(lines), next(lines)]
-    assert come == ['data: {"output":"안"}'.encode(), 'data: {"output":"녕"}'.encode()]
-    provider.hung_up.get(timeout=PATIENCE_S / 2)  # not because its time was up
+        received = [next(lines), next(lines)]
+    assert received == ['data: {"output":"안"}'.encode(), 'data: {"output":"녕"}'.encode()]
+    provider.hung_up.get(timeout=PROVIDER_TIMEOUT_S / 2)  # well before its timeout
 
 
 @pytest.mark.parametrize("headers", [{}, EVENTS])
-def test_leaving_before_the_answer_hangs_up_on_the_provider(
+def test_disconnecting_before_the_answer_cancels_the_call_of_the_provider(
     generating: Server, provider: OpenAiServer, headers: dict[str, str]
 ) -> None:
     provider.script(Hang())
-    with hung_up_on(generating, headers):
+    with disconnecting(generating, headers):
         provider.hanging.get(timeout=WAIT_S)
-    provider.hung_up.get(timeout=PATIENCE_S / 2)
+    provider.hung_up.get(timeout=PROVIDER_TIMEOUT_S / 2)
 
 
 def test_other_routes_answer_while_the_provider_hangs(asking: httpx2.Client, provider: OpenAiServer) -> None:
@@ -191,25 +189,27 @@ def test_other_routes_answer_while_the_provider_hangs(asking: httpx2.Client, pro
 
 
 def session_folder(server: Server) -> Path:
-    """Where Ray keeps everything that its processes write."""
+    """The folder of all files that Ray's processes write."""
     for process in server.processes():
         if found := re.search(r"(/\S*?/session_\d[\w-]*)", " ".join(process.cmdline())):
             return Path(found[1])
     raise AssertionError("no session")
 
 
-def test_the_key_is_in_nothing_that_the_server_writes(
+def test_the_key_is_in_no_answer_and_no_output_and_no_log(
     generating: Server, asking: httpx2.Client, provider: OpenAiServer
 ) -> None:
-    told: list[httpx2.Response] = []
-    refusals = (Refuse(401), Refuse(429), Refuse(429, {"Retry-After": NO_YEAR}), Refuse(400), Refuse(500))
+    responses: list[httpx2.Response] = []
+    refusals = (Refuse(401), Refuse(429), Refuse(429, {"Retry-After": INVALID_DATE}), Refuse(400), Refuse(500))
     for answer in (*refusals, Hang(), ErrorInStream(), Hang(["안"]), Say(["네"])):
         provider.script(answer)
-        told += [asking.post("/chat/", json=ASKED, headers=headers) for headers in ({}, EVENTS)]
+        responses += [asking.post("/chat/", json=ASKED, headers=headers) for headers in ({}, EVENTS)]
     faults = ({"api_key": f"{KEY}\r\n"}, {"api_key": [KEY]}, {"prompt": None}, {"db_path": KEY})
-    told += [asking.post("/chat/", json=ASKED | fields) for fields in faults]
-    told.append(asking.post("/chat/", content=f'{{"api_key": "{KEY}"', headers={"Content-Type": "application/json"}))
-    assert all(KEY not in response.text + str(response.headers) for response in told)
+    responses += [asking.post("/chat/", json=ASKED | fields) for fields in faults]
+    responses.append(
+        asking.post("/chat/", content=f'{{"api_key": "{KEY}"', headers={"Content-Type": "application/json"})
+    )
+    assert all(KEY not in response.text + str(response.headers) for response in responses)
     assert KEY not in generating.output
     logs = [path for path in (session_folder(generating) / "logs").rglob("*") if path.is_file()]
     assert any(REJECTED in path.read_bytes() for path in logs)

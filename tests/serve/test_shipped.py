@@ -40,7 +40,7 @@ def numbered_pairs(count: int) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", ["/pred/sentences/", "/pred/sentences"])
-def test_pairs_of_the_original_are_scored_as_the_checkpoint_does_alone(client: httpx2.Client, path: str) -> None:
+def test_pairs_get_the_scores_of_the_checkpoint_in_this_process(client: httpx2.Client, path: str) -> None:
     for (left, right), alone in zip(SAMPLE, expected("sts", SAMPLE), strict=True):
         answer = client.post(path, json={"sentence_1": left, "sentence_2": right})
         assert answer.status_code == 200
@@ -83,7 +83,7 @@ def test_an_answer_is_a_piece_of_its_context(client: httpx2.Client, path: str) -
     assert body["answer"]
 
 
-def test_an_empty_question_is_answered_with_nothing(client: httpx2.Client) -> None:
+def test_an_empty_question_has_an_empty_answer(client: httpx2.Client) -> None:
     response = client.post("/api", json={"question": "", "context": LIBRARY})
     assert (response.status_code, response.json()["answer"]) == (200, "")
 
@@ -127,14 +127,14 @@ def test_sixty_four_callers_at_once_get_their_own_answers(server: Server) -> Non
     assert [answer["answer"] for answer in answers[2::3]] == texts
 
 
-def test_the_request_id_of_the_caller_comes_back_and_else_one_is_given(client: httpx2.Client) -> None:
+def test_the_request_id_of_the_caller_is_returned_or_a_new_one_is_made(client: httpx2.Client) -> None:
     own = client.get("/healthz", headers={"X-Request-ID": "my-id-7"})
     assert own.headers.get_list("X-Request-ID") == ["my-id-7"]
     first, second = (client.post("/generate", json={}) for _ in range(2))
     assert first.json()["instance"] == first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
 
 
-def test_the_service_says_what_it_serves(client: httpx2.Client) -> None:
+def test_readiness_and_info_describe_what_is_served(client: httpx2.Client) -> None:
     assert client.get("/").json() == {"Hello": "World"}
     assert client.get("/docs/").status_code == client.get("/openapi.json").status_code == 200
     ready = client.get("/readyz").json()

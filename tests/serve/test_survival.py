@@ -1,4 +1,4 @@
-"""What a dying replica takes along: nothing that the caller notices."""
+"""A replica that dies is not noticed by any caller."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +16,13 @@ LONG = "강가의 마을에서는 봄마다 작은 장이 서고 사람들이 �
 
 
 def wait_until_busy(process: psutil.Process) -> None:
-    """Until the process has computed for `BUSY_S` from now on: it does nothing when it has no call."""
+    """Wait until the process has used `BUSY_S` more seconds of CPU time. Without a call it uses none."""
     before = process.cpu_times().user
     while process.cpu_times().user < before + BUSY_S:
         pass
 
 
-def test_a_call_that_a_killed_model_replica_was_at_work_on_is_made_again(server: Server) -> None:
+def test_a_call_to_a_model_replica_that_is_killed_is_repeated(server: Server) -> None:
     victim, calls = server.replica("QaExtractor"), server.output.count("calling again")
     body = {"question": "장은 언제 서는가?", "context": LONG}
     with ThreadPoolExecutor(1) as thread, httpx2.Client(base_url=server.url, timeout=120) as client:
@@ -33,13 +33,13 @@ def test_a_call_that_a_killed_model_replica_was_at_work_on_is_made_again(server:
         assert response.status_code == 200
         assert response.json()["answer"]
         assert response.json() == client.post("/api", json=body).json()
-    assert server.output.count("QaExtractor: lost a replica in mid-call") == calls + 1
+    assert server.output.count("QaExtractor: a replica was lost during a call") == calls + 1
     assert server.replica("QaExtractor").pid != victim.pid
 
 
 def test_no_request_is_lost_when_a_tokenizer_is_killed_under_load(server: Server) -> None:
     statuses: list[int] = []
-    begun, victim = threading.Event(), server.replica("StsTokenizer")
+    under_load, victim = threading.Event(), server.replica("StsTokenizer")
 
     def ask() -> None:
         with httpx2.Client(base_url=server.url, timeout=60) as client:
@@ -47,12 +47,12 @@ def test_no_request_is_lost_when_a_tokenizer_is_killed_under_load(server: Server
                 body = {"sentence_1": f"문장 {number}", "sentence_2": "다른 문장"}
                 statuses.append(client.post("/pred/sentences/", json=body).status_code)
                 if number == 50:
-                    begun.set()
+                    under_load.set()
 
     callers = [threading.Thread(target=ask) for _ in range(4)]
     for caller in callers:
         caller.start()
-    assert begun.wait(60)
+    assert under_load.wait(60)
     victim.kill()
     for caller in callers:
         caller.join(120)

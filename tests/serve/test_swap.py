@@ -1,4 +1,4 @@
-"""Another checkpoint on a running graph, under load: `serve_config.yaml` edited, then `serve deploy`."""
+"""Change the checkpoint of a running graph under load: edit `serve_config.yaml`, then run `serve deploy`."""
 
 import asyncio
 import json
@@ -29,15 +29,15 @@ pytestmark = pytest.mark.serve
 
 KINDS: dict[Task, str] = {"sts": "static", "qa": "extractor"}
 TWO = {"autoscaling_config": {"min_replicas": 2, "max_replicas": 2}}
-CALL = 16  # pairs, at most, so that a file takes many
-CALLERS = 2  # of each request
-BEGUN_S = 120.0
-STARTS = 3  # of a replica, before Serve leaves it
-UPDATED_S = 240.0  # a loaded machine of 2 cores takes its time; a healthy one needs a tenth of it
+CALL = 16  # most pairs in one call, so that a file takes many calls
+CALLERS = 2  # for each request
+STARTED_WITHIN_S = 120.0
+STARTS = 3  # failed starts of a replica before Serve gives up
+UPDATED_S = 240.0  # enough for a loaded machine with 2 cores; an idle one needs a tenth of this
 APART, SAME = 1e-2, 1e-5
 
 WORDS = " ".join(SAMPLE).split()
-CONTEXT = " ".join(WORDS * 10)  # of several windows
+CONTEXT = " ".join(WORDS * 10)  # several windows long
 QUESTION = "오늘 회의?"
 
 Folders = Mapping[str, Mapping[Task, Path]]
@@ -45,7 +45,7 @@ Folders = Mapping[str, Mapping[Task, Path]]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, imported: MakeCheckpoint) -> Folders:
-    """By version and task, a tiny checkpoint."""
+    """A tiny checkpoint for each version and task."""
     folder = tmp_path_factory.mktemp("new")
     return {
         "old": {task: imported(kind) for task, kind in KINDS.items()},
@@ -55,7 +55,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, imported: MakeCheckpoint) 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
-    """The old version's, with two replicas of the STS tokenizer and model each."""
+    """The config file of the old version, with two replicas each of the STS tokenizer and the STS model."""
     path = write_config(tmp_path_factory.mktemp("swap"), sts={"group_commit": {"max_items": CALL}}, qa={})
     with edited(path) as application:
         application["deployments"] = [{"name": name} | TWO for name in ("StsTokenizer", "StsEncoder")]
@@ -71,7 +71,7 @@ def name_checkpoints(config: Path, folders: Mapping[Task, Path]) -> None:
 
 @contextmanager
 def edited(config: Path) -> Iterator[dict[str, Any]]:
-    """The application of a config file, which is written again as it is left."""
+    """Yield the application of a config file, and write the file again at the end."""
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
     yield content["applications"][0]
     config.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -85,7 +85,7 @@ def server(config: Path) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Request:
-    """A request, which key of its answer to look at, and what stands there by the version that gave it."""
+    """A request, the key of its answer to compare, and the expected value of each version."""
 
     path: str
     content: Mapping[str, Any]
@@ -93,7 +93,7 @@ class Request:
     expected: Mapping[str, Any]
 
     def version(self, response: httpx2.Response) -> str:
-        """The version that answered; fails where that is none of them, or more than one."""
+        """The version that answered. Fails if the answer is that of no version, or of more than one."""
         assert response.status_code == 200, response.text
         answer = response.json()[self.key]
         versions = [version for version, expected in self.expected.items() if np.all(same(answer, expected))]
@@ -110,10 +110,10 @@ def same(answer: Any, expected: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def requests(folders: Folders) -> list[Request]:
-    """A file, a single pair and a question, to which the two versions answer otherwise."""
+    """A file, a single pair and a question, which the two versions answer differently."""
 
     def expected(task: Task, items: Sequence[Any], read: Callable[[Any], Any]) -> dict[str, list[Any]]:
-        """By version, what its checkpoint answers in this process."""
+        """The answers of each version's checkpoint in this process."""
         return {
             version: [read(result) for result in asyncio.run(results_of(load_pipeline(by_task[task], task), items))]
             for version, by_task in folders.items()
@@ -144,11 +144,11 @@ async def results_of(pipeline: Any, items: Sequence[Any]) -> list[Any]:
     return list(await pipeline(items))
 
 
-def versions_until(updated: threading.Event, begun: threading.Barrier, url: str, request: Request) -> list[str]:
-    """One request after the other, the last one begun after the update: the version that answered each."""
+def versions_until(updated: threading.Event, started: threading.Barrier, url: str, request: Request) -> list[str]:
+    """Send requests one after another, the last one after the update. Returns the version that answered each."""
     with httpx2.Client(base_url=url, timeout=120) as client:
         versions = [request.version(client.post(request.path, **request.content))]
-        begun.wait(BEGUN_S)
+        started.wait(STARTED_WITHIN_S)
         last = False
         while not last:
             last = updated.is_set()
@@ -156,16 +156,16 @@ def versions_until(updated: threading.Event, begun: threading.Barrier, url: str,
         return versions
 
 
-def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
+def test_a_swap_under_load_loses_no_request_and_mixes_no_versions_in_a_file(
     server: Server, config: Path, folders: Folders, requests: list[Request]
 ) -> None:
     replaced = server.replicas()
     callers = [request for request in requests for _ in range(CALLERS)]
-    updated, begun = threading.Event(), threading.Barrier(len(callers) + 1)
+    updated, started = threading.Event(), threading.Barrier(len(callers) + 1)
     with ThreadPoolExecutor(len(callers)) as threads:
-        answers = [threads.submit(versions_until, updated, begun, server.url, request) for request in callers]
+        answers = [threads.submit(versions_until, updated, started, server.url, request) for request in callers]
         try:
-            begun.wait(BEGUN_S)
+            started.wait(STARTED_WITHIN_S)
             name_checkpoints(config, folders["new"])
             server.deploy(config)
             left = psutil.wait_procs(replaced, timeout=UPDATED_S)[1]
@@ -179,7 +179,7 @@ def test_a_swap_under_load_loses_no_request_and_no_file_is_of_two_versions(
     assert [tasks[task]["digest"] for task in KINDS] == [read_manifest(folders["new"][task]).digest for task in KINDS]
 
 
-def test_a_model_that_answers_otherwise_than_when_it_was_written_leaves_the_old_one_at_work(
+def test_the_old_model_goes_on_serving_if_the_new_one_fails_its_golden_check(
     server: Server, config: Path, folders: Folders, requests: list[Request], tmp_path: Path
 ) -> None:
     bad = Path(shutil.copytree(folders["old"]["qa"], tmp_path / "bad"))

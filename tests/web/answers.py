@@ -1,4 +1,4 @@
-"""What the stub answers: bodies in the form of the real ones."""
+"""Answers for the stub, with the same keys as the real ones."""
 
 from typing import Any
 

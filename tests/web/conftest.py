@@ -1,4 +1,4 @@
-"""A real Chromium, a stub in place of the ingress, and a page watched for anything it must never do."""
+"""A real Chromium, a stub in place of the ingress, and a page that is checked for errors after each test."""
 
 import os
 import shutil
@@ -24,17 +24,17 @@ CHROMIUM_ARGS = [
 
 
 def chromium_path() -> str:
-    """Chromium's executable: $CHROMIUM, else the one on the path. Missing, it skips the test; in CI it fails."""
+    """The executable: $CHROMIUM, or the one on the path. Without one, the test is skipped, or fails in CI."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if found:
         return found
-    reason = "no Chromium: put one on the path, or its executable in CHROMIUM"
+    reason = "no Chromium found: install it on the path, or set CHROMIUM to its executable"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-# Not wider than a module: while it runs, playwright's own event loop forbids any other in this thread.
+# The scope is at most a module: while playwright runs, no other event loop can run in this thread.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = chromium_path()
@@ -67,7 +67,7 @@ def site(served_stub: tuple[Stub, str]) -> str:
 
 @pytest.fixture
 def web(browser: Browser) -> Iterator[WebPage]:
-    """A fresh page, not opened yet. After the test it must have nothing to complain of."""
+    """A new page, not opened yet. The test fails if there are complaints at its end."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="ko-KR")
     web = WebPage(context.new_page())
 

@@ -1,4 +1,4 @@
-"""The page as a person uses it, at any address: the one place in the tests that knows how it is built."""
+"""The page as a user sees it, at any address. Only this module of the tests knows the structure of the page."""
 
 from typing import cast
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from playwright.sync_api import ConsoleMessage, Download, Locator, Page, Request
 
 
 class Task:
-    """One form and its outcome. Sending does not wait: expect something of a locator afterwards."""
+    """One form and its result. Sending does not wait for the answer: use `expect` on a locator afterwards."""
 
     def __init__(self, page: Page, name: str) -> None:
         self.box = page.locator(f"#task-{name}")
@@ -39,7 +39,7 @@ class Task:
 
 
 class WebPage:
-    """The whole page. `complaints` gathers what must never happen: script errors, dialogs, foreign requests."""
+    """The whole page. `complaints` has what must never happen: script errors, dialogs, requests to other servers."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -49,9 +49,9 @@ class WebPage:
         self.cola = Task(page, "cola")
         self.complaints: list[str] = []
         self._origin = ""
-        page.on("console", self._hear)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(f"script error: {error}"))
-        page.on("request", self._see)
+        page.on("request", self._on_request)
 
     def open(self, url: str, tab: str = "") -> None:
         """Open the page at `url`; `tab` is the deep link: qa, sts or cola."""
@@ -88,15 +88,15 @@ class WebPage:
         return waiting.value
 
     def sideways_overflow(self) -> int:
-        """Pixels by which the page is wider than the window; at most 0 where nothing scrolls sideways."""
+        """Pixels by which the page is wider than the window; at most 0 if it does not scroll sideways."""
         return cast(int, self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        # Chromium itself reports every 4xx and 5xx this way; those the page must put into words.
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # Chromium reports every 4xx and 5xx answer in this way. Such an answer is no error of the page.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self.complaints.append(f"console: {message.text}")
 
-    def _see(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         address = urlsplit(request.url)
         if address.scheme != "blob" and address.netloc != self._origin:
             self.complaints.append(f"request to {request.url}")

@@ -1,4 +1,4 @@
-"""A server in place of the ingress: the real page files, and only the answers a test has scripted."""
+"""A server in place of the ingress: the real files of the page, and the answers that a test has scripted."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from deployments.api.service import PAGE_POLICY, WEB
 
 @dataclass(frozen=True)
 class Answer:
-    """One scripted answer, given once `gate` is open."""
+    """One scripted answer. It is sent once `gate` is set."""
 
     content: bytes
     status: int
@@ -29,14 +29,14 @@ class Answer:
 
 @dataclass
 class Stub:
-    """Answers each path with what `give` scripted for it, in order; the last is repeated, 404 where there is none."""
+    """Answers each path with what `give` scripted for it, in order. The last answer is repeated. Without any: 404."""
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     received: list[tuple[str, bytes]] = field(default_factory=list)
     gates: list[Event] = field(default_factory=list)
 
     def give(self, path: str, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Event:
-        """Script an answer: text as it is, anything else as JSON. Clear the returned event to hold it back."""
+        """Script an answer: text is sent unchanged, other bodies as JSON. Clear the returned event to delay it."""
         content = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
         kind = (
             "text/html" if isinstance(body, str) else "application/json" if status < 400 else "application/problem+json"
@@ -66,7 +66,7 @@ class Stub:
 
 @contextmanager
 def serving(stub: Stub) -> Iterator[str]:
-    """Serve the page and the stub's answers on a free port: yields the address of the page."""
+    """Serve the page and the stub's answers on a free port. Yields the address of the page."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(_app(stub), log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

@@ -13,7 +13,7 @@ from .stub import Stub
     ("prob", "percent", "words"),
     [(0.257, "25.7%", "문법에 어긋난 문장으로 보입니다."), (0.98, "98.0%", "문법에 맞는 문장으로 보입니다.")],
 )
-def test_sentence_gets_its_probability_in_number_bar_and_words(
+def test_probability_is_shown_as_number_bar_and_words(
     web: WebPage, stub: Stub, site: str, prob: float, percent: str, words: str
 ) -> None:
     stub.give("/generate", {"prob": prob})
@@ -25,7 +25,7 @@ def test_sentence_gets_its_probability_in_number_bar_and_words(
     assert json.loads(stub.received[-1][1]) == {"passage": "I are a boy"}
 
 
-def test_text_cut_by_the_model_is_said_in_words(web: WebPage, stub: Stub, site: str) -> None:
+def test_truncated_text_is_reported(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/generate", {"prob": 0.5}, headers={"X-Truncated": "true"})
     web.open(site)
     web.judge("A long one")

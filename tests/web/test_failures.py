@@ -1,4 +1,4 @@
-"""Failures, in words."""
+"""How the page explains failures."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def test_problem_is_shown_with_its_fields_and_request_id(web: WebPage, stub: Stu
     expect(web.sts.field("sentence_1")).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_fault_inside_a_file_is_placed_by_pair(web: WebPage, stub: Stub, site: str) -> None:
+def test_invalid_row_of_a_file_is_shown_with_the_number_of_its_pair(web: WebPage, stub: Stub, site: str) -> None:
     errors = [{"pointer": "/results/516/sentence2", "code": "missing", "detail": "is missing"}]
     stub.give("/pred/file/", problem(422, "Invalid input", "", errors), status=422)
     web.open(site)
@@ -33,7 +33,7 @@ def test_fault_inside_a_file_is_placed_by_pair(web: WebPage, stub: Stub, site: s
     expect(web.sts_file.error).to_contain_text("요청 번호 req-7")
 
 
-def test_error_goes_away_with_the_next_answer(web: WebPage, stub: Stub, site: str) -> None:
+def test_error_disappears_with_the_next_answer(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/generate", problem(422, "Invalid input", "", [{"pointer": "/passage", "detail": "no"}]), status=422)
     stub.give("/generate", {"prob": 0.9})
     web.open(site)
@@ -60,7 +60,7 @@ def test_error_goes_away_with_the_next_answer(web: WebPage, stub: Stub, site: st
         (200, "null", {}, "서버의 답을 읽을 수 없습니다."),
     ],
 )
-def test_refusal_is_said_in_words(
+def test_refusal_is_explained(
     web: WebPage, stub: Stub, site: str, status: int, body: Any, headers: dict[str, str], words: str
 ) -> None:
     stub.give("/api", body, status=status, headers=headers)
@@ -70,7 +70,7 @@ def test_refusal_is_said_in_words(
     expect(web.qa.submit).to_be_enabled()
 
 
-def test_answer_without_its_fields_is_said_in_words(web: WebPage, stub: Stub, site: str) -> None:
+def test_answer_without_its_fields_is_reported(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/pred/file/", {"results": []})
     web.open(site)
     web.compare_file(b"{}")
@@ -79,7 +79,7 @@ def test_answer_without_its_fields_is_said_in_words(web: WebPage, stub: Stub, si
     web.complaints.clear()
 
 
-def test_server_that_is_down_is_said_in_words(web: WebPage) -> None:
+def test_server_that_does_not_answer_is_reported(web: WebPage) -> None:
     with serving(Stub()) as site:
         web.open(site)
     web.ask("무엇인가요?", "본문")
@@ -87,7 +87,7 @@ def test_server_that_is_down_is_said_in_words(web: WebPage) -> None:
     expect(web.qa.submit).to_be_enabled()
 
 
-def test_request_is_given_up_after_a_minute(web: WebPage, stub: Stub, site: str) -> None:
+def test_request_times_out_after_a_minute(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/api", qa_answer("본문", "본문")).clear()
     web.page.clock.install()
     web.open(site)

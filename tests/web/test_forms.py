@@ -1,4 +1,4 @@
-"""The life of a form."""
+"""Filling in and sending forms."""
 
 import json
 from typing import Any
@@ -75,7 +75,7 @@ def test_button_is_disabled_while_running_and_keeps_the_focus(web: WebPage, stub
     expect(web.cola.box.get_by_role("status")).to_contain_text("90.0%")
 
 
-def test_newer_request_cancels_the_older(web: WebPage, stub: Stub, site: str) -> None:
+def test_newer_request_cancels_the_older_one(web: WebPage, stub: Stub, site: str) -> None:
     gate = stub.give("/api", qa_answer("옛 본문", "옛"))
     gate.clear()
     stub.give("/api", qa_answer("새 본문", "새"))

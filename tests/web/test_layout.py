@@ -44,7 +44,7 @@ def test_deep_link_opens_its_tab(web: WebPage, stub: Stub, site: str, name: str)
     expect(web.tab(name)).to_have_attribute("aria-selected", "true")
 
 
-def test_back_returns_to_the_tab_before_and_keeps_what_was_written(web: WebPage, stub: Stub, site: str) -> None:
+def test_back_returns_to_the_previous_tab_and_keeps_its_text(web: WebPage, stub: Stub, site: str) -> None:
     web.open(site, "qa")
     web.qa.field("question").fill("쓰던 질문")
     web.tab("cola").click()

@@ -1,4 +1,4 @@
-"""Markup in what users and servers write stays text."""
+"""Markup in the texts of users and servers is shown as text."""
 
 import json
 

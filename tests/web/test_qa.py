@@ -23,7 +23,7 @@ def test_question_gets_its_answer_marked_inside_the_context(web: WebPage, stub: 
     assert (path, json.loads(body)) == ("/api", {"question": "경기전은 어디에 있나요?", "context": context})
 
 
-def test_first_occurrence_is_marked_where_the_server_names_no_span(web: WebPage, stub: Stub, site: str) -> None:
+def test_first_occurrence_is_marked_if_the_server_sends_no_span(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/api", qa_answer("🙂 봄 다음도 봄", "봄"))
     web.open(site)
     web.ask("?", "본문")
@@ -59,7 +59,7 @@ def test_span_header_that_does_not_fit_the_answer_is_ignored(web: WebPage, stub:
     assert web.qa.text_before_mark() == "여름 "
 
 
-def test_empty_answer_is_said_in_words(web: WebPage, stub: Stub, site: str) -> None:
+def test_empty_answer_is_explained(web: WebPage, stub: Stub, site: str) -> None:
     stub.give("/api", qa_answer("본문입니다.", ""), headers={"X-Answer-Span": "0-0"})
     web.open(site)
     web.ask("누구인가요?", "본문입니다.")

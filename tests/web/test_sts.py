@@ -42,7 +42,7 @@ def test_bar_of_a_negative_cosine_grows_left_from_the_middle(web: WebPage, stub:
     assert inner["width"] == pytest.approx(outer["width"] / 4, abs=1)
 
 
-def test_cross_encoder_is_shown_on_the_scale_to_five(web: WebPage, stub: Stub, site: str) -> None:
+def test_score_of_a_cross_encoder_is_shown_on_a_scale_from_0_to_5(web: WebPage, stub: Stub, site: str) -> None:
     stub.reset()
     stub.give("/info", {"tasks": {"sts": {"kind": "cross-encoder", "threshold": 3.0}}})
     stub.give("/pred/sentences/", sts_answer(0.9, 0))
@@ -64,7 +64,7 @@ def test_without_info_the_score_itself_chooses_the_scale(
     expect(web.sts.meter).to_have_attribute("aria-valuemax", top)
 
 
-def test_file_of_pairs_becomes_a_table_in_its_order(web: WebPage, stub: Stub, site: str) -> None:
+def test_file_of_pairs_is_shown_as_a_table_in_its_order(web: WebPage, stub: Stub, site: str) -> None:
     answer = file_answer([["하나", "둘"], ["셋", "넷"], ["다섯", "여섯"]])
     stub.give("/pred/file/", {**answer, "preds": [1, 0, 0], "scores": [0.91, 0.2, -0.1]})
     web.open(site)
@@ -90,7 +90,7 @@ def test_result_file_is_the_server_answer_unchanged(web: WebPage, stub: Stub, si
 
 
 @pytest.mark.parametrize(("pairs", "notices"), [(200, 0), (201, 1)])
-def test_long_table_is_cut_and_says_so(web: WebPage, stub: Stub, site: str, pairs: int, notices: int) -> None:
+def test_long_table_is_cut_with_a_notice(web: WebPage, stub: Stub, site: str, pairs: int, notices: int) -> None:
     stub.give("/pred/file/", file_answer([["가", "나"]] * pairs))
     web.open(site)
     web.compare_file(b"{}")
@@ -98,7 +98,7 @@ def test_long_table_is_cut_and_says_so(web: WebPage, stub: Stub, site: str, pair
     expect(web.sts_file.notice).to_have_count(notices)
 
 
-def test_file_gone_since_it_was_chosen_is_said_in_words(web: WebPage, stub: Stub, site: str, tmp_path: Path) -> None:
+def test_file_deleted_after_it_was_chosen_is_reported(web: WebPage, stub: Stub, site: str, tmp_path: Path) -> None:
     chosen = tmp_path / "pairs.json"
     chosen.write_text("{}")
     web.open(site, "sts")
@@ -110,9 +110,7 @@ def test_file_gone_since_it_was_chosen_is_said_in_words(web: WebPage, stub: Stub
 
 
 @pytest.mark.parametrize(("truncated", "notices"), [("true", 1), ("false", 0)])
-def test_texts_cut_by_the_model_are_said_in_words(
-    web: WebPage, stub: Stub, site: str, truncated: str, notices: int
-) -> None:
+def test_truncated_texts_are_reported(web: WebPage, stub: Stub, site: str, truncated: str, notices: int) -> None:
     headers = {"X-Truncated": truncated}
     stub.give("/pred/sentences/", sts_answer(0.5, 0), headers=headers)
     stub.give("/pred/file/", file_answer([["a", "b"]]), headers=headers)

@@ -1,4 +1,4 @@
-"""BentoML with adaptive batching, in one service: a second one in front would add a hop to every request."""
+"""BentoML with adaptive batching in one service. A second service in front would add a hop to every request."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from scoring import Scorer, options
 
 MAX_BATCH_SIZE = 64
 MAX_LATENCY_MS = 60_000
-"""What would take longer is refused with 503; closed loops of 64 callers would meet a lower bound."""
+"""BentoML refuses requests that would take longer with 503. With a lower bound, 64 callers would be refused."""
 
 
 class Pair(BaseModel):

@@ -1,7 +1,7 @@
-"""FastAPI and uvicorn with the model loaded once: what most people write.
+"""FastAPI and uvicorn with the model loaded once, as most people write such a server.
 
-Plain `def` routes run on the thread pool, whose 40 threads fight for the cores. It is cut to as many as the worker has
-cores, as Starlette's page on the thread pool shows: 64 callers of `small` got 127 pairs/s in place of 75.
+Plain `def` routes run on a pool of 40 threads, which compete for the cores. The pool is limited to the number of cores
+of the worker, as the Starlette documentation shows: with it 64 callers of `small` got 127 pairs/s instead of 75.
 """
 
 import os

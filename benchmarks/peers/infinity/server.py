@@ -1,7 +1,7 @@
-"""Infinity with its own server, as its command line makes it, but with uvicorn's worker processes.
+"""Infinity with its own server, made as its command line makes it, but with uvicorn's worker processes.
 
-Its own way to two workers, `--device-id 0,0`, keeps two copies of the model on one thread pool, and on a machine of 2
-cores hangs at the first requests: the pool has fewer threads than the copies occupy.
+Infinity's own option for two workers, `--device-id 0,0`, runs two copies of the model on one thread pool. On a machine
+of 2 cores it hangs at the first requests, because the pool has fewer threads than the copies occupy.
 """
 
 import os

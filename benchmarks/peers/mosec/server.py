@@ -1,4 +1,4 @@
-"""mosec with dynamic batching; its HTTP server is Rust, its workers are processes."""
+"""mosec with dynamic batching. Its HTTP server is written in Rust, its workers are processes."""
 
 import os
 import sys

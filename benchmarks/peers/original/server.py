@@ -1,6 +1,6 @@
-"""The original way, for the record: the model is loaded for every pair, and a file's pairs go to a process pool.
+"""The original way, for comparison: load the model for every pair; a process pool scores the pairs of a file.
 
-As many requests run at once as there are cores; a model for each of 64 callers would not fit in memory.
+At most as many requests run at once as there are cores. A model for each of 64 callers would not fit into memory.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Building a store: documents to chunks, each different text once, embedded and written in one step.
+"""Build a store: cut documents into chunks, embed each distinct text once, and write all in one step.
 
-Embedding is what takes time, so vectors go to a file beside the store as they are made. A build that was killed goes on
-behind the last whole portion of them, as long as documents and checkpoint are the same.
+Embedding takes most of the time, so vectors are appended to a file beside the store as they are computed. After a kill,
+a new build with the same documents and checkpoint continues with the vectors in that file.
 """
 
 import hashlib
@@ -27,37 +27,39 @@ from pipelines.format.manifest import Role
 logger = logging.getLogger(__name__)
 
 PORTION = 512
-"""Chunks that are embedded together; at most so many are embedded again after a kill."""
+"""Chunks that are embedded together, and the most that are embedded again after a kill."""
 UNFINISHED = ".unfinished"
 
 
 class Encodes(Protocol):
-    """What embeds chunks and questions; `checkpoint` is the digest of the checkpoint it does so by."""
+    """Embeds chunks and questions. `checkpoint` is the digest of the checkpoint that it uses."""
 
     checkpoint: str
 
     def embed(self, texts: Sequence[str], role: Role) -> NDArray[np.float32]:
-        """(texts, dimension), of unit length; `role` is "document" for chunks, "query" for questions."""
+        """Return (texts, dimension) of unit length. `role` is "document" for chunks and "query" for questions."""
 
 
 def build(
     documents: Iterable[Document], folder: Path, embedder: Encodes, *, max_characters: int = MAX_CHARACTERS
 ) -> int:
-    """Make `folder` the store of the documents; returns its number of chunks.
+    """Make `folder` the store of the documents, and return its number of chunks.
 
-    Nothing is done where it is that already, and whole. Readers see the old store or the new one, never less; a second
-    build of the same folder waits. Raises DocumentUnreadable where the documents hold no text, and what `documents`
-    and the embedder raise.
+    Does nothing where the folder already holds this store undamaged. Readers see the complete old store or the complete
+    new one. A second build of the same folder waits. Raises DocumentUnreadable where the documents contain no text, and
+    what `documents` and the embedder raise.
     """
     chunks = _distinct_chunks(documents, max_characters)
     if not chunks:
-        raise DocumentUnreadable(str(folder), "there is no text to build it of")
+        raise DocumentUnreadable(str(folder), "the documents contain no text")
     header = StoreHeader(embedder.checkpoint, _digest(chunks))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if _holds(folder, header):
             logger.info("%s holds these %d chunks already", folder, len(chunks))
-            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)  # of a build that was killed behind its last step
+            shutil.rmtree(
+                folder / UNFINISHED, ignore_errors=True
+            )  # left by a build that was killed after the store was written
             return len(chunks)
         vectors = _embed(folder / UNFINISHED / f"{header.checkpoint}-{header.chunks}", chunks, embedder)
         write_store(folder / STORE, header, StoreContent.of(chunks, vectors))
@@ -68,21 +70,22 @@ def build(
 def wants_build(
     documents: Iterable[Document], folder: Path, checkpoint: str, *, max_characters: int = MAX_CHARACTERS
 ) -> bool:
-    """Whether building `folder` of the documents by the checkpoint of this digest would make something and replace
-    nothing else: there is no store, or one of the same documents by another checkpoint, or damaged.
+    """Whether a store of the documents should be built in `folder` with the checkpoint of this digest.
 
-    Raises StoreCorrupt where a file there does not say what it was built of, OSError where it can't be read.
+    True where `folder` holds no store, or a store of the same documents that is damaged or comes from another
+    checkpoint. False where the store is up to date, or holds other documents, which a build would replace. Raises
+    StoreCorrupt where the header of the file there is unreadable, OSError where the file can't be read.
     """
     wanted = StoreHeader(checkpoint, _digest(_distinct_chunks(documents, max_characters)))
     try:
-        there = read_header(folder / STORE)
+        existing = read_header(folder / STORE)
     except StoreNotFound:
         return True
-    return there.chunks == wanted.chunks and not _holds(folder, wanted)
+    return existing.chunks == wanted.chunks and not _holds(folder, wanted)
 
 
 def _distinct_chunks(documents: Iterable[Document], max_characters: int) -> list[Chunk]:
-    """The documents' chunks; of those with the same text the first."""
+    """The chunks of the documents; of chunks with the same text only the first."""
     distinct: dict[str, Chunk] = {}
     for document in documents:
         for chunk in chunks_of(document, max_characters):
@@ -105,9 +108,9 @@ def _holds(folder: Path, header: StoreHeader) -> bool:
 
 
 def _embed(file: Path, chunks: Sequence[Chunk], embedder: Encodes) -> NDArray[np.float32]:
-    """(chunks, dimension): from `file` those that are in it already, then the rest, appended to it."""
+    """(chunks, dimension): the vectors that `file` already holds, then the others, which are appended to it."""
     if not file.exists():
-        shutil.rmtree(file.parent, ignore_errors=True)  # of other documents or another checkpoint
+        shutil.rmtree(file.parent, ignore_errors=True)  # vectors of other documents or another checkpoint
         file.parent.mkdir()
     first = embedder.embed([chunks[0].text], "document")
     row_bytes = first.nbytes
@@ -118,6 +121,6 @@ def _embed(file: Path, chunks: Sequence[Chunk], embedder: Encodes) -> NDArray[np
             portion = [chunk.text for chunk in chunks[begin : begin + PORTION]]
             vectors.write(embedder.embed(portion, "document").tobytes())
             vectors.flush()
-            os.fsync(vectors.fileno())  # or a crash could leave the file's size without its data
+            os.fsync(vectors.fileno())  # otherwise a crash could leave a file of this size without the data
             progress.update(len(portion))
     return np.fromfile(file, dtype=np.float32).reshape(len(chunks), -1)

@@ -1,4 +1,4 @@
-"""Documents cut into the chunks that are embedded and found: whole sentences where they fit, with exact offsets."""
+"""Cut documents into the chunks that are embedded and found: whole sentences where they fit, with exact offsets."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import regex
 from pipelines.chat.store.documents import Document
 
 MAX_CHARACTERS = 240
-"""Some three to five Korean sentences: few enough facts for one embedding, enough around them to understand one."""
+"""Three to five Korean sentences: few enough facts for one embedding, enough context to understand each of them."""
 
 Span = tuple[int, int]
 
-# A sentence ends behind its punctuation and what closes a quotation there, if space follows (so not within "3.5"), or
-# where a line ends; a heading is a sentence of its own.
-# A row of punctuation is looked at from its begin only: from each of its characters, a long one takes its square.
+# A sentence ends after its punctuation and closing quotation marks if a space follows (so not within "3.5"), or at the
+# end of a line. A heading is a sentence of its own.
+# A run of punctuation is matched from its first character only: trying each of its characters takes quadratic time.
 _SENTENCE = re.compile(
     r"\S(?:[^\n]*?(?:(?:(?<![.!?…。！？])|(?<=\A.)|(?<=\s.))[.!?…。！？]++[\"'”’」』)\]]*+(?=\s)|(?=\n)|\Z))"
 )
@@ -25,7 +25,7 @@ _CLUSTER = regex.compile(r"\X")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`text` is the named document's [start, end), in code points."""
+    """A piece of a document. `text` is [start, end) of the document, in code points."""
 
     document: str
     start: int
@@ -34,26 +34,26 @@ class Chunk:
 
 
 def chunks_of(document: Document, max_characters: int = MAX_CHARACTERS) -> Iterator[Chunk]:
-    """Chunks in order, none overlapping, each of at most `max_characters`, neither end on blank space.
+    """Cut a document into chunks of at most `max_characters`, in order and without overlap.
 
-    Every character that is not blank is in one of them. A Markdown heading begins a chunk. Raises ValueError where
-    `max_characters` leaves no room for one.
+    Chunks neither begin nor end with white space, and every other character is in one of them. A Markdown heading
+    begins a chunk. Raises ValueError where `max_characters` is below 1.
     """
     if max_characters < 1:
-        raise ValueError(f"chunks of at most {max_characters} characters")
+        raise ValueError(f"a chunk of at most {max_characters} characters has no room for text")
     for start, end in _packed(document.text, max_characters):
         yield Chunk(document.name, start, end, document.text[start:end])
 
 
 def sentence_spans(text: str) -> Iterator[Span]:
-    """Half-open spans of the sentences, without the blank space around them."""
+    """Yield [start, end) of each sentence, without the white space around it."""
     for match in _SENTENCE.finditer(text):
         start, end = match.span()
         yield start, start + len(text[start:end].rstrip())
 
 
 def _packed(text: str, limit: int) -> Iterator[Span]:
-    """As many sentences as fit, one after the other; a heading starts anew."""
+    """Join sentences while they fit into `limit` characters. A heading begins a new span."""
     open_span: Span | None = None
     for start, end in _pieces(text, limit):
         if open_span is not None and end - open_span[0] <= limit and not _HEADING.match(text, start):
@@ -67,7 +67,7 @@ def _packed(text: str, limit: int) -> Iterator[Span]:
 
 
 def _pieces(text: str, limit: int) -> Iterator[Span]:
-    """The sentences, those over the limit cut."""
+    """Yield the sentences; those over the limit are cut into pieces."""
     for start, end in sentence_spans(text):
         while end - start > limit:
             cut = _cut(text, start, limit)
@@ -77,9 +77,9 @@ def _pieces(text: str, limit: int) -> Iterator[Span]:
 
 
 def _cut(text: str, start: int, limit: int) -> int:
-    """Where to cut a sentence that begins at `start`: behind its last word that fits, or else between characters.
+    """Where to cut a sentence that begins at `start`: after the last word that fits, otherwise between characters.
 
-    A user-perceived character (UAX 29) is cut only where it is longer than the limit by itself.
+    A user-perceived character (UAX 29) is cut only where it alone is longer than the limit.
     """
     for place in range(start + limit, start, -1):
         if text[place].isspace():

@@ -1,4 +1,4 @@
-"""The documents of a store: text, Markdown, CSV and JSON Lines files, as (name, text)."""
+"""Read the documents of a store from text, Markdown, CSV and JSON Lines files."""
 
 import csv
 import io
@@ -12,25 +12,25 @@ from pipelines.errors import DocumentUnreadable
 from pipelines.text.normalization import is_unicode
 
 TEXT, NAME = "text", "name"
-"""Columns of a CSV file and keys of a JSON Lines file; the second may be missing."""
+"""Columns of a CSV file, or keys of a JSON Lines file; `name` may be missing."""
 LONGEST_CELL = 2**31 - 1
-"""Of a CSV file, in characters; the csv module would refuse one over 131,072."""
+"""Longest cell of a CSV file, in characters; the csv module refuses more than 131,072 by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`name` is what citations say: the file's path within its folder, with the row's number or name for a table."""
+    """A text, and its name in citations: the file's path in its folder, for a table with the row's name or number."""
 
     name: str
     text: str
 
 
 def read_documents(source: Path) -> Iterator[Document]:
-    """Of one file, or of all files below a folder whose suffix is one of `READERS`, in the order of their paths.
+    """Read one file, or all files below a folder with a suffix in `READERS`, in the order of their paths.
 
-    The case of a suffix is nothing. Texts stay as they are, so that offsets count in what the file holds (behind a byte
-    order mark). Raises DocumentUnreadable, naming file and row, where one is not UTF-8, by its name or content, or a
-    row has no text, and where there is nothing to read.
+    Suffixes are compared without regard to case. Texts are not changed, so offsets count characters of the file, after
+    a byte order mark. Raises DocumentUnreadable where a file's name or content is not UTF-8, where a row has no text
+    (the error names file and row), and where there is nothing to read.
     """
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     files = [path for path in files if path.suffix.lower() in READERS]
@@ -40,16 +40,18 @@ def read_documents(source: Path) -> Iterator[Document]:
     for path in files:
         for document in READERS[path.suffix.lower()](path, path.relative_to(root).as_posix()):
             if not (is_unicode(document.name) and is_unicode(document.text)):
-                raise DocumentUnreadable(str(path), "a name or text in it is not Unicode: half of a surrogate pair")
+                raise DocumentUnreadable(
+                    str(path), "a name or text is not Unicode: it contains half of a surrogate pair"
+                )
             yield document
 
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # line ends as they are
+        with path.open(encoding="utf-8-sig", newline="") as file:  # do not translate line ends
             return file.read()
     except UnicodeDecodeError as error:
-        raise DocumentUnreadable(str(path), "not UTF-8; save it as UTF-8") from error
+        raise DocumentUnreadable(str(path), "not UTF-8; save the file as UTF-8") from error
     except OSError as error:
         raise DocumentUnreadable(str(path), error.strerror or type(error).__name__) from error
 
@@ -64,7 +66,7 @@ def _csv(path: Path, name: str) -> Iterator[Document]:
         for row, values in enumerate(csv.DictReader(io.StringIO(_text(path), newline=""), strict=True), 1):
             yield _row(path, name, row, values)
     except csv.Error as error:
-        raise DocumentUnreadable(str(path), f"not CSV: {error}") from error
+        raise DocumentUnreadable(str(path), f"not valid CSV: {error}") from error
 
 
 def _json_lines(path: Path, name: str) -> Iterator[Document]:

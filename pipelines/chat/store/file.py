@@ -1,7 +1,7 @@
-"""`store.safetensors`: everything that a store is, in one file, so that a rebuilt one takes its place in one step.
+"""`store.safetensors`, the one file of a store: a rebuilt store takes the place of the old one by a single rename.
 
-safetensors because it holds plain arrays and nothing that reading could run. It is read whole, not mapped into memory:
-a mapped file that is cut under an open store would kill the process.
+safetensors holds plain arrays, and reading it runs no code. The file is read into memory and not mapped: if a mapped
+file is cut while its store is open, the process is killed.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ FORMAT = "munjang-store-1"
 
 @dataclass(frozen=True, slots=True)
 class StoreHeader:
-    """Of what and with what the store was built: digests of the chunks and of the embedding checkpoint."""
+    """What a store was built from: digests of the embedding checkpoint and of the chunks."""
 
     checkpoint: str
     chunks: str
@@ -37,14 +37,14 @@ class StoreHeader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreContent:
-    """The arrays; a row is a chunk.
+    """The arrays of a store; a row is a chunk.
 
     vectors      (rows, dimension) float32, of unit length
-    grams, starts, postings, weights: the `LexicalIndex`
-    texts        (bytes,) uint8, the chunks' texts in UTF-8, end to end
-    text_starts  (rows + 1,) int64, in bytes
-    spans        (rows, 2) int32: half-open, in code points of the document
-    documents    (rows,) int32, numbers of `names`
+    grams, starts, postings, weights: the arrays of the `LexicalIndex`
+    texts        (bytes,) uint8, the chunks' texts in UTF-8, one after the other
+    text_starts  (rows + 1,) int64, offsets of the texts in `texts`
+    spans        (rows, 2) int32, [start, end) of the chunk in its document, in code points
+    documents    (rows,) int32, positions in `names`
     names        (bytes,) uint8, the documents' names as a JSON array
     """
 
@@ -61,7 +61,7 @@ class StoreContent:
 
     @classmethod
     def of(cls, chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> Self:
-        """Of the chunks and their embeddings, in the same order."""
+        """Make the arrays from chunks and their embeddings, in the same order."""
         lexical = LexicalIndex.of([chunk.text for chunk in chunks])
         texts = [chunk.text.encode() for chunk in chunks]
         names = {name: number for number, name in enumerate(dict.fromkeys(chunk.document for chunk in chunks))}
@@ -80,7 +80,7 @@ class StoreContent:
 
     @property
     def document_names(self) -> list[str]:
-        """By number."""
+        """The names of the documents, in the order that `documents` refers to."""
         names: list[str] = json.loads(self.names.tobytes())
         return names
 
@@ -102,22 +102,22 @@ _KINDS = {
     "documents": ("I32", 1),
     "names": ("U8", 1),
 }
-"""Of each array the type, as safetensors names it, and the number of axes."""
+"""Type and number of axes of each array; types have safetensors' names."""
 
 
 def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
-    """Write the file, whole or not at all: beside `path`, then renamed to it. Raises OSError where it can't be."""
+    """Write the file completely or not at all: beside `path`, then renamed. Raises OSError where that fails."""
     arrays = _arrays(content)
     metadata = {"format": FORMAT, **asdict(header), "sha256": sha256(header, arrays)}
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     partial.touch()
-    mode = partial.stat().st_mode  # what the umask leaves of it: safetensors gives its files to the owner alone
+    mode = partial.stat().st_mode  # as the umask allows; safetensors would let only the owner read the file
     try:
         save_file(arrays, partial, metadata)
         partial.chmod(mode)
         with partial.open("rb") as file:
-            os.fsync(file.fileno())  # or the rename could reach the disk before the data
+            os.fsync(file.fileno())  # otherwise the rename could reach the disk before the data
         partial.replace(path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
@@ -126,23 +126,25 @@ def write_store(path: Path, header: StoreHeader, content: StoreContent) -> None:
 
 
 def read_header(path: Path) -> StoreHeader:
-    """What the store says that it was built of, without its arrays; raises as `read_store`."""
+    """Read what the store was built from, but not its arrays. Raises the errors of `read_store`."""
     with _opened(path) as file:
         return _header(path, file.metadata() or {})
 
 
 def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
-    """Raises StoreNotFound where there is no file, StoreCorrupt where it is not whole, or not as it was written, and
-    OSError where it can't be read.
+    """Read a store and check it.
+
+    Raises StoreNotFound where there is no file, StoreCorrupt where it is cut or altered, and OSError where it can't be
+    read.
     """
     with _opened(path) as file:
         metadata = file.metadata() or {}
         header = _header(path, metadata)
-        if {name: _kind(file, name) for name in file.keys()} != _KINDS:  # noqa: SIM118  no mapping
+        if {name: _kind(file, name) for name in file.keys()} != _KINDS:  # noqa: SIM118  `file` is no mapping
             raise StoreCorrupt(_where(path), "its arrays do not fit each other")
         arrays: dict[str, NDArray[Any]] = file.get_tensors()
     if metadata.get("sha256") != sha256(header, arrays):
-        raise StoreCorrupt(_where(path), "altered since it was built")
+        raise StoreCorrupt(_where(path), "it was altered after it was built")
     if not _fit(arrays):
         raise StoreCorrupt(_where(path), "its arrays do not fit each other")
     return header, StoreContent(**arrays)
@@ -150,7 +152,7 @@ def read_store(path: Path) -> tuple[StoreHeader, StoreContent]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file, of which no more than the header has been read; what goes wrong with it as `read_store` says."""
+    """Open the file and read only its header. Raises the errors of `read_store`."""
     try:
         with safe_open(path, framework="np", backend="pread") as file:
             yield file
@@ -158,8 +160,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise StoreNotFound from error
     except (OSError, StoreCorrupt):
         raise
-    except Exception as error:  # SafetensorError, and what numpy and the binding raise at odd types and names
-        raise StoreCorrupt(_where(path), "not a whole safetensors file") from error
+    except Exception as error:  # SafetensorError, and others of numpy and the binding for unknown types and names
+        raise StoreCorrupt(_where(path), "not a complete safetensors file") from error
 
 
 def _kind(file: Any, name: str) -> tuple[str, int]:
@@ -169,12 +171,12 @@ def _kind(file: Any, name: str) -> tuple[str, int]:
 
 def _header(path: Path, metadata: Mapping[str, str]) -> StoreHeader:
     if metadata.get("format") != FORMAT:
-        raise StoreCorrupt(_where(path), f"not of the format {FORMAT}; build it again")
+        raise StoreCorrupt(_where(path), f"not in the format {FORMAT}; build the store again")
     return StoreHeader(metadata.get("checkpoint", ""), metadata.get("chunks", ""))
 
 
 def _where(path: Path) -> str:
-    """For clients, too, whose business the machine's folders are not."""
+    """The file's place in error messages. Clients may see them, so the machine's folders are left out."""
     return f"{path.parent.name}/{path.name}"
 
 
@@ -183,7 +185,7 @@ def _arrays(content: StoreContent) -> dict[str, NDArray[Any]]:
 
 
 def sha256(header: StoreHeader, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Of everything that a store says, in hex."""
+    """The hash of the header and all arrays, in hex."""
     digest = hashlib.sha256(repr(header).encode())
     for name in sorted(arrays):
         digest.update(name.encode())
@@ -192,7 +194,7 @@ def sha256(header: StoreHeader, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether they are of the right sizes, every number in one is a place in its other, and texts are texts."""
+    """Whether sizes fit, positions lie within the arrays they refer to, numbers are finite, and texts are UTF-8."""
     content = StoreContent(**arrays)
     rows = len(content.vectors)
     sizes_fit = (
@@ -215,7 +217,7 @@ def _fit(arrays: Mapping[str, NDArray[Any]]) -> bool:
 
 
 def _count_names(content: StoreContent) -> int:
-    """0 where they are no names."""
+    """The number of documents' names; 0 where `names` is not a JSON array of strings."""
     try:
         names = content.document_names
     except (ValueError, RecursionError):
@@ -225,17 +227,17 @@ def _count_names(content: StoreContent) -> int:
 
 
 def _decodes(content: StoreContent) -> bool:
-    """Whether every text is UTF-8: all together they are, and none begins within a character."""
+    """Whether every text is UTF-8: all bytes together decode, and no text begins within a character."""
     try:
         content.texts.tobytes().decode()
     except UnicodeDecodeError:
         return False
     starts = content.text_starts[content.text_starts < len(content.texts)]
-    return bool(np.all(content.texts[starts] & 0xC0 != 0x80))  # as a character's later bytes are
+    return bool(np.all(content.texts[starts] & 0xC0 != 0x80))  # 0x80 marks a byte within a character
 
 
 def _cover(starts: NDArray[np.int64], count: int) -> bool:
-    """Whether ranges between neighbours are those of `count` things."""
+    """Whether `starts` divides `count` items into consecutive ranges."""
     return bool(starts[0] == 0 and starts[-1] == count and np.all(np.diff(starts) >= 0))
 
 

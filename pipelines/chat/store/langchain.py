@@ -1,8 +1,8 @@
-"""A folder of LangChain's FAISS store (`index.faiss`, `index.pkl`) as documents.
+"""Read the documents of a LangChain FAISS folder (`index.faiss`, `index.pkl`).
 
-Its vectors are not taken over: they lie in the space of whatever model made them, usually OpenAI's, and queries here
-are embedded by the checkpoint that is served. So texts are embedded anew, which also costs less than asking whether
-vectors fit would. Of `index.faiss` only the header is read, to tell whether the two files belong together.
+The vectors are not used: another model made them, usually one of OpenAI's, and queries here are embedded by the
+checkpoint that is served. The texts are embedded again, which is also cheaper than finding out whether the vectors fit.
+Only the header of `index.faiss` is read, to check that the two files belong together.
 """
 
 import struct
@@ -17,20 +17,21 @@ from pipelines.text.normalization import is_unicode
 
 VECTORS, RECORDS = "index.faiss", "index.pkl"
 _HEADER = struct.Struct("<4siq")
-"""Every FAISS index file begins so (`faiss/impl/index_write.cpp`): kind, dimension, number of vectors."""
+"""The first fields of every FAISS index file (`faiss/impl/index_write.cpp`): kind, dimension, number of vectors."""
 
 
 def read_faiss(folder: Path) -> list[Document]:
-    """A document for each record, in the order of its vector, named after its source and row: `notes.txt#3`.
+    """Read a document from each record, in the order of the vectors.
 
-    Rows count from 1. Raises StoreCorrupt where a file is missing, cut, or does not fit the other; StoreUnsafe where
-    the pickle holds anything but LangChain's records of plain data.
+    A document is named after its source and row, counted from 1: `notes.txt#3`. Raises StoreCorrupt where a file is
+    missing or cut, or the two do not belong together; StoreUnsafe where the pickle contains anything except LangChain's
+    records of plain data.
     """
     path = folder / RECORDS
     documents = list(_documents(path, read_records(path)))
     dimension, count = _header(folder / VECTORS)
     if count != len(documents):
-        why = f"holds {count} vectors of {dimension} numbers, and {RECORDS} {len(documents)} records"
+        why = f"it holds {count} vectors of {dimension} numbers, but {RECORDS} holds {len(documents)} records"
         raise StoreCorrupt(str(folder / VECTORS), why)
     return documents
 
@@ -52,12 +53,12 @@ def _documents(path: Path, content: Any) -> Iterator[Document]:
         docstore, ids = content
         by_id = _fields(docstore, DOCSTORE)["_dict"]
         for row, (_, key) in enumerate(sorted(ids.items()), 1):
-            if not isinstance(key, str):  # not to look for what takes for ever to hash
-                raise TypeError("an id that is no text")
+            if not isinstance(key, str):  # a hostile tuple could take for ever to hash below
+                raise TypeError("an id is not a string")
             fields = _fields(by_id[key], DOCUMENT)
             text = fields["page_content"]
             if not isinstance(text, str):
-                raise TypeError("a text that is none")
+                raise TypeError("a text is not a string")
             name = f"{_source(fields.get('metadata'), path.parent.name)}#{row}"
             if not (is_unicode(name) and is_unicode(text)):
                 raise ValueError("half of a surrogate pair")
@@ -67,17 +68,17 @@ def _documents(path: Path, content: Any) -> Iterator[Document]:
 
 
 def _fields(record: Any, name: str) -> dict[str, Any]:
-    """What the object would have in its `__dict__`: pydantic keeps that under this key of its state."""
+    """The fields of the object. pydantic keeps them under the key `__dict__` of the pickled state."""
     if not isinstance(record, Record) or record.kind.name != name:
-        raise TypeError(f"no {name}")
+        raise TypeError(f"not a {name}")
     fields = record.state.get("__dict__", record.state)
     if not isinstance(fields, dict):
-        raise TypeError(f"no fields of {name}")
+        raise TypeError(f"a {name} without fields")
     return fields
 
 
 def _source(metadata: Any, default: str) -> str:
-    """The source's file name: its folders are the business of the machine that it came from."""
+    """The file name of the source, without folders, which describe only the machine that made the store."""
     source = metadata.get("source") if isinstance(metadata, dict) else None
     if not isinstance(source, str):
         return default

@@ -1,11 +1,11 @@
-"""What a search of a store answers with."""
+"""The result of a search in a store."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a document, with where it stands and how well it matched."""
+    """A piece of a document, its place, and how well it matched."""
 
     document: str
     """The document's name in its store, e.g. "family.md"."""
@@ -15,8 +15,8 @@ class Passage:
     text: str
     """`document[start:end]`."""
     score: float
-    """Combined, what the ranking is by."""
+    """The combined score, by which passages are ranked."""
     similarity: float | None
-    """Cosine of query and passage in [-1, 1]; None: not among the nearest by vector."""
+    """Cosine of query and passage in [-1, 1]; None where the search compared no vectors."""
     lexical: float | None
-    """BM25; None: not found by words."""
+    """BM25; None where the passage contains none of the query's words, or the search compared no words."""

@@ -1,9 +1,9 @@
-"""LangChain's `index.pkl` read as data: a pickle machine in which nothing can be called.
+"""Read LangChain's `index.pkl` as data, with a pickle machine that cannot call anything.
 
-A pickle is a program for a stack machine. Python's own machine imports what the program names and calls it; this one
-knows only the instructions that build plain values and records, and a name is to it nothing but a name. So there is no
-code for a hostile file to reach, and nothing that `find_class` could let through by mistake. `pickletools.genops`,
-which only reads, takes the file apart.
+A pickle is a program for a stack machine. Python's own machine imports and calls what the program names. This machine
+knows only the instructions that build plain values and records; a class that the file names stays a name. So a hostile
+file can reach no code, and no `find_class` can let a class through by mistake. `pickletools.genops`, which only parses,
+splits the file into instructions.
 
 LangChain's `FAISS.save_local` pickles the pair (docstore, {row: document's id}) with protocol 4 or later: an
 `InMemoryDocstore` whose `_dict` holds `Document`s, pydantic models of version 1 or 2, by id.
@@ -26,14 +26,14 @@ RECORDS = {
     ("langchain.schema.document", DOCUMENT),
     ("langchain_core.documents.base", DOCUMENT),
 }
-"""Where the two classes were defined over the years."""
+"""Modules and names of the two classes in all versions of LangChain."""
 
 _MARK = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class that the file names; one of `RECORDS`."""
+    """The module and name of a class in the file; one of `RECORDS`."""
 
     module: str
     name: str
@@ -41,17 +41,17 @@ class Name:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An object of that class, as the state that it would have been given."""
+    """An object of such a class: the class's name, and the state that unpickling would give the object."""
 
     kind: Name
     state: Any = field(default=None)
 
 
 def read_records(path: Path) -> Any:
-    """What the pickle at `path` holds: plain values, and a `Record` for each object.
+    """Read the pickle at `path`: plain values, and a `Record` for each object.
 
-    Raises StoreUnsafe, naming what the file asks for, where that is more than data and `RECORDS`; StoreCorrupt where
-    it is cut or no pickle.
+    Raises StoreUnsafe where the file asks for anything except plain data and `RECORDS`; the error names it. Raises
+    StoreCorrupt where the file is cut or is no pickle.
     """
     try:
         with path.open("rb") as file:
@@ -61,7 +61,7 @@ def read_records(path: Path) -> Any:
     except OSError as error:
         raise StoreCorrupt(str(path), error.strerror or type(error).__name__) from error
     except Exception as error:  # a damaged file makes the machine's stack raise IndexError, KeyError, TypeError, ...
-        raise StoreCorrupt(str(path), "not a whole pickle") from error
+        raise StoreCorrupt(str(path), "not a complete pickle") from error
 
 
 class _Machine:
@@ -84,9 +84,9 @@ class _Machine:
         raise ValueError("no STOP")
 
     def name(self, module: Any, name: Any) -> None:
-        """Push a class's name; anything that is not one of `RECORDS` is refused by its name."""
+        """Push the name of a class. Raises StoreUnsafe, with the name, where it is none of `RECORDS`."""
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise TypeError("a name that is no text")
+            raise TypeError("the name of a class is not a string")
         if (module, name) not in RECORDS:
             raise StoreUnsafe(str(self._path), f"names {module}.{name}, which is none of LangChain's records")
         self.push(Name(module, name))
@@ -98,13 +98,13 @@ class _Machine:
     def new_object(self, _: Any) -> None:
         arguments, kind = self.pop(), self.pop()
         if not isinstance(kind, Name) or arguments != ():
-            raise StoreUnsafe(str(self._path), "makes an object in a way that records do not need")
+            raise StoreUnsafe(str(self._path), "creates an object in a way that records do not need")
         self.push(Record(kind))
 
     def build(self, _: Any) -> None:
         state, record = self.pop(), self._stack[-1]
         if not isinstance(record, Record):
-            raise StoreUnsafe(str(self._path), "gives a state to what is no record")
+            raise StoreUnsafe(str(self._path), "sets the state of something that is not a record")
         record.state = state
 
     def push(self, value: Any) -> None:
@@ -113,7 +113,7 @@ class _Machine:
     def pop(self) -> Any:
         value = self._stack.pop()
         if value is _MARK:
-            raise IndexError("a mark where a value should be")
+            raise IndexError("a mark in place of a value")
         return value
 
     def pop_to_mark(self) -> list[Any]:
@@ -143,9 +143,9 @@ class _Machine:
 
 
 def _key(value: Any) -> Any:
-    """What LangChain's keys are, and no tuple: the hash of a few nested ones can take for ever, or the whole stack."""
+    """The value, if it is plain as LangChain's keys are. Hashing nested tuples can take for ever or fill the stack."""
     if not isinstance(value, str | int | float | bytes | None):
-        raise TypeError("a key that is no plain value")
+        raise TypeError("a key is not a plain value")
     return value
 
 
@@ -157,14 +157,14 @@ def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
     return lambda machine, _: machine.push(machine.pop_last(count))
 
 
-def _nothing(machine: _Machine, argument: Any) -> None:
-    """PROTO and FRAME say how the rest is written, which `genops` has seen to."""
+def _do_nothing(machine: _Machine, argument: Any) -> None:
+    """Skip PROTO and FRAME: they describe the encoding, which `genops` handles."""
 
 
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), _nothing),
+    **dict.fromkeys(("PROTO", "FRAME"), _do_nothing),
     **dict.fromkeys(
-        # values that stand in the file
+        # values that the file contains directly
         (
             *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
             *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),

@@ -1,4 +1,4 @@
-"""A store that is open: passages found by meaning, by words, and by both."""
+"""An open store: find passages by meaning, by words, or by both."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from pipelines.chat.store.passage import Passage
 
 SIMILARITY_WEIGHT = 0.4
 MOST_AT_ONCE = 64
-"""Searches of one pass: (searches, rows) float32 scores are held meanwhile."""
+"""Most searches in one pass, which holds (searches, rows) float32 scores in memory."""
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What to look for: by words where there is a text, by meaning where there is a vector, (dimension,)."""
+    """A query: by words where `text` is given, by meaning where `vector`, (dimension,), is given."""
 
     limit: int
     text: str | None = None
@@ -29,7 +29,7 @@ class Search:
 
 
 class Passages:
-    """All passages of a store, in memory, searched exactly: every row is scored."""
+    """All passages of a store, in memory. A search is exact: it scores every row."""
 
     def __init__(self, content: StoreContent) -> None:
         self._content = content
@@ -37,9 +37,9 @@ class Passages:
         self._names = content.document_names
 
     def search(self, searches: Sequence[Search]) -> list[list[Passage]]:
-        """Of each search the best passages, best first.
+        """Return the best passages of each search, best first.
 
-        All vectors are compared in one matrix product, which reads the store's vectors once for all of them.
+        One matrix product compares the vectors of all searches, and reads the store's vectors only once.
         """
         by_vector = [search.vector for search in searches if search.vector is not None]
         cosines = iter(np.clip(np.stack(by_vector) @ self._content.vectors.T, -1, 1) if by_vector else ())
@@ -51,7 +51,7 @@ class Passages:
         combined = _combined(similarity, lexical)
         best = _largest(combined, search.limit)
         if similarity is None:
-            best = best[combined[best] > 0]  # the rest has none of the words
+            best = best[combined[best] > 0]  # the others contain none of the words
         return [self._passage(row, combined, similarity, lexical) for row in best.tolist()]
 
     def _passage(self, row: int, combined: Float32, similarity: Float32 | None, lexical: Float32 | None) -> Passage:
@@ -69,22 +69,22 @@ class Passages:
 
 
 def _combined(similarity: Float32 | None, lexical: Float32 | None) -> Float32:
-    """(rows,): the weighted sum of the cosine and of BM25 as a share of the query's best; of one alone, that one.
+    """(rows,): the weighted sum of the cosine and of BM25 divided by its maximum; where one is missing, the other.
 
-    A convex combination of scores kept recall@5 above that of either alone, and the fusion of ranks did not, as Bruch,
-    Gai and Ingber 2023 found too (https://arxiv.org/abs/2210.11934). The weight is of KorQuAD's dev set, on which
-    .2 to .4 are alike; `benchmarks/LOG.md` has the figures.
+    With this sum recall@5 is above that of either score alone; with a fusion of ranks it is not, as Bruch, Gai and
+    Ingber 2023 also found (https://arxiv.org/abs/2210.11934). The weight was chosen on KorQuAD's dev set, where .2 to
+    .4 give about the same recall; `benchmarks/LOG.md` has the figures.
     """
     if similarity is None or lexical is None:
-        return _one_of(similarity, lexical)
-    best = float(lexical.max(initial=0)) or 1.0  # where no row has any of the words
+        return _only_score(similarity, lexical)
+    best = float(lexical.max(initial=0)) or 1.0  # 1 where no row contains any of the words
     combined: Float32 = (
         np.float32(SIMILARITY_WEIGHT) * similarity + np.float32((1 - SIMILARITY_WEIGHT) / best) * lexical
     )
     return combined
 
 
-def _one_of(similarity: Float32 | None, lexical: Float32 | None) -> Float32:
+def _only_score(similarity: Float32 | None, lexical: Float32 | None) -> Float32:
     if similarity is not None:
         return similarity
     if lexical is not None:
@@ -93,21 +93,21 @@ def _one_of(similarity: Float32 | None, lexical: Float32 | None) -> Float32:
 
 
 def _largest(scores: Float32, limit: int) -> NDArray[np.intp]:
-    """Rows of the largest scores, falling; of equal ones the first."""
+    """Rows of the largest scores, in falling order; of equal scores, the first rows."""
     limit = min(limit, len(scores))
     if limit == 0:
         return np.empty(0, dtype=np.intp)
     smallest = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-    rows = np.flatnonzero(scores >= smallest)  # ties at the border included
+    rows = np.flatnonzero(scores >= smallest)  # includes all rows with the smallest score
     return rows[np.argsort(-scores[rows], kind="stable")][:limit]
 
 
 class Store:
-    """One open store, for one event loop. Everything is in memory: what happens to the folder later does not matter.
+    """One open store, for one event loop. It is held in memory, so later changes of the folder have no effect on it.
 
-    name        the folder's
-    dimension   of the vectors that it is searched by
-    checkpoint  digest of the embedding checkpoint (`Manifest.digest`) it was built with
+    name        name of the folder
+    dimension   dimension of the vectors
+    checkpoint  digest (`Manifest.digest`) of the checkpoint that embedded the passages
     """
 
     def __init__(self, name: str, checkpoint: str, content: StoreContent) -> None:
@@ -125,19 +125,20 @@ class Store:
         return cls(folder.name, header.checkpoint, content)
 
     async def search(self, text: str, vector: Float32, limit: int) -> list[Passage]:
-        """By words and meaning, best first; `vector` is (dimension,), of unit length."""
+        """Find passages by words and meaning, best first. `vector` is (dimension,), of unit length."""
         return await self._result(Search(limit, text, vector))
 
     async def matching(self, text: str, limit: int) -> list[Passage]:
-        """By words alone; none where no passage has any of them."""
+        """Find passages by words alone, best first; only passages that contain some of the words."""
         return await self._result(Search(limit, text=text))
 
     async def nearest(self, vector: Float32, limit: int) -> list[Passage]:
-        """By meaning alone."""
+        """Find passages by meaning alone, best first. `vector` is (dimension,), of unit length."""
         return await self._result(Search(limit, vector=vector))
 
     async def _result(self, search: Search) -> list[Passage]:
-        if search.vector is not None and search.vector.shape != (self.dimension,):  # not to fail those it would go with
+        # A wrong shape must not fail the other searches of the same pass.
+        if search.vector is not None and search.vector.shape != (self.dimension,):
             raise ValueError(f"a vector of shape {search.vector.shape} in a store of {self.dimension} dimensions")
         future: asyncio.Future[list[Passage]] = asyncio.get_running_loop().create_future()
         self._waiting.append((search, future))
@@ -146,7 +147,7 @@ class Store:
         return await future
 
     async def _search_waiting(self) -> None:
-        """One pass after the other, each of what came meanwhile, off the event loop."""
+        """Run passes in a thread, one after the other; each takes the searches that arrived during the one before."""
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
@@ -164,5 +165,5 @@ async def _settle(passages: Passages, batch: Sequence[tuple[Search, asyncio.Futu
                 future.set_exception(error)
         return
     for (_, future), found in zip(batch, results, strict=True):
-        if not future.done():  # the caller may have gone
+        if not future.done():  # the caller may have been cancelled
             future.set_result(found)

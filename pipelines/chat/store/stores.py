@@ -1,4 +1,4 @@
-"""The stores under one root, by the names that clients may say."""
+"""The stores below one root folder, opened by the names that clients send."""
 
 import asyncio
 from collections import OrderedDict
@@ -18,13 +18,13 @@ State = tuple[int, int, int]
 
 
 def stores_root(setting: str) -> Path:
-    """The folder that the `chat.stores` setting names; where relative, it counts from the repository's root."""
+    """The folder that the setting `chat.stores` names. A relative path starts at the root of the repository."""
     return ROOT / Path(setting).expanduser()
 
 
 @dataclass(frozen=True, slots=True)
 class _Damage:
-    """What a `StoreCorrupt` says; kept in its place, whose traceback would hold the last caller's request."""
+    """The fields of a `StoreCorrupt`. The error itself is not kept: its traceback would hold a caller's request."""
 
     where: str
     why: str
@@ -32,21 +32,21 @@ class _Damage:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A store that is open or being opened, and the state of its file then."""
+    """A store that is open or being opened, and the state of its file at that time."""
 
     state: State
     opening: asyncio.Task[Store | _Damage]
 
     @property
     def size(self) -> int:
-        """The file's, in bytes; open, the store takes about as many of memory."""
+        """Bytes of the file; the open store takes about as much memory."""
         return self.state[2]
 
 
 class Stores:
-    """At most `capacity` of them, of `max_bytes` together, stay open: those asked for last. For one event loop.
+    """Opens stores and keeps those that were requested last: at most `capacity`, with at most `max_bytes` together.
 
-    One over `max_bytes` by itself is open alone.
+    A single store over `max_bytes` is open alone. An instance belongs to one event loop.
     """
 
     def __init__(self, root: Path, capacity: int, max_bytes: int) -> None:
@@ -57,10 +57,10 @@ class Stores:
         self._one_at_a_time = asyncio.Lock()
 
     async def get(self, db_path: str) -> Store:
-        """The store that a client names: one folder of the root, with or without a slash behind it.
+        """Return the store that a client names: one folder of the root, with or without a trailing slash.
 
-        One that was rebuilt is opened anew. Raises StoreNotFound, the same for everything else that a path can be and
-        for what leads out of the root by a symbolic link; StoreCorrupt, again and again without reading the file anew.
+        A store that was rebuilt is opened again. Raises StoreNotFound, without details, for every other path and for
+        symbolic links that lead out of the root. Raises StoreCorrupt for a damaged file, which is read only once.
         """
         name = _name(db_path)
         file = self._file(name)
@@ -72,11 +72,11 @@ class Stores:
         self._kept.move_to_end(name)
         self._close_oldest()
         try:
-            opened = await asyncio.shield(kept.opening)  # others may wait for it when this caller goes
-        except OSError as error:  # such as too many open files, which may be over when it is asked for again
+            opened = await asyncio.shield(kept.opening)  # other callers may wait for it when this one is cancelled
+        except OSError as error:  # such as too many open files: the next request tries again
             self._kept.pop(name, None)
             raise StoreCorrupt(name, error.strerror or type(error).__name__) from None
-        except StoreNotFound:  # removed since its file was found
+        except StoreNotFound:  # removed after its file was found
             self._kept.pop(name, None)
             raise StoreNotFound from None
         if isinstance(opened, _Damage):
@@ -84,7 +84,7 @@ class Stores:
         return opened
 
     async def _open(self, folder: Path) -> Store | _Damage:
-        """One store after the other: names asked for in turn are not all read into memory at once."""
+        """Open one store at a time, so that requests for many stores do not read all of them into memory at once."""
         async with self._one_at_a_time:
             try:
                 return await Store.open(folder)
@@ -92,7 +92,7 @@ class Stores:
                 return _Damage(error.where, error.why)
 
     def _close_oldest(self) -> None:
-        """But never the one asked for last. Searches in a store go on, and it is gone with the last of them."""
+        """Close all over the limits except the last requested. Running searches keep a closed store until they end."""
         while len(self._kept) > 1 and (len(self._kept) > self._capacity or self._size() > self._max_bytes):
             self._kept.popitem(last=False)
 
@@ -103,7 +103,7 @@ class Stores:
         try:
             root = self._root.resolve()
             file = (root / name / STORE).resolve(strict=True)
-        except (OSError, RuntimeError):  # the latter for links in a circle
+        except (OSError, RuntimeError):  # RuntimeError for symbolic links in a circle
             raise StoreNotFound from None
         if file.name != STORE or file.parent.parent != root:
             raise StoreNotFound
@@ -117,7 +117,7 @@ def _name(db_path: str) -> str:
 
 
 def _state(file: Path) -> State:
-    """What differs once another file has taken the place of the one that was opened."""
+    """Inode, modification time and size; they differ after another file has replaced the file."""
     try:
         status = file.stat()
     except OSError:
@@ -126,6 +126,6 @@ def _state(file: Path) -> State:
 
 
 def _retrieve(opening: asyncio.Task[Store | _Damage]) -> None:
-    """So that asyncio does not complain of an error that came when nobody waited for it any longer."""
+    """Read the task's error, so that asyncio does not log it where all callers were cancelled before."""
     if not opening.cancelled():
         opening.exception()

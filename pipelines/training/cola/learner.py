@@ -1,4 +1,4 @@
-"""Fine-tuning for CoLA: a pretrained encoder with two outputs, cross-entropy, Matthews correlation."""
+"""Fine-tuning for CoLA: a pretrained encoder with two outputs, trained with cross-entropy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,23 +12,23 @@ from transformers import AutoModelForSequenceClassification
 from pipelines.cola.data import Judgement
 from pipelines.cola.metrics import matthews
 from pipelines.text.normalization import nfc
-from pipelines.training.base import Base, cut_at
+from pipelines.training.base import Base, limit_tokens
 from pipelines.training.learner import Figures
 
 LABELS = ("unacceptable", "acceptable")
 
 
 class ColaLearner:
-    """Learns `Judgement`s; its predictions are logits (2,)."""
+    """Trains on `Judgement`s; its predictions are logits (2,)."""
 
     def __init__(self, model: Any, tokenizer: Any, max_tokens: int) -> None:
         self.model = model
         self._tokenizer = tokenizer
-        self._max_tokens = cut_at(max_tokens, tokenizer, model.config)
+        self._max_tokens = limit_tokens(max_tokens, tokenizer, model.config)
 
     @classmethod
     def load(cls, base: Base, max_tokens: int) -> "ColaLearner":
-        """A new head on the base, whose inputs are cut at `max_tokens`. Raises as `Base.load`."""
+        """Put a new head on the base; inputs are cut at `max_tokens`. Raises as `Base.load`."""
         labels = {
             "id2label": dict(enumerate(LABELS)),
             "label2id": {label: number for number, label in enumerate(LABELS)},
@@ -36,38 +36,38 @@ class ColaLearner:
         return cls(*base.load(AutoModelForSequenceClassification, **labels), max_tokens)
 
     def loss(self, model: nn.Module, rows: Sequence[Judgement]) -> Tensor:
-        """Mean cross-entropy."""
+        """The mean cross-entropy."""
         labels = torch.tensor([int(row.acceptable) for row in rows], device=self.model.device)
         return nn.functional.cross_entropy(model(**self._encode(rows)).logits.float(), labels)
 
     def length(self, row: Judgement) -> int:
-        """In characters."""
+        """The length in characters."""
         return len(row.sentence)
 
     def predict(self, rows: Sequence[Judgement]) -> list[Any]:
-        """Logits (2,) of each row."""
+        """The logits (2,) of each row."""
         logits = self.model(**self._encode(rows)).logits  # (rows, 2)
         return list(logits.float().cpu().numpy())
 
     def measure(self, rows: Sequence[Judgement], predictions: Sequence[Any]) -> Figures:
-        """Matthews correlation, accuracy, mean cross-entropy, and the share of rows called acceptable."""
+        """Matthews correlation, accuracy, mean cross-entropy, and the share of rows predicted to be acceptable."""
         logits = torch.from_numpy(np.stack(predictions))  # (rows, 2)
         truth = torch.tensor([row.acceptable for row in rows])
-        called = logits[:, 1] > logits[:, 0]
+        predicted = logits[:, 1] > logits[:, 0]
         return {
-            "matthews": matthews(called.numpy(), truth.numpy()),
-            "accuracy": float((called == truth).float().mean()),
+            "matthews": matthews(predicted.numpy(), truth.numpy()),
+            "accuracy": float((predicted == truth).float().mean()),
             "loss": float(nn.functional.cross_entropy(logits, truth.long())),
-            "called_acceptable": float(called.float().mean()),
+            "called_acceptable": float(predicted.float().mean()),
         }
 
     @staticmethod
     def sort_key(figures: Figures) -> tuple[float, ...]:
-        """Matthews correlation decides, as in the original; the lower loss between equals."""
+        """Matthews correlation decides, and the lower loss if it is equal."""
         return figures["matthews"], -figures["loss"]
 
     def save(self, folder: Path) -> None:
-        """As transformers saves them."""
+        """Save model and tokenizer in the format of transformers."""
         self.model.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
 

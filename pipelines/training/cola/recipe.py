@@ -1,11 +1,11 @@
-"""How CoLA trains: the original's five models, batches, rates and epochs, and a warm-up."""
+"""How to train for CoLA: the models, settings and figures."""
 
 from collections.abc import Sequence
 
 from pydantic import Field
 
 from pipelines.checkpoints.quality import Examples
-from pipelines.cola.data import COLA_DEV, COLA_TRAIN, Judgement, judgement, without
+from pipelines.cola.data import COLA_DEV, COLA_TRAIN, Judgement, judgement, without_sentences
 from pipelines.text.rows import read_rows
 from pipelines.training.base import Base
 from pipelines.training.cola.learner import ColaLearner
@@ -23,9 +23,9 @@ MODELS = (
 
 
 class ColaSettings(Frozen):
-    """What is CoLA's own."""
+    """The settings that only CoLA has."""
 
-    max_tokens: int = Field(128, ge=1, description="Longer inputs are cut; so they are when served, too.")
+    max_tokens: int = Field(128, ge=1, description="Inputs are cut at this length, in training and in serving.")
 
 
 def _read(source: str, columns: Sequence[str], split: str) -> list[Judgement]:
@@ -36,16 +36,16 @@ def _load(base: Base, settings: ColaSettings) -> ColaLearner:
     return ColaLearner.load(base, settings.max_tokens)
 
 
-def _apart(train: list[Judgement], dev: list[Judgement]) -> list[Judgement]:
-    return without(train, {row.sentence for row in dev})
+def _without_dev_rows(train: list[Judgement], dev: list[Judgement]) -> list[Judgement]:
+    return without_sentences(train, {row.sentence for row in dev})
 
 
 def _collapsed(model: str, figures: Figures) -> str | None:
     if 0 < figures["called_acceptable"] < 1:
         return None
     return (
-        f"{model} calls every sentence the same: it has collapsed. The learning rate is too high for it so early; "
-        f"raise --warmup-ratio, or lower its own with --model-learning-rate {model}=1e-5"
+        f"{model} predicts the same class for every sentence: it has collapsed. Its learning rate is too high in the "
+        f"first steps; raise --warmup-ratio, or lower the rate with --model-learning-rate {model}=1e-5"
     )
 
 
@@ -59,11 +59,11 @@ RECIPE = Recipe(
     train=COLA_TRAIN,
     dev=COLA_DEV,
     columns={
-        "text": Column("4", "name, or number from 1; CoLA's where none is given"),
-        "label": Column("2", "of 0 and 1, 1 is acceptable"),
+        "text": Column("4", "name or number (from 1) of the column with the sentence; the default is that of CoLA"),
+        "label": Column("2", "name or number of the column with the label: 1 for acceptable, 0 for not"),
     },
     read=_read,
     examples=Examples.of_judgements,
-    apart=_apart,
+    without_dev_rows=_without_dev_rows,
     remark=_collapsed,
 )

@@ -1,4 +1,4 @@
-"""Labelled windows: what the extractor is trained on, made by the same code that makes windows for serving."""
+"""Labelled windows to train the extractor on. The code that makes windows for serving makes them, too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ UNTRAINED = CheckpointRef("training", "extractor", None)
 
 @dataclass(frozen=True)
 class LabelledWindows:
-    """Windows of several examples, in order, and where each holds its example's answer.
+    """The windows of several examples, in order, with the position of the answer in each.
 
-    starts, ends  (windows,) positions in the window of the answer's first and last token; 0 where it is not inside
+    starts, ends  (windows,) positions of the answer's first and last token in the window; 0 if the window does not
+                  hold the whole answer
     """
 
     windows: Windows
@@ -27,30 +28,30 @@ class LabelledWindows:
 
     @property
     def features(self) -> list["Feature"]:
-        """Each window for itself, in order."""
+        """The single windows, in order."""
         return [Feature(self, number) for number in range(len(self.windows.tokens))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feature:
-    """One of the windows."""
+    """One of several labelled windows."""
 
     labelled: LabelledWindows
     number: int
 
     @property
     def start(self) -> int:
-        """As among the windows' `starts`."""
+        """Its value of `LabelledWindows.starts`."""
         return int(self.labelled.starts[self.number])
 
     @property
     def end(self) -> int:
-        """As among the windows' `ends`."""
+        """Its value of `LabelledWindows.ends`."""
         return int(self.labelled.ends[self.number])
 
 
 def label(examples: Sequence[Example], make: WindowMaker) -> LabelledWindows:
-    """The windows of the examples, labelled."""
+    """Make the windows of the examples and label them."""
     windows = make([(example.question, example.context) for example in examples], UNTRAINED)
     bounds = np.searchsorted(windows.request, np.arange(len(examples) + 1)).tolist()
     spans = [_positions(windows, slice(*own), one) for one, own in zip(examples, pairwise(bounds), strict=True)]
@@ -59,7 +60,7 @@ def label(examples: Sequence[Example], make: WindowMaker) -> LabelledWindows:
 
 
 def _positions(windows: Windows, own: slice, example: Example) -> NDArray[np.int64]:
-    """(own, 2): the answer's first and last token in each of the example's own windows; 0 where it is cut off."""
+    """Positions (windows of the example, 2) of the answer's first and last token; 0 if the answer is not whole."""
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
     low, high = windows.tokens.regions[own].T.astype(np.int64)

@@ -1,6 +1,6 @@
-"""Fine-tuning for QA: a pretrained encoder that points at the answer's first and last token, or at none.
+"""Fine-tuning for QA: a pretrained encoder that predicts the first and last token of the answer.
 
-Windows, labels, span search and ranking are those of serving.
+The windows, the search for spans and their ranking are the same as in serving.
 """
 
 from collections.abc import Sequence
@@ -33,21 +33,21 @@ NO_SPANS = np.empty((0, 1 + SPANS_PER_WINDOW), dtype=SPAN)
 
 
 class QaLearner:
-    """Learns the windows of `Example`s; its predictions are answers, each with the summed loss of its windows."""
+    """Trains on the windows of `Example`s; its predictions are answers, each with the summed loss of its windows."""
 
     def __init__(self, model: Any, tokenizer: Any, windows: WindowSettings) -> None:
         self.model = model
         self._tokenizer = tokenizer
         self._settings = windows
         self._arrays = PaddedArrays(model, model.config.pad_token_id or 0)
-        whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the one that is saved may cut texts
+        whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy, since the saved one may cut texts
         whole.no_truncation()
         whole.no_padding()
         self._make = WindowMaker(whole, windows, overlap_types=getattr(model.config, "overlap_types", 0))
 
     @classmethod
     def load(cls, base: Base, windows: WindowSettings) -> "QaLearner":
-        """A new head on the base. Raises as `Base.load`, and CheckpointUnsupported where it can't read the windows."""
+        """Put a new head on the base. Raises as `Base.load`, and CheckpointUnsupported if its input is too short."""
         model, tokenizer = base.load(AutoModelForQuestionAnswering)
         if not tokenizer.is_fast:
             raise CheckpointUnsupported(base.name, "its tokenizer has no fast form")
@@ -59,19 +59,19 @@ class QaLearner:
         return cls(model, tokenizer, windows)
 
     def unfold(self, rows: Sequence[Example]) -> list[Feature]:
-        """All windows, those without the answer too: they point at the first token, as serving reads it."""
+        """All windows. Those without the answer are labelled with the first token, the position of the null span."""
         return label(rows, self._make).features
 
     def loss(self, model: nn.Module, rows: Sequence[Feature]) -> Tensor:
-        """Mean cross-entropy of the answer's first and last token, among the context's and the one for no answer."""
+        """The mean cross-entropy of the answer's first and last token, over the context tokens and the first token."""
         return self._losses(*self._logits(model, rows), rows).mean()
 
     def length(self, row: Feature) -> int:
-        """In tokens."""
+        """The length in tokens."""
         return int(row.labelled.windows.tokens.lengths[row.number])
 
     def predict(self, rows: Sequence[Example]) -> list[Any]:
-        """(answer, summed loss of its windows) of each question: the best span, if there is any, and its scores."""
+        """(answer, summed loss of its windows) of each question; the answer is its best span, if it has one."""
         labelled = label(rows, self._make)
         features = labelled.features
         cuts = [features[at : at + PREDICTED_AT_ONCE] for at in range(0, len(features), PREDICTED_AT_ONCE)]
@@ -82,23 +82,23 @@ class QaLearner:
         return list(zip(answers, totals.tolist(), strict=True))
 
     def measure(self, rows: Sequence[Example], predictions: Sequence[Any]) -> Figures:
-        """As `figures`, and the mean loss of all windows."""
+        """The figures of `no_answer.figures`, and the mean loss over all windows."""
         answers, losses = zip(*predictions, strict=True)
         windows = sum(answer.windows for answer in answers)
         return {**figures(rows, answers), "loss": sum(losses) / windows}
 
     @staticmethod
     def sort_key(figures: Figures) -> tuple[float, ...]:
-        """The lowest validation loss wins, as in the original."""
+        """The lowest loss on the dev rows is the best."""
         return (-figures["loss"],)
 
     def save(self, folder: Path) -> None:
-        """As transformers saves them."""
+        """Save model and tokenizer in the format of transformers."""
         self.model.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
 
     def _predict(self, rows: Sequence[Feature]) -> tuple[NDArray[np.void], NDArray[np.float32]]:
-        """Spans (windows, 1 + SPANS_PER_WINDOW) and losses (windows,)."""
+        """The spans (windows, 1 + SPANS_PER_WINDOW) and losses (windows,) of windows."""
         start, end = self._logits(self.model, rows)
         regions = _regions(_batch(rows))
         longest = self._settings.max_answer_length
@@ -108,17 +108,17 @@ class QaLearner:
         return spans, self._losses(start, end, rows).cpu().numpy()
 
     def _logits(self, model: nn.Module, rows: Sequence[Feature]) -> tuple[Tensor, Tensor]:
-        """Of starts and ends, each (windows, tokens); lowest where serving does not look."""
+        """The start and end logits, each (windows, tokens); -inf for tokens that serving ignores."""
         batch = _batch(rows)
         inputs = {name: torch.from_numpy(array) for name, array in self._arrays(batch).items()}
         output = model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        unread = torch.from_numpy(~_read(batch)).to(self.model.device)
+        ignored = torch.from_numpy(~_candidates(batch)).to(self.model.device)
         logits = output.start_logits, output.end_logits
-        start, end = (values.float().masked_fill(unread, -torch.inf) for values in logits)
+        start, end = (values.float().masked_fill(ignored, -torch.inf) for values in logits)
         return start, end
 
     def _losses(self, start: Tensor, end: Tensor, rows: Sequence[Feature]) -> Tensor:
-        """(windows,)."""
+        """The loss (windows,) of each window."""
         starts, ends = torch.tensor([(row.start, row.end) for row in rows], device=start.device).T
         cross_entropy = nn.functional.cross_entropy
         return (cross_entropy(start, starts, reduction="none") + cross_entropy(end, ends, reduction="none")) / 2
@@ -128,8 +128,8 @@ def _batch(rows: Sequence[Feature]) -> TokenBatch:
     return TokenBatch.take([(row.labelled.windows.tokens, row.number) for row in rows])
 
 
-def _read(batch: TokenBatch) -> NDArray[np.bool_]:
-    """(windows, tokens): True on the context's tokens, and on the first, which stands for no answer."""
+def _candidates(batch: TokenBatch) -> NDArray[np.bool_]:
+    """A mask (windows, tokens): True for context tokens, and for the first token, which means "no answer"."""
     position = np.arange(batch.mask.shape[1])
     regions = _regions(batch)
     return np.asarray((position == 0) | ((position >= regions[:, :1]) & (position < regions[:, 1:])))

@@ -1,7 +1,7 @@
-"""Questions that their context does not answer: how they are scored, and from where on no answer is given.
+"""Figures for data in which contexts may not answer the question, and the fit of the null threshold.
 
-After SQuAD 2.0's evaluation (Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822): the empty answer is right or
-wrong as any other, and the threshold is the one that gives the best F1.
+This follows the evaluation of SQuAD 2.0 (Rajpurkar et al. 2018, https://arxiv.org/abs/1806.03822): the empty answer is
+scored like any other, and the threshold is the one that gives the best F1.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,11 @@ Scores = NDArray[np.float64]
 
 
 def figures(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, float]:
-    """Exact match and character F1, 0 to 1, of the best spans of the examples.
+    """Exact match and character F1, from 0 to 1, of the answers to the examples.
 
-    If some have no answer: with the empty answer wherever `threshold`, which is fitted here, says so; and the same of
-    the questions with an answer alone (HasAns), and the share of the others that get none (NoAns).
+    If some examples have no answer, this fits a threshold, and replaces answers by the empty one according to it. Then
+    there are also both figures for the examples with an answer (HasAns in SQuAD), the share of the other examples that
+    get the empty answer (NoAns), and the threshold.
     """
     spans = _scores([answer.text for answer in answers], examples)
     answerable = np.array([example.answerable for example in examples])
@@ -36,28 +37,28 @@ def figures(examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str,
 
 
 def fit_threshold(margins: Scores, gains: Scores) -> float:
-    """The threshold on null score - best score, above which the empty answer is given, that gives the highest sum.
+    """Find the threshold with the highest total score; the empty answer is given if the margin is above it.
 
     margins  (questions,) null score - best score
-    gains    (questions,) what is won where the best span is given instead of the empty answer
+    gains    (questions,) score of the best span - score of the empty answer
 
-    It lies in the middle between two margins; of equally good places, where those are furthest apart.
+    The threshold is in the middle between two neighbouring margins. Among equally good places, the widest gap is taken.
     """
     order = np.argsort(margins)
     bounds = np.concatenate(([margins.min() - 1], margins[order], [margins.max() + 1]))
-    gaps = np.diff(bounds)  # (questions + 1,): in the n-th, the n lowest margins are below the threshold
-    sums = np.concatenate(([0.0], np.cumsum(gains[order]))).round(9)  # equal sums, whatever the order of additions
+    gaps = np.diff(bounds)  # (questions + 1,): n margins are below the n-th gap
+    sums = np.concatenate(([0.0], np.cumsum(gains[order]))).round(9)  # rounded, so that equal sums compare as equal
     best = int(np.lexsort((gaps, np.where(gaps > 0, sums, -np.inf)))[-1])
     return float(bounds[best] + gaps[best] / 2)
 
 
 def _margin(answer: Answer) -> float:
-    """0 where there was nothing to choose from."""
+    """Null score - best score; 0 if the context has no window."""
     return answer.null_score - answer.score if np.isfinite(answer.null_score) else 0.0
 
 
 def _scores(texts: Sequence[str], examples: Sequence[Example]) -> Scores:
-    """(questions, 2): exact match and F1."""
+    """Exact match and F1 (questions, 2)."""
     return np.array(score_each(texts, [example.accepted for example in examples]), dtype=np.float64)
 
 

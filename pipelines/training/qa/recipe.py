@@ -1,4 +1,4 @@
-"""How QA trains: the original's model, batches, rate, epochs and windows, and a warm-up."""
+"""How to train for QA: the models, settings and figures."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipelines.checkpoints.quality import Examples
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.data import KORQUAD, SOURCE, TRAIN_ARTICLES, Example, read_articles, together, without_contexts
+from pipelines.qa.data import KORQUAD, SOURCE, TRAIN_ARTICLES, Example, all_examples, read_articles, without_contexts_of
 from pipelines.training.qa.learner import QaLearner
 from pipelines.training.recipe import Recipe
 from pipelines.training.settings import TrainingSettings
@@ -15,16 +15,18 @@ MODELS = ("beomi/kcbert-base",)
 
 
 class QaTrainingSettings(TrainingSettings):
-    """The original's, and of what a batch is."""
+    """The training settings with the defaults of QA; a batch consists of windows."""
 
-    epochs: int = Field(3, ge=1, description="Passes over the training rows; that with the lowest dev loss is kept.")
+    epochs: int = Field(
+        3, ge=1, description="Passes over the training rows; the one with the lowest dev loss is exported."
+    )
     batch_size: int = Field(
-        32, ge=1, description="Windows of one step, over all workers together; a question has one or several."
+        32, ge=1, description="Windows of one step, over all workers together; a question has one or more windows."
     )
 
 
 def _read(source: str, _columns: Sequence[str], split: str) -> list[Example]:
-    return together(read_articles(source, split))
+    return all_examples(read_articles(source, split))
 
 
 RECIPE: Recipe[Example] = Recipe(
@@ -41,6 +43,6 @@ RECIPE: Recipe[Example] = Recipe(
     source=SOURCE,
     read=_read,
     examples=Examples.of_questions,
-    apart=without_contexts,
+    without_dev_rows=without_contexts_of,
     windows=lambda options: options,
 )

@@ -1,9 +1,9 @@
-"""Embeddings moved so that their mean is zero, before training.
+"""Centering: before training, shift the embeddings so that their mean is zero.
 
-Encoders that learned with a sharp temperature, as E5 did, embed all texts near one direction: unrelated ones have
-cosines above .7, which are far from the scores to be learned. Without what all embeddings share, cosines spread over
-the scale (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417). The bias of the encoder's last layer norm takes the
-mean away, so that the model keeps its architecture.
+Encoders that were trained with a low temperature, such as E5, embed all texts near one direction. Even unrelated texts
+have cosines above 0.7, which are far from the scores to learn. Without the common mean, the cosines spread over the
+scale (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417). The mean is subtracted from the bias of the encoder's
+last layer norm, so that the architecture does not change.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from pipelines.errors import CheckpointUnsupported
 
-TEXTS = 1000
-"""The mean is taken over so many texts at most."""
-PORTION = 64
-LEFT = 1e-3
-"""Of the mean's length, so much may be left for rounding."""
+MOST_TEXTS = 1000
+"""Maximum number of texts over which the mean is computed."""
+BATCH_SIZE = 64
+TOLERANCE = 1e-3
+"""The share of the mean's norm that may remain because of rounding."""
 
 
 def last_norm(model: SentenceTransformer, source: str) -> nn.LayerNorm:
-    """The encoder's last layer norm. Raises CheckpointUnsupported where there is none, or it has no bias."""
+    """The encoder's last layer norm. Raises CheckpointUnsupported if there is none or it has no bias."""
     norms = [module for module in model[0].auto_model.modules() if isinstance(module, nn.LayerNorm)]
     if not norms or norms[-1].bias is None:
         raise CheckpointUnsupported(source, "its encoder has no layer norm with a bias, so it can't be centred")
@@ -32,24 +32,24 @@ def last_norm(model: SentenceTransformer, source: str) -> nn.LayerNorm:
 
 
 def center(model: SentenceTransformer, inputs: Sequence[Any], source: str) -> None:
-    """Move the model's embeddings, before they are brought to unit length, so that their mean over `inputs` is zero.
+    """Shift the embeddings, before normalization, so that their mean over `inputs`, which are batches, is zero.
 
-    `inputs` are batches as the model takes them. Raises CheckpointUnsupported where they do not move as the bias of
-    the last layer norm does: where a linear layer lies behind it, or pooling depends on the length.
+    Raises CheckpointUnsupported if the embeddings do not shift with the bias of the last layer norm. This happens if a
+    linear layer follows it, or if the pooling depends on the length of the text.
     """
     norm = last_norm(model, source)
     before = _mean(model, inputs)
     if before.shape == norm.bias.shape:
         with torch.no_grad():
             norm.bias.sub_(before)
-    if _mean(model, inputs).norm() > LEFT * before.norm():
+    if _mean(model, inputs).norm() > TOLERANCE * before.norm():
         raise CheckpointUnsupported(
-            source, "its embeddings do not move with its last layer norm, so they can't be centred"
+            source, "its embeddings do not shift with the bias of its last layer norm, so they can't be centred"
         )
 
 
 def _mean(model: SentenceTransformer, inputs: Sequence[Any]) -> Tensor:
-    """(dimensions,)."""
+    """The mean embedding (dimensions,), before normalization."""
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -59,7 +59,7 @@ def _mean(model: SentenceTransformer, inputs: Sequence[Any]) -> Tensor:
 
 
 def _pooled(model: SentenceTransformer, batch: Any) -> Tensor:
-    """(texts, dimensions), of whatever length."""
+    """Embeddings (texts, dimensions), before normalization."""
     features = dict(batch)
     for module in model:
         if isinstance(module, Normalize):

@@ -1,19 +1,20 @@
-"""Text of which nothing is left but Hangul, as a step of the tokenizer: whoever loads it, strips the same."""
+"""A tokenizer step that removes everything but Hangul. It is saved with the tokenizer, so serving does the same."""
 
 from tokenizers import Regex, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-OTHERS = Regex("[^가-힣ㄱ-ㅎㅏ-ㅣ]+")
-"""Whatever is neither a syllable nor a letter of Hangul (Unicode 16, Hangul Syllables and Compatibility Jamo)."""
+NOT_HANGUL = Regex("[^가-힣ㄱ-ㅎㅏ-ㅣ]+")
+"""Everything but Hangul syllables and letters (Unicode 16: Hangul Syllables and Hangul Compatibility Jamo)."""
 
 
 def hangul_only(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """The tokenizer behind a step that puts one space in the place of all that is not Hangul.
+    """Add a step before the tokenizer that replaces each run of other characters by one space.
 
-    Of the general class, since transformers builds those of its own classes anew and would leave the step out.
+    The result is a plain PreTrainedTokenizerFast: transformers rebuilds the tokenizers of its model-specific classes
+    when it loads them, and would drop the step.
     """
     fast = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    strip = [normalizers.NFC(), normalizers.Replace(OTHERS, " "), normalizers.Strip()]
+    strip = [normalizers.NFC(), normalizers.Replace(NOT_HANGUL, " "), normalizers.Strip()]
     fast.normalizer = normalizers.Sequence([*strip, *([fast.normalizer] if fast.normalizer else [])])
     return PreTrainedTokenizerFast(
         tokenizer_object=fast,

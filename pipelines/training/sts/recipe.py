@@ -1,4 +1,4 @@
-"""How STS trains: the original's models with three heads; F1 of a score of 3 decides, the loss between near ones."""
+"""How to train for STS: the models, heads, settings and figures."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ def _read(source: str, columns: Sequence[str], split: str) -> list[ScoredPair]:
     return read_rows(source, columns, scored_pair, split)
 
 
-def _apart(train: list[ScoredPair], dev: list[ScoredPair]) -> list[ScoredPair]:
-    measured = {_both(pair) for pair in dev}
-    return [pair for pair in train if _both(pair) not in measured]
+def _without_dev_rows(train: list[ScoredPair], dev: list[ScoredPair]) -> list[ScoredPair]:
+    measured = {_pair_key(pair) for pair in dev}
+    return [pair for pair in train if _pair_key(pair) not in measured]
 
 
-def _both(pair: ScoredPair) -> frozenset[str]:
+def _pair_key(pair: ScoredPair) -> frozenset[str]:
     return frozenset((normal_form(pair.sentence1), normal_form(pair.sentence2)))
 
 
@@ -39,13 +39,13 @@ RECIPE = Recipe(
     train=KLUE_TRAIN,
     dev=KLUE_DEV,
     columns={
-        "first": Column("sentence1", "name, outer.inner in a nested one, or number from 1"),
-        "second": Column("sentence2", "likewise"),
+        "first": Column("sentence1", "column of a sentence: its name, outer.inner if it is nested, or number from 1"),
+        "second": Column("sentence2", "column of the other sentence, likewise"),
         "score": Column(
-            "labels.real-label|label|score", "of 0 to 5; of several names, the first counts that a row has"
+            "labels.real-label|label|score", "column of the score, 0 to 5; the first of these that a row has"
         ),
     },
     read=_read,
     examples=Examples.of_pairs,
-    apart=_apart,
+    without_dev_rows=_without_dev_rows,
 )

@@ -1,4 +1,4 @@
-"""What the tests of the chat's routes share."""
+"""Helpers of the tests of the chat's routes."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The routes in front of scripted services, without Ray."""
+"""The routes with scripted services, without Ray."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ from tests.pipelines.chat.shipped import Shipped
 
 @dataclass
 class Scripted:
-    """A task whose results a function gives; remembers what it was asked."""
+    """A task whose results come from a function. Records the items."""
 
     answer: Callable[[Any], Any]
     asked: list[Any] = field(default_factory=list)
@@ -102,7 +102,7 @@ def started() -> Iterator[OpenAiServer]:
 
 @pytest.fixture
 def asking(shipped: Shipped, stores: MemoryStores, services: ScriptedServices, client: TestClient) -> TestClient:
-    """Without a provider."""
+    """A client of chats without a provider."""
     services.chats = chats(shipped, stores)
     return client
 
@@ -120,7 +120,7 @@ def generating(
     settings = ProviderSettings(base_url=provider.url, model="tiny", timeout_s=1, stream_timeout_s=1, max_retries=0)
     asked = Provider(settings)
     services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona="너는 윤슬기다."))
-    # One event loop for all requests, which the provider's connections belong to.
+    # All requests share one event loop, because the provider's connections belong to it.
     with TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False) as client:
         yield client
         assert client.portal is not None

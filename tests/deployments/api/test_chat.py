@@ -32,7 +32,7 @@ from tests.pipelines.chat.shipped import Shipped
 
 
 @pytest.mark.parametrize("path", ["/chat/", "/chat"])
-def test_the_answer_is_the_original_object_and_the_citations_a_header(asking: TestClient, path: str) -> None:
+def test_the_answer_has_the_original_key_and_the_citations_are_in_a_header(asking: TestClient, path: str) -> None:
     response = asking.post(path, json=ASKED)
     assert response.status_code == 200
     assert list(response.json()) == ["output"]
@@ -43,13 +43,13 @@ def test_the_answer_is_the_original_object_and_the_citations_a_header(asking: Te
     assert response.headers["X-Citations"].isascii()
 
 
-def test_what_no_document_says_is_not_known(asking: TestClient) -> None:
+def test_a_question_that_no_document_answers_gets_the_unknown_answer(asking: TestClient) -> None:
     response = asking.post("/v1/chat", json=ASKED | {"prompt": "what is the capital of France?"})
     assert response.json() == {"output": "모른다.", "citations": []}
 
 
 @pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/"])
-def test_the_newer_route_has_the_citations_in_its_body(asking: TestClient, path: str) -> None:
+def test_the_v1_route_has_the_citations_in_its_body(asking: TestClient, path: str) -> None:
     response = asking.post(path, json=ASKED)
     body = response.json()
     assert list(body) == ["output", "citations"]
@@ -81,18 +81,20 @@ def test_a_stream_ends_with_the_citations(asking: TestClient, path: str) -> None
         ("application/json;q=0, text/event-stream;q=0.1", True),
     ],
 )
-def test_a_stream_is_for_those_who_ask_for_one(asking: TestClient, accept: str, streams: bool) -> None:
+def test_the_answer_is_a_stream_only_if_the_accept_header_asks_for_it(
+    asking: TestClient, accept: str, streams: bool
+) -> None:
     response = asking.post("/chat/", json=ASKED, headers={"Accept": accept})
     assert response.headers["Content-Type"].startswith("text/event-stream") is streams
 
 
-def test_what_is_unknown_is_ignored_and_base_url_changes_nothing(asking: TestClient) -> None:
+def test_unknown_keys_such_as_base_url_are_ignored(asking: TestClient) -> None:
     more = ASKED | {"base_url": "http://127.0.0.1:1/v1", "model": "other", "provider": {}}
     assert asking.post("/chat/", json=more).json() == asking.post("/chat/", json=ASKED).json()
 
 
 @BOTH
-def test_a_provider_answers_with_the_callers_key_from_what_was_found(
+def test_a_provider_gets_the_callers_key_and_the_passages(
     generating: TestClient, provider: OpenAiServer, path: str
 ) -> None:
     provider.script(Say(["통영", "이야."]))
@@ -119,7 +121,7 @@ def test_a_provider_answers_with_the_callers_key_from_what_was_found(
         (Hang(), 504, None),
     ],
 )
-def test_what_a_provider_does_has_its_status(
+def test_each_failure_of_the_provider_has_its_status(
     generating: TestClient,
     provider: OpenAiServer,
     path: str,
@@ -136,7 +138,7 @@ def test_what_a_provider_does_has_its_status(
 
 
 @pytest.mark.parametrize(("answer", "status"), [(ErrorInStream(), 502), (Hang(["안"]), 504), (Endless("안"), 504)])
-def test_what_fails_in_mid_stream_is_its_last_event(
+def test_a_failure_during_a_stream_is_its_last_event(
     generating: TestClient, provider: OpenAiServer, answer: Any, status: int
 ) -> None:
     provider.script(answer)
@@ -163,7 +165,7 @@ def test_what_fails_in_mid_stream_is_its_last_event(
         (RuntimeError(KEY), 500),
     ],
 )
-def test_an_error_of_the_graph_has_its_status(
+def test_each_error_of_the_graph_has_its_status(
     services: ScriptedServices, client: TestClient, path: str, headers: dict[str, str], error: Exception, status: int
 ) -> None:
     class Failing(ChatPipeline):
@@ -183,7 +185,7 @@ def test_an_error_of_the_graph_has_its_status(
     assert response.headers.get("Retry-After") == ("3" if isinstance(error, Overloaded | ProviderSuspended) else None)
 
 
-def test_a_fault_in_mid_stream_is_its_last_event_and_is_logged_without_its_words(
+def test_an_unexpected_error_in_a_stream_is_its_last_event_and_logged_without_its_message(
     services: ScriptedServices, client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(ChatPipeline):
@@ -202,7 +204,7 @@ def test_a_fault_in_mid_stream_is_its_last_event_and_is_logged_without_its_words
 
 
 @pytest.mark.parametrize("headers", [{}, EVENTS])
-def test_an_answer_that_takes_too_long_is_504(
+def test_an_answer_that_takes_too_long_gets_504(
     services: ScriptedServices,
     shipped: Shipped,
     stores: MemoryStores,
@@ -225,7 +227,7 @@ def citation(number: int, document: str = "가족.md") -> Citation:
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 1000])
-def test_the_header_holds_the_best_that_fit_in_ascii(count: int) -> None:
+def test_the_header_has_the_best_citations_that_fit_in_ascii(count: int) -> None:
     citations = tuple(citation(number) for number in range(count))
     header = citations_header(citations)
     kept = json.loads(header)
@@ -235,13 +237,13 @@ def test_the_header_holds_the_best_that_fit_in_ascii(count: int) -> None:
     assert len(kept) == count or 20 < len(kept) < count
 
 
-def test_a_name_too_long_for_the_header_leaves_it_empty() -> None:
+def test_a_citation_too_long_for_the_header_leaves_it_empty() -> None:
     assert citations_header((citation(0, "가" * 5000), citation(1))) == "[]"
 
 
-def test_every_status_in_the_schema_is_a_refusal_or_the_answer(asking: TestClient) -> None:
+def test_the_schema_lists_the_answer_and_all_error_statuses(asking: TestClient) -> None:
     paths = asking.get("/openapi.json").json()["paths"]
     for path in ("/chat/", "/v1/chat"):
-        told = paths[path]["post"]["responses"]
-        assert set(told) == {"200", "400", "401", "404", "413", "422", "429", "502", "503", "504"}
-        assert set(told["200"]["content"]) == {"application/json", "text/event-stream"}
+        responses = paths[path]["post"]["responses"]
+        assert set(responses) == {"200", "400", "401", "404", "413", "422", "429", "502", "503", "504"}
+        assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}

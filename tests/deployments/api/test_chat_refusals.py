@@ -1,4 +1,4 @@
-"""What the chat's routes refuse, before anything is asked of a provider."""
+"""Requests that the chat's routes refuse without calling the provider."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ from tests.openai_server import OpenAiServer
 @pytest.mark.parametrize(
     "db_path", ["other", "", "../checkpoints/sts", "/etc/passwd", "file:///etc", "a\\..\\b", "a\x00"]
 )
-def test_a_store_that_is_not_there_is_404_and_all_of_them_the_same(
+def test_every_missing_store_and_every_path_outside_gets_the_same_404(
     asking: TestClient, path: str, headers: dict[str, str], db_path: str
 ) -> None:
     problem = is_problem(asking.post(path, json=ASKED | {"db_path": db_path}, headers=headers), 404)
@@ -53,10 +53,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
 
 @BOTH
 @pytest.mark.parametrize(("fields", "pointer"), CASES, ids=lambda value: repr(value)[:40])
-def test_a_field_at_fault_is_named_and_nothing_is_asked(
+def test_an_invalid_field_is_named_and_the_provider_is_not_called(
     generating: TestClient, provider: OpenAiServer, path: str, fields: dict[str, Any], pointer: str
 ) -> None:
-    content = json.dumps(ASKED | fields)  # in ASCII, which can hold half a surrogate pair
+    content = json.dumps(ASKED | fields)  # escaped as ASCII, so that it can have half a surrogate pair
     response = generating.post(path, content=content, headers={"Content-Type": "application/json"})
     problem = is_problem(response, 422)
     assert [error["pointer"] for error in problem["errors"]] == [pointer]

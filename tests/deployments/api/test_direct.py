@@ -1,4 +1,4 @@
-"""The short way must answer as the long way does, which a media type with a parameter takes."""
+"""The fast path must answer as the usual path does. A media type with a parameter takes the usual path."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from pipelines.errors import MunjangError, Overloaded, StageUnavailable
 from pipelines.sts.pipeline import Similarity
 from tests.deployments.api.conftest import Scripted, ScriptedServices
 
-SHORT, LONG = "application/json", "application/json; version=1"
+FAST, USUAL = "application/json", "application/json; version=1"
 VALID = {
     "/pred/sentences/": {"sentence_1": "가 나", "sentence_2": "é\u2028\\", "more": [1, {}]},
     "/generate": {"passage": "I are a boy"},
@@ -39,79 +39,81 @@ BODIES = [
 ]
 
 
-def both_ways(client: TestClient, path: str, content: bytes) -> list[Any]:
-    """Status, body and headers of the two ways, without what no two answers share."""
-    told = []
-    for kind in (SHORT, LONG):
+def both_paths(client: TestClient, path: str, content: bytes) -> list[Any]:
+    """Status, body and headers of both paths, without the values that differ between any two answers."""
+    answers = []
+    for kind in (FAST, USUAL):
         response = client.post(path, content=content, headers={"content-type": kind})
         answer, headers = response.json(), dict(response.headers)
         assert int(headers.pop("content-length")) == len(response.content)
         answer.pop("runtime(sec)", None)
-        told.append((response.status_code, list(answer), answer, headers))
-    return told
+        answers.append((response.status_code, list(answer), answer, headers))
+    return answers
 
 
-async def nowhere(*_: Any) -> None:
-    raise AssertionError("took the long way")
+async def usual_path(*_: Any) -> None:
+    raise AssertionError("the request took the usual path")
 
 
 @pytest.mark.parametrize("path", DIRECT)
-def test_a_valid_request_takes_the_short_way_in_either_form_of_its_path(services: ScriptedServices, path: str) -> None:
-    client = TestClient(Direct(nowhere, routes=DIRECT, services=services, max_body_bytes=1000))
+def test_a_valid_request_takes_the_fast_path_with_and_without_trailing_slash(
+    services: ScriptedServices, path: str
+) -> None:
+    client = TestClient(Direct(usual_path, routes=DIRECT, services=services, max_body_bytes=1000))
     for form in (path.rstrip("/"), f"{path.rstrip('/')}/"):
         assert client.post(form, json=VALID[path]).status_code == 200
 
 
 @pytest.mark.parametrize("path", DIRECT)
-def test_both_ways_give_the_same_answer(client: TestClient, path: str) -> None:
-    short, long = both_ways(client, path, json.dumps(VALID[path]).encode())
-    assert short == long
-    assert short[0] == 200
+def test_both_paths_give_the_same_answer(client: TestClient, path: str) -> None:
+    fast, usual = both_paths(client, path, json.dumps(VALID[path]).encode())
+    assert fast == usual
+    assert fast[0] == 200
 
 
 @pytest.mark.parametrize("content", BODIES, ids=lambda content: repr(content[:24]))
-def test_both_ways_refuse_the_same(client: TestClient, content: bytes) -> None:
-    short, long = both_ways(client, "/generate", content)
-    assert short == long
+def test_both_paths_refuse_the_same_bodies(client: TestClient, content: bytes) -> None:
+    fast, usual = both_paths(client, "/generate", content)
+    assert fast == usual
 
 
 @given(fields=st.dictionaries(st.sampled_from(KEYS), VALUES), path=st.sampled_from(sorted(DIRECT)))
-def test_both_ways_agree_on_any_fields(fields: dict[str, Any], path: str) -> None:
+def test_both_paths_give_the_same_answer_for_any_fields(fields: dict[str, Any], path: str) -> None:
     client = TestClient(make_api(ScriptedServices()), raise_server_exceptions=False)
-    short, long = both_ways(client, path, json.dumps(fields).encode())
-    assert short == long
+    fast, usual = both_paths(client, path, json.dumps(fields).encode())
+    assert fast == usual
 
 
 @pytest.mark.parametrize("error", [Overloaded(3.2), StageUnavailable("StsEncoder"), RuntimeError("secret")])
-def test_both_ways_fail_the_same(services: ScriptedServices, client: TestClient, error: Exception) -> None:
+def test_both_paths_fail_with_the_same_answer(services: ScriptedServices, client: TestClient, error: Exception) -> None:
     def fail(pair: object) -> Similarity:
         raise error
 
     services.sts = Scripted(fail)
-    short, long = both_ways(client, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
-    assert short == long
-    assert short[0] == (500 if not isinstance(error, MunjangError) else {Overloaded: 429}.get(type(error), 503))
-    assert "secret" not in str(short)
+    fast, usual = both_paths(client, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
+    assert fast == usual
+    assert fast[0] == (500 if not isinstance(error, MunjangError) else {Overloaded: 429}.get(type(error), 503))
+    assert "secret" not in str(fast)
 
 
-def test_both_ways_tell_of_truncation(services: ScriptedServices, client: TestClient) -> None:
+def test_both_paths_report_truncation(services: ScriptedServices, client: TestClient) -> None:
     services.sts = Scripted(lambda pair: Similarity(0.5, False, True, "digest"))
-    short, long = both_ways(client, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
-    assert short == long
-    assert short[3]["x-truncated"] == "true"
+    fast, usual = both_paths(client, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
+    assert fast == usual
+    assert fast[3]["x-truncated"] == "true"
 
 
-def test_both_ways_refuse_a_body_over_the_limit(services: ScriptedServices) -> None:
+def test_both_paths_refuse_a_body_over_the_limit(services: ScriptedServices) -> None:
     services.settings = Settings(ingress=IngressSettings(max_body_bytes=40))
     client = TestClient(make_api(services), raise_server_exceptions=False)
-    short, long = both_ways(client, "/generate", json.dumps({"passage": "a" * 41}).encode())
-    assert short == long
-    assert short[0] == 413
+    fast, usual = both_paths(client, "/generate", json.dumps({"passage": "a" * 41}).encode())
+    assert fast == usual
+    assert fast[0] == 413
 
 
 @pytest.mark.parametrize("path", DIRECT)
-def test_a_body_in_pieces_is_read_whole(client: TestClient, path: str) -> None:
+def test_a_body_in_several_chunks_is_read_completely(client: TestClient, path: str) -> None:
     content = json.dumps(VALID[path]).encode()
     pieces = iter([content[:5], content[5:9], content[9:]])
-    response = client.post(path, content=pieces, headers={"content-type": SHORT})
+    response = client.post(path, content=pieces, headers={"content-type": FAST})
     assert response.status_code == 200

@@ -50,7 +50,7 @@ def failing(error: Exception) -> Scripted:
         (RuntimeError(SECRET), 500, None),
     ],
 )
-def test_an_error_of_the_graph_has_its_status(
+def test_each_error_of_the_graph_has_its_status(
     client: TestClient, services: ScriptedServices, error: Exception, status: int, retry_after: str | None
 ) -> None:
     services.cola = failing(error)
@@ -59,7 +59,7 @@ def test_an_error_of_the_graph_has_its_status(
     assert response.headers.get("Retry-After") == retry_after
 
 
-def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> None:
+def test_an_answer_that_takes_too_long_gets_504(services: ScriptedServices) -> None:
     import asyncio
 
     class Stuck(Scripted):
@@ -86,19 +86,19 @@ def test_an_answer_that_takes_too_long_is_504(services: ScriptedServices) -> Non
         (None, ""),
     ],
 )
-def test_a_field_at_fault_is_named_and_its_value_is_not(client: TestClient, body: Any, pointer: str) -> None:
+def test_an_invalid_field_is_named_without_its_value(client: TestClient, body: Any, pointer: str) -> None:
     problem = is_problem(client.post("/pred/sentences/", json=body), 422)
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize("field", ["question", "context"])
 @pytest.mark.parametrize(("piece", "code"), [("\x00", "nul"), ("\ud800", "not_unicode")])
-def test_a_question_or_context_that_tokenizers_cannot_take_whole_is_422(
+def test_a_question_or_context_that_tokenizers_cannot_read_completely_is_422(
     client: TestClient, field: str, piece: str, code: str
 ) -> None:
     asked = {"question": "누가?", "context": "철수가 왔다."}
     assert client.post("/api", json=asked | {field: ""}).status_code == 200
-    content = json.dumps(asked | {field: SECRET + piece})  # in ASCII, which can hold half a surrogate pair
+    content = json.dumps(asked | {field: SECRET + piece})  # escaped as ASCII, so that it can have half a surrogate pair
     response = client.post("/api", content=content, headers={"Content-Type": "application/json"})
     assert [(error["pointer"], error["code"]) for error in is_problem(response, 422)["errors"]] == [(f"/{field}", code)]
 
@@ -115,7 +115,7 @@ def test_an_unknown_path_is_404_and_a_wrong_method_405_with_what_is_allowed(clie
     assert response.headers["Allow"] == "POST"
 
 
-def test_the_instance_is_the_requests_id(client: TestClient) -> None:
+def test_the_instance_of_a_problem_is_the_request_id(client: TestClient) -> None:
     response = client.post("/generate", json={}, headers={"X-Request-ID": "req-1"})
     assert is_problem(response, 422)["instance"] == "req-1"
 
@@ -133,7 +133,7 @@ def file_of(*rows: dict[str, Any]) -> dict[str, Any]:
     return {"file": ("pairs.json", json.dumps({"results": rows}).encode())}
 
 
-def test_a_text_over_its_limit_is_413_and_is_not_cut(limited: TestClient, services: ScriptedServices) -> None:
+def test_a_text_over_its_limit_is_413_and_is_not_scored(limited: TestClient, services: ScriptedServices) -> None:
     problem = is_problem(limited.post("/pred/sentences/", json={"sentence_1": "x", "sentence_2": SECRET}), 413)
     assert "sentence_2" in problem["detail"]
     assert services.sts.asked == []
@@ -144,7 +144,7 @@ def test_a_body_over_its_limit_is_413(limited: TestClient, services: ScriptedSer
     assert services.cola.asked == []
 
 
-def test_a_body_that_does_not_tell_its_length_is_413_once_it_is_too_long(
+def test_a_body_without_content_length_is_413_once_it_is_too_long(
     limited: TestClient, services: ScriptedServices
 ) -> None:
     def chunks() -> Iterator[bytes]:
@@ -175,7 +175,7 @@ def test_an_upload_over_its_limits_is_413_and_nothing_is_scored(
         ([], ["/results"]),
     ],
 )
-def test_a_file_with_a_row_at_fault_is_422_and_nothing_is_scored(
+def test_a_file_with_an_invalid_row_is_422_and_nothing_is_scored(
     client: TestClient, services: ScriptedServices, rows: list[dict[str, Any]], pointers: list[str]
 ) -> None:
     problem = is_problem(client.post("/pred/file/", files=file_of(*rows)), 422)
@@ -183,18 +183,18 @@ def test_a_file_with_a_row_at_fault_is_422_and_nothing_is_scored(
     assert services.sts_files.asked == []
 
 
-def test_a_file_of_rows_at_fault_is_reported_by_its_first(client: TestClient) -> None:
+def test_only_the_first_invalid_row_of_a_file_is_reported(client: TestClient) -> None:
     problem = is_problem(client.post("/pred/file/", files=file_of(*[{"sentence1": 0}] * 1000)), 422)
     assert {error["pointer"].split("/")[2] for error in problem["errors"]} == {"0"}
 
 
 @pytest.mark.parametrize("document", [[1], {"results": {"sentence1": ["a"]}}, {"other": []}, None])
-def test_a_file_of_another_shape_is_422(client: TestClient, document: Any) -> None:
+def test_a_file_with_another_structure_is_422(client: TestClient, document: Any) -> None:
     content = json.dumps(document).encode()
     is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 422)
 
 
-def test_too_many_rows_are_refused_before_they_are_looked_at(limited: TestClient) -> None:
+def test_too_many_rows_are_refused_before_they_are_validated(limited: TestClient) -> None:
     content = json.dumps({"results": [0] * 3}).encode()
     is_problem(limited.post("/pred/file/", files={"file": ("pairs.json", content)}), 413)
 

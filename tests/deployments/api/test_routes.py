@@ -47,13 +47,13 @@ def test_a_file_of_an_odd_number_of_pairs_loses_none(client: TestClient, path: s
     assert answer["preds"] == [1, 0, 1]
 
 
-def test_a_file_goes_in_the_lane_for_files(client: TestClient, services: ScriptedServices) -> None:
+def test_a_file_uses_the_group_commit_for_files(client: TestClient, services: ScriptedServices) -> None:
     upload(client, pairs(("가", "나")))
     assert services.sts_files.asked == [("가", "나")]
     assert services.sts.asked == []
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file(client: TestClient) -> None:
+def test_a_byte_order_mark_in_a_file_is_ignored(client: TestClient) -> None:
     assert upload(client, b"\xef\xbb\xbf" + pairs(("가", "나")))[0] == 200
 
 
@@ -80,7 +80,7 @@ def test_an_empty_question_or_context_has_an_empty_answer(
     assert services.qa.asked == []
 
 
-def test_a_text_that_the_model_did_not_read_to_its_end_is_told(client: TestClient, services: ScriptedServices) -> None:
+def test_truncation_is_reported_in_a_header(client: TestClient, services: ScriptedServices) -> None:
     services.sts.answer = lambda pair: Similarity(0.5, False, True, "digest")
     services.sts_files.answer = services.sts.answer
     services.cola.answer = lambda passage: Acceptability(0.5, True)
@@ -93,11 +93,11 @@ def test_a_text_that_the_model_did_not_read_to_its_end_is_told(client: TestClien
     assert answer.headers["X-Truncated"] == "true"
 
 
-def test_nothing_is_told_of_a_text_that_was_read_whole(client: TestClient) -> None:
+def test_there_is_no_truncation_header_for_a_text_that_was_read_completely(client: TestClient) -> None:
     assert "X-Truncated" not in client.post("/generate", json={"passage": "다"}).headers
 
 
-def test_a_browser_gets_the_page_and_anything_else_the_greeting(client: TestClient) -> None:
+def test_a_browser_gets_the_page_and_other_clients_the_greeting(client: TestClient) -> None:
     page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.headers["Content-Type"].startswith("text/html")
     assert "script-src 'self';" in page.headers["Content-Security-Policy"]
@@ -107,7 +107,7 @@ def test_a_browser_gets_the_page_and_anything_else_the_greeting(client: TestClie
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
-def test_the_documentation_needs_nothing_from_elsewhere(client: TestClient, path: str) -> None:
+def test_the_documentation_loads_all_assets_from_this_server(client: TestClient, path: str) -> None:
     page = client.get(path)
     assert page.status_code == 200
     assert "http://" not in page.text
@@ -125,13 +125,13 @@ def test_the_schema_names_the_original_paths_and_keys(client: TestClient) -> Non
     assert "runtime(sec)" in schema["components"]["schemas"]["SentencesScore"]["properties"]
 
 
-def test_the_service_tells_how_it_is(client: TestClient, services: ScriptedServices) -> None:
+def test_health_info_and_readiness_are_reported(client: TestClient, services: ScriptedServices) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/info").json()["tasks"]["sts"]["threshold"] == 0.6
     assert client.get("/readyz").json() == {"ready": True, "deployments": services.deployments}
 
 
-def test_not_ready_names_what_is_missing(client: TestClient, services: ScriptedServices) -> None:
+def test_readyz_names_deployments_without_a_running_replica(client: TestClient, services: ScriptedServices) -> None:
     services.deployments["StsEncoder"] = False
     response = client.get("/readyz")
     assert response.status_code == 503

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deployments.batching.batcher import Batcher
-from deployments.batching.queue import Lane
+from deployments.batching.queue import Priority
 from deployments.settings import BatchSettings
 from pipelines.errors import EngineError, TooLarge
 from pipelines.text.token_batch import TokenBatch
@@ -19,16 +19,16 @@ items_of_a_call = st.lists(st.lists(st.integers(0, 100), min_size=1, max_size=12
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(items_of_a_call, max_size=6), st.integers(1, 40), st.integers(1, 3), st.data())
-def test_every_caller_gets_its_own_rows_in_order(
+def test_every_call_gets_its_own_rows_in_order(
     calls: list[list[list[int]]], max_tokens: int, slots: int, data: st.DataObject
 ) -> None:
-    lanes = [data.draw(st.sampled_from(Lane)) for _ in calls]
+    priorities = [data.draw(st.sampled_from(Priority)) for _ in calls]
 
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model, max_tokens, slots)
         outcomes = await asyncio.gather(
-            *(batching.submit(tokens(items), lane) for items, lane in zip(calls, lanes, strict=True))
+            *(batching.submit(tokens(items), priority) for items, priority in zip(calls, priorities, strict=True))
         )
         for items, outcome in zip(calls, outcomes, strict=True):
             assert outcome.rows.tolist() == [[sum(item), len(item)] for item in items]
@@ -42,7 +42,7 @@ def test_every_caller_gets_its_own_rows_in_order(
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=5), st.integers(1, 3))
-def test_an_items_error_is_its_own(poisoned: list[list[bool]], slots: int) -> None:
+def test_only_the_item_at_fault_gets_an_error(poisoned: list[list[bool]], slots: int) -> None:
     async def scenario() -> None:
         batching = batcher(Sums(), slots=slots)
         calls = [tokens([[POISON] if bad else [1, 2] for bad in call]) for call in poisoned]
@@ -56,7 +56,7 @@ def test_an_items_error_is_its_own(poisoned: list[list[bool]], slots: int) -> No
     asyncio.run(scenario())
 
 
-def test_an_error_of_the_projects_own_arrives_as_it_was_raised() -> None:
+def test_the_projects_own_errors_are_not_converted() -> None:
     def refuse(batch: TokenBatch) -> NDArray[Any]:
         raise TooLarge("text", 3, "tokens")
 
@@ -76,7 +76,7 @@ def test_a_model_that_returns_too_few_rows_is_an_error() -> None:
     asyncio.run(scenario())
 
 
-def test_arrivals_while_the_model_is_busy_form_one_next_batch() -> None:
+def test_items_that_arrive_while_the_model_is_busy_share_the_next_batch() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model, max_tokens=1000)
@@ -91,7 +91,7 @@ def test_arrivals_while_the_model_is_busy_form_one_next_batch() -> None:
     asyncio.run(scenario())
 
 
-def test_cancelled_callers_leave_the_queue() -> None:
+def test_items_of_a_cancelled_call_leave_the_queue() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model)
@@ -109,12 +109,12 @@ def test_cancelled_callers_leave_the_queue() -> None:
     asyncio.run(scenario())
 
 
-def test_a_single_item_waits_for_no_more_than_the_running_batch_of_a_file() -> None:
+def test_an_interactive_item_waits_only_for_the_running_bulk_batch() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model, max_tokens=10)
         first = await busy(model, batching)
-        file = asyncio.create_task(batching.submit(tokens([[5] * 5] * 50), Lane.BULK))
+        file = asyncio.create_task(batching.submit(tokens([[5] * 5] * 50), Priority.BULK))
         single = asyncio.create_task(batching.submit(tokens([[7]])))
         await asyncio.sleep(0)
         model.release.set()
@@ -124,7 +124,7 @@ def test_a_single_item_waits_for_no_more_than_the_running_batch_of_a_file() -> N
     asyncio.run(scenario())
 
 
-def test_the_age_of_a_stuck_batch_is_told() -> None:
+def test_the_age_of_a_running_batch_is_reported() -> None:
     async def scenario() -> None:
         model = Sums()
         batching = batcher(model)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deployments.batching.latency_model import PRIOR, BatchCost, BatchLimits, LatencyModel, limits_of
-from deployments.batching.queue import Lane, LengthQueue
+from deployments.batching.queue import LengthQueue, Priority
 
 INT8_CPU = BatchCost(1e-3, 1e-4)
 SMALL_CPU = BatchCost(5e-4, 8e-6)
@@ -22,7 +22,7 @@ seeds = st.integers(0, 2**32)
 
 
 def taught(*engines: BatchCost, batches: int = 200, noise: float = 0.1, seed: int = 0) -> LatencyModel:
-    """A model that saw each engine in turn."""
+    """A model that has learnt from batches of each engine in turn."""
     chance = random.Random(seed)
     model = LatencyModel()
     for engine in engines:
@@ -36,14 +36,14 @@ def worst_error(model: LatencyModel, engine: BatchCost) -> float:
     return max(abs(model.cost.seconds(size) / engine.seconds(size) - 1) for size in SIZES)
 
 
-def test_before_the_first_batch_the_prior_stands() -> None:
+def test_the_cost_before_the_first_batch_is_the_prior() -> None:
     assert LatencyModel().cost == PRIOR
     assert min(PRIOR.fixed_s, PRIOR.s_per_token) > 0
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1e4)), min_size=1, max_size=200))
-def test_costs_are_finite_and_never_negative_or_nothing(batches: list[tuple[int, float]]) -> None:
+def test_costs_are_finite_and_not_negative_and_never_both_zero(batches: list[tuple[int, float]]) -> None:
     model = LatencyModel()
     for padded, seconds in batches:
         model.learn(padded, seconds)
@@ -55,7 +55,7 @@ def test_costs_are_finite_and_never_negative_or_nothing(batches: list[tuple[int,
 
 @settings(deadline=None)
 @given(engines, st.permutations(SIZES))
-def test_two_sizes_suffice_to_tell_the_parts_apart(engine: BatchCost, sizes: list[int]) -> None:
+def test_batches_of_two_sizes_determine_both_parts_of_the_cost(engine: BatchCost, sizes: list[int]) -> None:
     model = LatencyModel()
     for padded in sizes[:2] * 20:
         model.learn(padded, engine.seconds(padded))
@@ -65,13 +65,15 @@ def test_two_sizes_suffice_to_tell_the_parts_apart(engine: BatchCost, sizes: lis
 
 @settings(deadline=None)
 @given(engines, seeds)
-def test_noisy_batches_are_predicted(engine: BatchCost, seed: int) -> None:
+def test_the_time_of_noisy_batches_is_predicted(engine: BatchCost, seed: int) -> None:
     assert worst_error(taught(engine, seed=seed), engine) < 0.2
 
 
 @settings(deadline=None)
 @given(engines, st.integers(1, 4096), st.integers(1, 300))
-def test_batches_of_one_size_are_predicted_and_keep_the_ratio(engine: BatchCost, padded: int, batches: int) -> None:
+def test_batches_of_one_size_are_predicted_and_keep_the_ratio_of_the_parts(
+    engine: BatchCost, padded: int, batches: int
+) -> None:
     model = LatencyModel()
     for _ in range(batches):
         model.learn(padded, engine.seconds(padded))
@@ -95,26 +97,26 @@ def test_one_slow_batch_hardly_counts(engine: BatchCost, place: int, padded: int
 
 @settings(deadline=None)
 @given(engines, st.floats(0.2, 5), seeds)
-def test_a_machine_that_changes_speed_is_believed(engine: BatchCost, times: float, seed: int) -> None:
+def test_the_model_follows_a_machine_that_changes_speed(engine: BatchCost, times: float, seed: int) -> None:
     changed = BatchCost(engine.fixed_s * times, engine.s_per_token * times)
     assert worst_error(taught(engine, changed, seed=seed), changed) < 0.25
 
 
 @settings(deadline=None)
 @given(engines, engines, seeds)
-def test_another_model_on_the_machine_is_learnt_whatever_was_known(old: BatchCost, new: BatchCost, seed: int) -> None:
+def test_the_model_follows_a_change_to_another_engine(old: BatchCost, new: BatchCost, seed: int) -> None:
     assert worst_error(taught(old, new, batches=400, seed=seed), new) < 0.25
 
 
 TARGET_S = 0.1
-CONSTANT = BatchLimits(padded=4096, padding=math.inf)  # the rule that knows nothing of the machine
+CONSTANT = BatchLimits(padded=4096, padding=math.inf)  # does not depend on the machine
 
 Lengths = NDArray[np.int64]
 
 
 @dataclass
 class Run:
-    """What became of a queue of items on an engine: seconds of each batch, and tokens with padding and without."""
+    """How an engine emptied a queue: the seconds of each batch, and all tokens with and without padding."""
 
     seconds: list[float]
     padded: int
@@ -130,9 +132,9 @@ def limits(model: LatencyModel, max_tokens: int = 65_536, target_s: float = TARG
 
 
 def run(lengths: Lengths, engine: BatchCost, model: LatencyModel, fixed: BatchLimits | None = None) -> Run:
-    """Empty a queue, by what `model` learns on the way or by `fixed` limits."""
+    """Empty a queue, with `fixed` limits or else with the limits of `model`, which learns from each batch."""
     queue = LengthQueue[str]((math.inf, math.inf))
-    queue.add("file", lengths, Lane.BULK, 0.0)
+    queue.add("file", lengths, Priority.BULK, 0.0)
     done = Run([], 0, int(lengths.sum()))
     while shares := queue.take(0.0, fixed or limits(model)):
         batch = lengths[shares[0].items]
@@ -151,12 +153,12 @@ def after_learning(lengths: Lengths, engine: BatchCost) -> Run:
 
 
 def sentences(count: int, seed: int = 0) -> Lengths:
-    """Lengths like those of single sentences: 15 tokens in the middle, few above 60."""
+    """Lengths like those of single sentences: the median is 15 tokens, and few have more than 60."""
     return np.random.default_rng(seed).lognormal(np.log(15), 0.5, count).clip(3, 128).astype(np.int64)
 
 
 def windows(count: int, seed: int = 0) -> Lengths:
-    """Lengths like those of windows over contexts: most of them full."""
+    """Lengths like those of windows of contexts: most of them are full."""
     chance = np.random.default_rng(seed)
     return np.where(chance.random(count) < 0.8, 128, chance.integers(30, 129, count))
 
@@ -165,7 +167,7 @@ def windows(count: int, seed: int = 0) -> Lengths:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("count", [64, 256, 2000, 10_000])
 @pytest.mark.parametrize("texts", [sentences, windows])
-def test_batches_cost_at_most_a_few_percent_more_than_constant_ones_and_mostly_less(
+def test_learnt_limits_take_at_most_4_percent_longer_than_constant_limits(
     texts: "type[Lengths]", count: int, engine: BatchCost, seed: int
 ) -> None:
     lengths = texts(count, seed)
@@ -176,7 +178,7 @@ def test_batches_cost_at_most_a_few_percent_more_than_constant_ones_and_mostly_l
 @pytest.mark.parametrize(
     ("engine", "count", "times"), [(INT8_CPU, 64, 1.5), (SMALL_CPU, 256, 1.3), (GPU, 2000, 1.4), (GPU, 10_000, 1.9)]
 )
-def test_where_padding_or_starting_costs_most_batches_beat_constant_ones(
+def test_learnt_limits_are_faster_if_padding_or_the_fixed_part_is_expensive(
     engine: BatchCost, count: int, times: float
 ) -> None:
     lengths = sentences(count)
@@ -185,21 +187,21 @@ def test_where_padding_or_starting_costs_most_batches_beat_constant_ones(
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=300).map(np.array), st.sampled_from(ENGINES))
-def test_a_known_machine_keeps_to_the_target_and_pads_no_more_than_a_batch_costs(
+def test_batches_on_a_known_machine_keep_to_the_target_time_and_the_padding_limit(
     lengths: Lengths, engine: BatchCost
 ) -> None:
     done = run(lengths, engine, taught(engine, noise=0))
     longest_alone = engine.seconds(int(lengths.max()))
     assert max(done.seconds) <= max(1.02 * TARGET_S, longest_alone)
-    # each as much as its fixed part; the last one may have saved another batch
+    # The padding of a batch costs at most its fixed part. The last batches may have more, to save a batch.
     assert engine.s_per_token * (done.padded - done.tokens) <= 1.05 * engine.fixed_s * (len(done.seconds) + 2)
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=300).map(np.array), st.sampled_from(ENGINES))
-def test_an_unknown_machine_is_tried_in_steps(lengths: Lengths, engine: BatchCost) -> None:
+def test_batches_on_an_unknown_machine_grow_in_steps(lengths: Lengths, engine: BatchCost) -> None:
     model = LatencyModel()
     queue = LengthQueue[str]((math.inf, math.inf))
-    queue.add("file", lengths, Lane.BULK, 0.0)
+    queue.add("file", lengths, Priority.BULK, 0.0)
     largest = model.largest
     while shares := queue.take(0.0, limits(model)):
         batch = lengths[shares[0].items]
@@ -210,22 +212,22 @@ def test_an_unknown_machine_is_tried_in_steps(lengths: Lengths, engine: BatchCos
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_long_queue_of_windows_of_one_length_finds_the_size_that_pays(engine: BatchCost) -> None:
+def test_a_long_queue_of_equal_windows_reaches_an_efficient_batch_size(engine: BatchCost) -> None:
     done = run(np.full(20_000, 128), engine, LatencyModel())
     assert done.total_s <= 1.2 * (engine.s_per_token * done.tokens + engine.fixed_s * done.tokens / 65_536)
 
 
-def test_memory_bounds_a_batch_whatever_the_machine() -> None:
+def test_max_tokens_limits_a_batch_on_any_machine() -> None:
     assert limits(taught(GPU), max_tokens=1000).padded == 1000
 
 
-def test_a_batch_ends_where_a_larger_one_would_hardly_be_faster() -> None:
+def test_a_batch_grows_until_the_fixed_part_is_3_percent_of_its_time() -> None:
     model = taught(SMALL_CPU, noise=0)
     full_s = SMALL_CPU.seconds(limits(model).padded)
     assert SMALL_CPU.fixed_s / full_s == pytest.approx(0.03, rel=0.05)
     assert full_s < TARGET_S
 
 
-def test_a_target_below_the_fixed_part_still_lets_a_batch_do_half_its_time_of_work() -> None:
+def test_with_a_target_below_the_fixed_part_tokens_may_take_as_long_as_the_fixed_part() -> None:
     model = taught(INT8_CPU, noise=0)
     assert INT8_CPU.seconds(limits(model, target_s=1e-4).padded) == pytest.approx(2 * INT8_CPU.fixed_s, rel=0.05)

@@ -7,22 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.batching.latency_model import BatchLimits
-from deployments.batching.queue import Lane, LengthQueue, Share
+from deployments.batching.queue import LengthQueue, Priority, Share
 
 AGES_S = (0.1, 1.0)
 
 
 class Waiting:
-    """A queue with the lengths of what it was given, by owner."""
+    """A queue, and the lengths of the items of each owner."""
 
     def __init__(self, max_tokens: int = 64, max_padding: float = math.inf) -> None:
         self.limits = BatchLimits(max_tokens, max_padding)
         self.queue = LengthQueue[str](AGES_S)
         self.lengths: dict[str, Sequence[int]] = {}
 
-    def add(self, owner: str, lengths: Sequence[int], lane: Lane = Lane.INTERACTIVE, at_s: float = 0.0) -> None:
+    def add(
+        self, owner: str, lengths: Sequence[int], priority: Priority = Priority.INTERACTIVE, at_s: float = 0.0
+    ) -> None:
         self.lengths[owner] = lengths
-        self.queue.add(owner, np.array(lengths, dtype=np.int32), lane, at_s)
+        self.queue.add(owner, np.array(lengths, dtype=np.int32), priority, at_s)
 
     def take(self, now_s: float = 0.0) -> list[tuple[str, int]]:
         """The next batch as (owner, item)."""
@@ -59,7 +61,7 @@ def test_every_item_is_taken_once_and_limits_hold(
 ) -> None:
     waiting = Waiting(max_tokens, max_padding)
     for number, lengths in enumerate(calls):
-        waiting.add(str(number), lengths, data.draw(st.sampled_from(Lane)))
+        waiting.add(str(number), lengths, data.draw(st.sampled_from(Priority)))
     assert len(waiting.queue) == sum(map(len, calls))
     assert waiting.queue.tokens == sum(map(sum, calls))
     taken = []
@@ -68,14 +70,14 @@ def test_every_item_is_taken_once_and_limits_hold(
         lengths = [waiting.lengths[owner][item] for owner, item in batch]
         padded = max(lengths) * len(lengths)
         assert padded <= max_tokens or len(batch) == 1
-        assert padded - sum(lengths) <= 3 * max_padding  # as much as two batches, and the second one's fixed part
+        assert padded - sum(lengths) <= 3 * max_padding  # merged last batches: padding of two, and cost of the second
     assert sorted(taken) == [(str(number), item) for number, call in enumerate(calls) for item in range(len(call))]
     assert len(waiting.queue) == waiting.queue.tokens == 0
 
 
 @settings(deadline=None)
 @given(lengths_of_a_call, budgets, paddings)
-def test_a_fresh_batch_starts_with_the_longest_and_holds_its_nearest(
+def test_a_batch_has_the_longest_items_if_none_is_overdue(
     lengths: list[int], max_tokens: int, max_padding: float
 ) -> None:
     batch = filled(lengths, max_tokens, max_padding).take_lengths()
@@ -88,7 +90,7 @@ def overhead(batches: Sequence[Sequence[int]], batch_tokens: float) -> float:
 
 
 def least_overhead(lengths: Sequence[int], batch_tokens: float) -> float:
-    """Of all cuts of the sorted lengths into batches: by dynamic programming over where the last batch starts."""
+    """The least overhead of all ways to cut the sorted lengths into batches, by dynamic programming."""
     ordered = sorted(lengths, reverse=True)
     best = [0.0]
     for end in range(1, len(ordered) + 1):
@@ -104,7 +106,7 @@ def test_padding_and_fixed_costs_are_at_most_twice_the_least(lengths: list[int],
 
 
 def plain_part_period_balancing(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Cut where the items of the next length would bring the padding above a batch's fixed cost."""
+    """Cut where the items of the next length would raise the padding above the fixed cost of a batch."""
     batches: list[list[int]] = []
     for length, count in sorted(Counter(lengths).items(), reverse=True):
         last = batches[-1] if batches else []
@@ -116,13 +118,13 @@ def plain_part_period_balancing(lengths: Sequence[int], batch_tokens: int) -> li
 
 @settings(deadline=None)
 @given(lengths_of_a_call, st.integers(0, 500))
-def test_regard_to_the_end_of_the_queue_never_costs(lengths: list[int], batch_tokens: int) -> None:
+def test_choosing_the_last_two_batches_together_never_costs_more(lengths: list[int], batch_tokens: int) -> None:
     batches = drained(filled(lengths, max_tokens=10**9, max_padding=batch_tokens))
     plain = plain_part_period_balancing(lengths, batch_tokens)
     assert overhead(batches, batch_tokens) <= overhead(plain, batch_tokens)
 
 
-def test_items_that_would_be_left_for_a_small_batch_are_given_more_or_join_the_large_one() -> None:
+def test_the_last_two_batches_have_the_least_padding_or_become_one() -> None:
     queue = {"max_tokens": 1000, "max_padding": 20}
     assert drained(filled([30, 20, 20, 8, 7], **queue)) == [[30, 20, 20], [8, 7]]
     assert drained(filled([30, 25, 14, 13, 12], **queue)) == [[30, 25], [14, 13, 12]]
@@ -145,21 +147,21 @@ def test_no_item_starves_under_an_endless_stream_of_longer_ones() -> None:
         now_s = step * 0.01
         waiting.add(f"long {step}", [50], at_s=now_s)
         if "short" in waiting.take_owners(now_s):
-            assert now_s <= AGES_S[Lane.INTERACTIVE] + 0.02
+            assert now_s <= AGES_S[Priority.INTERACTIVE] + 0.02
             return
     raise AssertionError("starved")
 
 
 def test_interactive_items_go_before_bulk_ones() -> None:
     waiting = Waiting(max_tokens=18)
-    waiting.add("file", [9, 9, 9], Lane.BULK)
+    waiting.add("file", [9, 9, 9], Priority.BULK)
     waiting.add("single", [1])
     assert waiting.take_owners() == {"single"}
 
 
 def test_bulk_items_do_not_starve_behind_interactive_ones() -> None:
     waiting = Waiting(max_tokens=5)
-    waiting.add("file", [5, 5], Lane.BULK)
+    waiting.add("file", [5, 5], Priority.BULK)
     served = 0
     for step in range(1, 400):
         now_s = step * 0.01
@@ -168,9 +170,9 @@ def test_bulk_items_do_not_starve_behind_interactive_ones() -> None:
     assert served == 2
 
 
-def test_overdue_bulk_items_hold_an_interactive_one_back_by_one_batch_at_most() -> None:
+def test_an_interactive_item_waits_for_at_most_one_overdue_bulk_batch() -> None:
     waiting = Waiting(max_tokens=64 * 8)
-    waiting.add("file", [64] * 1024, Lane.BULK)
+    waiting.add("file", [64] * 1024, Priority.BULK)
     assert waiting.take_owners(1.2) == {"file"}
     waiting.add("single", [4], at_s=1.2)
     assert waiting.take_owners(1.3) == {"single"}
@@ -183,7 +185,7 @@ def test_a_short_overdue_item_shares_its_batch_with_longer_ones_within_the_limit
     assert waiting.take(1.05) == [("late", 0), ("early", 0)]
 
 
-def test_items_of_one_length_go_by_age() -> None:
+def test_items_of_equal_length_are_taken_oldest_first() -> None:
     waiting = Waiting(max_tokens=15)
     for owner in "abc":
         waiting.add(owner, [5, 5])
@@ -200,7 +202,7 @@ def test_items_without_tokens_are_taken_too() -> None:
 def test_items_of_a_discarded_owner_are_not_taken(calls: list[list[int]], data: st.DataObject) -> None:
     waiting = Waiting()
     for number, lengths in enumerate(calls):
-        waiting.add(str(number), lengths, data.draw(st.sampled_from(Lane)))
+        waiting.add(str(number), lengths, data.draw(st.sampled_from(Priority)))
     gone = data.draw(st.sets(st.sampled_from(list(waiting.lengths)))) if calls else set()
     before = {item for _ in range(data.draw(st.integers(0, 2))) for item in waiting.take()}
     for owner in gone:
@@ -214,9 +216,9 @@ def test_items_of_a_discarded_owner_are_not_taken(calls: list[list[int]], data: 
     assert waiting.queue.tokens == 0
 
 
-def test_a_share_names_its_owner_and_items() -> None:
+def test_a_share_has_its_owner_and_item_indices() -> None:
     queue = LengthQueue[str](AGES_S)
-    queue.add("call", np.array([4, 7]), Lane.BULK, 0.0)
+    queue.add("call", np.array([4, 7]), Priority.BULK, 0.0)
     [share] = queue.take(0.0, BatchLimits(100, 100))
     assert isinstance(share, Share)
     assert (share.owner, share.items.tolist()) == ("call", [1, 0])

@@ -11,7 +11,7 @@ from pipelines.errors import EngineError, Overloaded, StageUnavailable
 
 
 class Gate:
-    """A call that records its batches and returns when it is let."""
+    """A call that records its batches and returns once `open` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -33,7 +33,7 @@ def commit(call: Gate, **limits: int) -> GroupCommit[int, int]:
 
 
 async def settle() -> None:
-    """Let everything run that can run."""
+    """Let all tasks run that can run."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -50,7 +50,7 @@ def test_an_idle_system_sends_an_item_at_once_and_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_arrivals_while_all_calls_are_out_form_one_next_call() -> None:
+def test_items_that_arrive_while_all_calls_are_in_flight_share_the_next_call() -> None:
     async def scenario() -> None:
         gate = Gate()
         group = commit(gate, max_calls=2)
@@ -90,7 +90,7 @@ def test_results_keep_order_and_calls_keep_their_limits(
     asyncio.run(scenario())
 
 
-def test_an_item_has_its_own_error_and_its_neighbours_their_results() -> None:
+def test_an_error_of_one_item_does_not_affect_the_others() -> None:
     async def scenario() -> None:
         gate = Gate()
         gate.open.set()
@@ -101,7 +101,7 @@ def test_an_item_has_its_own_error_and_its_neighbours_their_results() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_that_raises_fails_its_items_and_the_next_call_goes_out() -> None:
+def test_a_call_that_raises_fails_its_items_and_the_next_call_is_made() -> None:
     async def scenario() -> None:
         calls = 0
 
@@ -135,7 +135,7 @@ def test_a_cancelled_item_is_not_sent() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more() -> None:
+def test_a_call_is_cancelled_once_all_its_items_are_withdrawn() -> None:
     async def scenario() -> None:
         gate = Gate()
         group = commit(gate)
@@ -154,7 +154,7 @@ def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more() -> None:
     asyncio.run(scenario())
 
 
-def test_more_than_may_wait_is_refused_with_a_time_to_come_back() -> None:
+def test_an_item_above_max_waiting_is_refused_with_a_time_to_retry() -> None:
     async def scenario() -> None:
         gate = Gate()
         group = commit(gate, max_waiting=3)
@@ -188,7 +188,7 @@ def test_withdrawn_items_take_no_place_in_the_queue() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_has_the_context_of_no_request() -> None:
+def test_a_call_does_not_run_in_the_context_of_a_request() -> None:
     request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 
     async def scenario() -> None:
@@ -210,7 +210,7 @@ def test_a_call_has_the_context_of_no_request() -> None:
     asyncio.run(scenario())
 
 
-def test_neighbours_do_not_wait_for_ever_when_a_call_is_cancelled_from_elsewhere() -> None:
+def test_items_of_a_call_that_is_cancelled_from_outside_get_an_error() -> None:
     async def scenario() -> None:
         async def cancelled(items: Sequence[int]) -> list[int]:
             raise asyncio.CancelledError
@@ -224,7 +224,7 @@ def test_neighbours_do_not_wait_for_ever_when_a_call_is_cancelled_from_elsewhere
     asyncio.run(scenario())
 
 
-def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> None:
+def test_a_short_list_does_not_wait_for_all_items_of_a_long_list() -> None:
     async def scenario() -> None:
         gate = Gate()
         gate.open.set()
@@ -239,7 +239,7 @@ def test_a_caller_with_few_items_does_not_wait_for_all_of_one_with_many() -> Non
     asyncio.run(scenario())
 
 
-def test_many_items_are_admitted_while_others_of_many_are_under_way() -> None:
+def test_a_second_long_list_is_admitted_while_the_first_is_in_progress() -> None:
     async def scenario() -> None:
         gate = Gate()
         group = commit(gate, max_items=10, max_waiting=100)
@@ -275,7 +275,7 @@ def test_a_group_commit_sends_full_calls_while_the_one_it_gives_way_to_is_idle(m
         other = commit(singles)
         giving_way = GroupCommit(files, max_calls=2, max_items=4, max_waiting=100, gives_way_to=other)
         await other.submit(1)
-        monkeypatch.setattr("deployments.calls.group_commit.LATELY_S", 0.0)
+        monkeypatch.setattr("deployments.calls.group_commit.RECENT_S", 0.0)
         task = asyncio.create_task(giving_way.submit_all(range(8)))
         await settle()
         assert files.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]

@@ -21,7 +21,7 @@ class Result:
 
 
 class Replicas:
-    """Answers call by call with the checkpoints of a script, and from its end on with its last."""
+    """Answers each call with the next checkpoint of a script, and after its end with the last one."""
 
     def __init__(self, script: Sequence[str]) -> None:
         self._script = script
@@ -39,7 +39,7 @@ def submit(replicas: Replicas, count: int) -> list[Result]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _at_once() -> Iterator[None]:
+def _without_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(one_checkpoint, "UPDATE_PAUSE_S", 0)
         yield
@@ -47,31 +47,31 @@ def _at_once() -> Iterator[None]:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["old", "new"]), max_size=30), st.integers(0, 95))
-def test_whatever_replicas_answer_in_an_update_all_results_are_of_one_checkpoint(script: list[str], count: int) -> None:
+def test_all_results_are_of_one_checkpoint_in_any_update(script: list[str], count: int) -> None:
     results = submit(Replicas([*script, "new"]), count)
     assert [result.item for result in results] == list(range(count))
     assert len({result.checkpoint for result in results}) <= 1
 
 
-def test_only_what_the_old_checkpoint_answered_is_asked_again() -> None:
+def test_only_items_answered_by_the_old_checkpoint_are_submitted_again() -> None:
     replicas = Replicas(["old", "old", "new"])
     assert {result.checkpoint for result in submit(replicas, 50)} == {"new"}
     assert replicas.calls[5:] == [list(range(10)), list(range(10, 20))]
 
 
-def test_an_old_replica_that_answered_last_gives_way_once_it_is_gone() -> None:
+def test_the_wanted_checkpoint_changes_once_no_new_result_has_it() -> None:
     replicas = Replicas(["old", "new", "old", "new"])
     assert {result.checkpoint for result in submit(replicas, 30)} == {"new"}
     assert replicas.calls[3:] == [list(range(10, 20)), list(range(10)), list(range(20, 30))]
 
 
-def test_without_an_update_everything_is_asked_once() -> None:
+def test_without_an_update_each_item_is_submitted_once() -> None:
     replicas = Replicas(["old"])
     submit(replicas, 95)
     assert len(replicas.calls) == 10
     assert submit(Replicas(["old"]), 0) == []
 
 
-def test_two_checkpoints_that_stay_are_an_error() -> None:
+def test_two_checkpoints_that_both_stay_raise_checkpoints_mixed() -> None:
     with pytest.raises(CheckpointsMixed):
         submit(Replicas(["old", "new"] * 2 * ROUNDS), 20)

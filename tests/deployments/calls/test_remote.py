@@ -6,12 +6,12 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from deployments.calls.remote import UPDATE_PAUSE_S, UPDATE_TRIES, RemoteStage, RemoteStream, across_updates
+from deployments.calls.remote import UPDATE_PAUSE_S, UPDATE_TRIES, RemoteStage, RemoteStream, retry_mismatch
 from pipelines.errors import CheckpointMismatch, Overloaded, StageUnavailable
 
 
 class Handle:
-    """A deployment handle whose calls end one after another as scripted."""
+    """A deployment handle. Each call returns or raises the next value of a script."""
 
     deployment_name = "StsEncoder"
 
@@ -37,33 +37,33 @@ def call(handle: Handle) -> Any:
 
 
 def remote(error: Exception) -> Exception:
-    """As it arrives from a replica: of the same class, with a traceback for `str()`."""
+    """The error as it arrives from a replica: its class is the same, but its `str()` is a traceback."""
     wrapped: Exception = RayTaskError("run", "Traceback ...", error).as_instanceof_cause()
     return wrapped
 
 
-LOST = [ActorDiedError(), ActorUnavailableError("gone", b"0" * 16), asyncio.CancelledError()]
+REPLICA_LOST = [ActorDiedError(), ActorUnavailableError("gone", b"0" * 16), asyncio.CancelledError()]
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_call_lost_with_its_replica_is_made_once_more(lost: BaseException) -> None:
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_lost_call_is_repeated_once(lost: BaseException) -> None:
     handle = Handle(lost, "rows")
     assert call(handle) == "rows"
     assert handle.calls == [("batch", 1)] * 2
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_call_lost_twice_is_not_made_again(lost: BaseException) -> None:
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_call_lost_twice_is_not_repeated_again(lost: BaseException) -> None:
     handle = Handle(lost, lost, "never")
     with pytest.raises(StageUnavailable, match="StsEncoder"):
         call(handle)
     assert len(handle.calls) == 2
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_lost_call_that_is_not_pure_is_not_made_again(lost: BaseException) -> None:
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_lost_call_that_is_not_repeatable_is_not_repeated(lost: BaseException) -> None:
     handle = Handle(lost, "never")
-    stage = RemoteStage(handle, "run", pure=False)  # type: ignore[arg-type]
+    stage = RemoteStage(handle, "run", repeatable=False)  # type: ignore[arg-type]
     with pytest.raises(StageUnavailable, match="StsEncoder"):
         asyncio.run(stage("batch", 1))
     assert len(handle.calls) == 1
@@ -78,17 +78,17 @@ def test_an_error_of_the_project_arrives_without_its_traceback() -> None:
     assert len(handle.calls) == 1
 
 
-def test_full_queues_are_an_overload() -> None:
+def test_full_queues_raise_overloaded() -> None:
     with pytest.raises(Overloaded):
         call(Handle(BackPressureError(9, 9)))
 
 
-def test_any_other_error_stays_what_it_is() -> None:
+def test_any_other_error_is_raised_unchanged() -> None:
     with pytest.raises(ValueError, match="bug"):
         call(Handle(ValueError("bug")))
 
 
-def test_a_caller_that_leaves_is_not_called_again_for() -> None:
+def test_a_cancelled_call_is_not_repeated() -> None:
     class Waiting(Handle):
         async def remote(self, *args: Any) -> Any:
             self.calls.append(args)
@@ -107,7 +107,7 @@ def test_a_caller_that_leaves_is_not_called_again_for() -> None:
 
 
 class Streams(Handle):
-    """A handle whose streams give pieces and then end, or fail, as scripted; remembers what was cancelled."""
+    """A handle whose streams yield the pieces of a script, and then end or fail. Counts cancelled streams."""
 
     def __init__(self, *scripts: list[Any]) -> None:
         super().__init__(*scripts)
@@ -144,59 +144,59 @@ class Pieces:
         self._handle.cancelled += 1
 
 
-def pieces_of(handle: Streams, *, pure: bool = True) -> tuple[list[Any], BaseException | None]:
-    """What came of a stream, and what ended it."""
+def pieces_of(handle: Streams, *, repeatable: bool = True) -> tuple[list[Any], BaseException | None]:
+    """The pieces of a stream, and the error that ended it."""
 
     async def scenario() -> tuple[list[Any], BaseException | None]:
-        come: list[Any] = []
-        stream = RemoteStream(handle, "run", pure=pure)("question")  # type: ignore[arg-type]
+        received: list[Any] = []
+        stream = RemoteStream(handle, "run", repeatable=repeatable)("question")  # type: ignore[arg-type]
         try:
             while True:
-                come.append(await anext(stream))
+                received.append(await anext(stream))
         except StopAsyncIteration:
-            return come, None
+            return received, None
         except Exception as error:
-            return come, error
+            return received, error
 
     return asyncio.run(scenario())
 
 
-def test_a_stream_comes_piece_by_piece() -> None:
+def test_a_stream_yields_its_pieces() -> None:
     handle = Streams(["가", "나"])
     assert pieces_of(handle) == (["가", "나"], None)
     assert handle.calls == [("question",)]
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_stream_lost_before_it_began_is_asked_for_once_more(lost: BaseException) -> None:
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_stream_lost_before_its_first_piece_is_repeated_once(lost: BaseException) -> None:
     assert pieces_of(Streams([lost], ["가"])) == (["가"], None)
-    come, error = pieces_of(Streams([lost], [lost], ["never"]))
-    assert come == []
+    received, error = pieces_of(Streams([lost], [lost], ["never"]))
+    assert received == []
     assert isinstance(error, StageUnavailable)
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_lost_stream_that_is_not_pure_is_not_asked_for_again(lost: BaseException) -> None:
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_lost_stream_that_is_not_repeatable_is_not_repeated(lost: BaseException) -> None:
     handle = Streams([lost], ["never"])
-    assert isinstance(pieces_of(handle, pure=False)[1], StageUnavailable)
+    assert isinstance(pieces_of(handle, repeatable=False)[1], StageUnavailable)
     assert len(handle.calls) == 1
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_a_stream_lost_in_the_midst_is_not_told_twice(lost: BaseException) -> None:
-    come, error = pieces_of(Streams(["가", lost], ["never"]))
-    assert come == ["가"]
+@pytest.mark.parametrize("lost", REPLICA_LOST)
+def test_a_stream_lost_after_its_first_piece_is_not_repeated(lost: BaseException) -> None:
+    received, error = pieces_of(Streams(["가", lost], ["never"]))
+    assert received == ["가"]
     assert isinstance(error, StageUnavailable)
 
 
 def test_an_error_of_a_stream_arrives_as_it_was_raised() -> None:
-    come, error = pieces_of(Streams(["가", remote(CheckpointMismatch("a", "b"))]))
-    assert come == ["가"]
+    received, error = pieces_of(Streams(["가", remote(CheckpointMismatch("a", "b"))]))
+    assert received == ["가"]
     assert str(error) == "tokens of checkpoint a reached the model of b"
     assert isinstance(pieces_of(Streams([BackPressureError(9, 9)]))[1], Overloaded)
 
 
-def test_a_stream_that_nobody_reads_any_more_is_cancelled_in_the_replica() -> None:
+def test_a_cancelled_or_closed_stream_is_cancelled_in_the_replica() -> None:
     async def scenario() -> None:
         handle = Streams(["가", asyncio.Event()], ["가", "나"])
         stream = RemoteStream(handle, "run")  # type: ignore[arg-type]
@@ -216,8 +216,8 @@ def test_a_stream_that_nobody_reads_any_more_is_cancelled_in_the_replica() -> No
     asyncio.run(scenario())
 
 
-def updating(mismatches: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[float]]:
-    """What comes of a pipeline that meets two versions so many times, and the pauses it made."""
+def retried(mismatches: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[float]]:
+    """The result of a pipeline that first raises CheckpointMismatch `mismatches` times, and the pauses in between."""
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -229,15 +229,15 @@ def updating(mismatches: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, lis
         return [item * 2 for item in items]
 
     monkeypatch.setattr("deployments.calls.remote.asyncio.sleep", pause)
-    return asyncio.run(across_updates(pipeline)([1, 2])), pauses
+    return asyncio.run(retry_mismatch(pipeline)([1, 2])), pauses
 
 
-def test_a_call_that_meets_two_versions_starts_again_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert updating(0, monkeypatch) == ([2, 4], [])
-    assert updating(3, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * 3)
-    assert updating(UPDATE_TRIES, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * UPDATE_TRIES)
+def test_a_checkpoint_mismatch_is_retried_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert retried(0, monkeypatch) == ([2, 4], [])
+    assert retried(3, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * 3)
+    assert retried(UPDATE_TRIES, monkeypatch) == ([2, 4], [UPDATE_PAUSE_S] * UPDATE_TRIES)
 
 
-def test_two_versions_that_stay_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_mismatch_that_stays_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointMismatch):
-        updating(UPDATE_TRIES + 1, monkeypatch)
+        retried(UPDATE_TRIES + 1, monkeypatch)

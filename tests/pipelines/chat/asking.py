@@ -1,4 +1,4 @@
-"""Asking a provider, in one or as a stream."""
+"""Ask a provider for a whole answer or for a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""What the chat's tests share."""
+"""Fixtures that the tests of the chat share."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.openai_server import OpenAiServer, running
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """What `pytest.mark.anyio` runs a coroutine on."""
+    """The event loop on which `pytest.mark.anyio` runs coroutines."""
     return "asyncio"
 
 
@@ -21,6 +21,6 @@ def started() -> Iterator[OpenAiServer]:
 
 @pytest.fixture
 def openai_server(started: OpenAiServer) -> OpenAiServer:
-    """A provider that no answers are scripted for yet."""
+    """A provider without scripted answers."""
     started.script()
     return started

@@ -1,4 +1,4 @@
-"""LangChain's two classes as far as pickling goes, under the names that they had over the years."""
+"""Classes that pickle as LangChain's two classes do, under the names of all its versions."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Docstore:
 
 
 class LangChainDocument:
-    """Pickled as a pydantic model is; `version` is pydantic's."""
+    """Pickles as a pydantic model does. `version` is the version of pydantic."""
 
     def __init__(self, text: object, version: int = 2, **metadata: object) -> None:
         fields = {"page_content": text, "metadata": metadata}
@@ -31,7 +31,7 @@ class LangChainDocument:
 def pretending(
     docstore: str = "langchain_community.docstore.in_memory", document: str = "langchain_core.documents.base"
 ) -> Iterator[None]:
-    """While the context lasts, the classes are pickled as LangChain's, from these modules."""
+    """Within the context, the classes pickle as LangChain's classes in these modules."""
     places = {(docstore, "InMemoryDocstore"): Docstore, (document, "Document"): LangChainDocument}
     with patch.dict(sys.modules):
         for (module, name), kind in places.items():

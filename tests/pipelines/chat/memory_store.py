@@ -1,4 +1,4 @@
-"""A store in memory, for tests of what stands on one: few passages, searched one by one."""
+"""A store in memory for tests of code that uses a store: few passages, compared one by one."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from pipelines.errors import StoreNotFound
 
 @dataclass
 class MemoryStore:
-    """`vectors` (passages, dimensions) of unit length, by the checkpoint of this digest."""
+    """`vectors` are (passages, dimensions) of unit length; `checkpoint` is the digest of what embedded them."""
 
     name: str
     checkpoint: str

@@ -1,4 +1,4 @@
-"""The shipped checkpoints as the chat's stages, in this process."""
+"""The models of the chat, loaded from the shipped checkpoints into this process."""
 
 import math
 
@@ -16,7 +16,7 @@ CHECKPOINTS = ROOT / "checkpoints"
 
 
 class Shipped:
-    """`extract` always finds a span, as the chat has it."""
+    """Embedding and extraction as the chat calls them; `extract` always returns a span."""
 
     def __init__(self) -> None:
         sts, qa = CHECKPOINTS / "sts", CHECKPOINTS / "qa"

@@ -41,7 +41,7 @@ def refused(circuit: CircuitBreaker) -> bool:
     return False
 
 
-def test_failures_in_a_row_open_it_and_a_success_between_starts_the_count_anew() -> None:
+def test_failures_in_a_row_open_it_and_a_success_resets_the_count() -> None:
     circuit, _ = breaker(failures=3)
     fail(circuit, 2)
     call(circuit)
@@ -51,7 +51,7 @@ def test_failures_in_a_row_open_it_and_a_success_between_starts_the_count_anew()
     assert refused(circuit)
 
 
-def test_a_timeout_counts_and_an_answer_that_the_caller_dislikes_does_not() -> None:
+def test_a_timeout_counts_as_a_failure_and_a_refused_key_does_not() -> None:
     circuit, _ = breaker(failures=2)
     for error in (ProviderTimedOut(), ProviderKeyRefused(), ProviderTimedOut(), ProviderTimedOut()):
         with pytest.raises(type(error)):
@@ -59,7 +59,7 @@ def test_a_timeout_counts_and_an_answer_that_the_caller_dislikes_does_not() -> N
     assert refused(circuit)
 
 
-def test_it_says_when_to_come_back() -> None:
+def test_the_error_says_when_to_retry() -> None:
     circuit, clock = breaker(failures=1)
     fail(circuit, 1)
     clock.now_s += 4
@@ -68,7 +68,7 @@ def test_it_says_when_to_come_back() -> None:
     assert raised.value.retry_after_s == OPEN_S - 4
 
 
-def test_half_open_one_call_is_let_through_whose_success_closes_it() -> None:
+def test_half_open_one_call_passes_and_its_success_closes_the_circuit() -> None:
     circuit, clock = breaker(failures=2)
     fail(circuit, 2)
     clock.now_s += OPEN_S
@@ -79,7 +79,7 @@ def test_half_open_one_call_is_let_through_whose_success_closes_it() -> None:
     assert not refused(circuit)
 
 
-def test_half_open_a_failure_opens_it_for_as_long_again() -> None:
+def test_half_open_a_failure_opens_it_again_for_the_same_time() -> None:
     circuit, clock = breaker(failures=2)
     fail(circuit, 2)
     clock.now_s += OPEN_S
@@ -90,22 +90,22 @@ def test_half_open_a_failure_opens_it_for_as_long_again() -> None:
     assert not refused(circuit)
 
 
-def test_failures_of_calls_that_were_out_when_it_opened_do_not_keep_it_open() -> None:
+def test_failures_of_calls_that_began_before_it_opened_do_not_keep_it_open() -> None:
     circuit, clock = breaker(failures=1)
 
-    def out_while_it_opens() -> None:
+    def fail_after_it_opened() -> None:
         with circuit.guard():
             fail(circuit, 1)
             clock.now_s += OPEN_S
             raise ProviderTimedOut
 
     with pytest.raises(ProviderTimedOut):
-        out_while_it_opens()
+        fail_after_it_opened()
     assert not refused(circuit)
 
 
 @pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), GeneratorExit(), RecursionError()])
-def test_a_call_that_is_cancelled_or_ends_with_a_fault_of_this_program_says_nothing(cancelled: BaseException) -> None:
+def test_a_cancelled_call_or_a_bug_of_this_program_changes_nothing(cancelled: BaseException) -> None:
     circuit, clock = breaker(failures=1)
     with pytest.raises(type(cancelled)):
         call(circuit, cancelled)

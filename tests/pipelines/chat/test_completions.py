@@ -17,7 +17,7 @@ from tests.pipelines.chat.asking import ASKED, BOTH, KEY, WAIT_S, Ask, ask, fail
 def test_an_answer_over_its_limit_is_refused(openai_server: OpenAiServer, how: Ask) -> None:
     openai_server.script(Say(["가" * 400]) if how is whole else Endless())
     error = failure(openai_server, how, max_answer_bytes=1000)
-    assert str(error) == "the language-model provider gave an answer of no use: it is longer than this server takes"
+    assert str(error) == "the language-model provider gave an unusable answer: it is longer than this server takes"
     assert len(openai_server.calls) == 1
 
 

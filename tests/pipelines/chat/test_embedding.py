@@ -13,14 +13,14 @@ TEXTS = ["오늘 과제는 코딩 과제입니다.", "안녕", "저도 그 의�
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["static", "bi-encoder"])
-async def test_cosines_are_those_that_are_served(imported: MakeCheckpoint, kind: str) -> None:
+async def test_cosines_equal_those_of_the_served_pipeline(imported: MakeCheckpoint, kind: str) -> None:
     pipeline = load_pipeline(imported(kind), "sts")
     vectors = Embedder.load(imported(kind)).embed(TEXTS, "document")
     served = [result.score for result in await pipeline([(TEXTS[0], text) for text in TEXTS])]
     assert vectors @ vectors[0] == pytest.approx(served, abs=1e-5)
 
 
-def test_texts_keep_their_order_however_they_are_batched(
+def test_the_order_of_texts_does_not_depend_on_batches(
     imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = Embedder.load(imported("bi-encoder"))
@@ -30,7 +30,7 @@ def test_texts_keep_their_order_however_they_are_batched(
         np.testing.assert_allclose(embedder.embed(TEXTS, "document"), alone, atol=1e-5)
 
 
-def test_vectors_are_of_unit_length_and_of_the_checkpoint(imported: MakeCheckpoint) -> None:
+def test_vectors_have_unit_length_and_name_their_checkpoint(imported: MakeCheckpoint) -> None:
     embedder = Embedder.load(imported("static"))
     vectors = embedder.embed(TEXTS, "document")
     assert vectors.dtype == np.float32
@@ -38,6 +38,6 @@ def test_vectors_are_of_unit_length_and_of_the_checkpoint(imported: MakeCheckpoi
     assert embedder.checkpoint == read_manifest(imported("static")).digest
 
 
-def test_a_cross_encoder_embeds_nothing(imported: MakeCheckpoint) -> None:
-    with pytest.raises(CheckpointUnsupported, match="embeds nothing"):
+def test_a_cross_encoder_is_refused(imported: MakeCheckpoint) -> None:
+    with pytest.raises(CheckpointUnsupported, match="gives no embeddings"):
         Embedder.load(imported("cross-encoder"))

@@ -37,7 +37,7 @@ def unit(angle: float, checkpoint: str = "sts") -> Embedding:
 
 
 def answers(margins: dict[str, float], embed: Embed = no_embeddings, **settings: float) -> ExtractiveAnswers:
-    """Spans with these margins over their null scores in these sentences, and with -10 in others."""
+    """Answers of an extractor whose spans have these margins over the null score, by sentence; -10 in others."""
 
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         assert all(question == ASKED.prompt for question, _ in requests)
@@ -51,26 +51,26 @@ def reply(margins: dict[str, float], **settings: float) -> Reply:
     return asyncio.run(answers(margins, **settings).reply(ASKED, GROUNDS))
 
 
-def test_the_answer_is_the_sentence_that_stands_out_most_and_cited_exactly() -> None:
+def test_the_answer_is_the_sentence_with_the_largest_margin_and_its_citation_is_exact() -> None:
     found = reply({"형제는 없다.": 9.0, "비가 오면 쉰다.": 8.0})
     start = 100 + FAMILY.index("형제")
     assert found.output == "형제는 없다."
     assert found.citations == (Citation("vector_store", "family.md", start, start + 7, 0.5, 0.4, None),)
 
 
-def test_words_of_the_question_count_as_much_as_the_weight_leaves_them() -> None:
+def test_the_margin_weight_decides_between_shared_words_and_margin() -> None:
     margins = {"형제는 없다.": 2.0, "한결은 1994년 3월에 태어났다.": -1.0}
     assert reply(margins, margin_weight=0.1).output == "한결은 1994년 3월에 태어났다."
     assert reply(margins, margin_weight=1.0).output == "형제는 없다."
 
 
 @pytest.mark.parametrize(("sentences", "output"), [(1, "한결은 1994년 3월에 태어났다."), (9, "형제는 없다.")])
-def test_only_the_sentences_that_share_most_are_looked_at(sentences: int, output: str) -> None:
+def test_the_extractor_reads_only_the_sentences_that_share_most_bigrams(sentences: int, output: str) -> None:
     assert reply({"형제는 없다.": 99.0}, sentences=sentences, threshold=-99).output == output
 
 
 @pytest.mark.parametrize(("weight", "output"), [(0.0, "한결은 1994년 3월에 태어났다."), (2.0, "비가 오면 쉰다.")])
-def test_the_sentence_nearest_to_the_question_counts_as_much_as_its_weight(weight: float, output: str) -> None:
+def test_the_cosine_weight_decides_between_shared_words_and_cosine(weight: float, output: str) -> None:
     async def embed(sentences: Sequence[str]) -> list[Embedding | None]:
         assert weight
         return [unit(0.1 if text == "비가 오면 쉰다." else math.pi / 2) for text in sentences]
@@ -83,7 +83,7 @@ def test_the_sentence_nearest_to_the_question_counts_as_much_as_its_weight(weigh
 
 
 @pytest.mark.parametrize("question", [None, unit(0.0, "newer")])
-def test_without_a_question_of_the_same_checkpoint_words_decide(question: Embedding | None) -> None:
+def test_without_a_question_embedding_of_the_same_checkpoint_only_words_count(question: Embedding | None) -> None:
     async def embed(sentences: Sequence[str]) -> list[Embedding | None]:
         return [unit(0.0) for _ in sentences]
 
@@ -92,28 +92,28 @@ def test_without_a_question_of_the_same_checkpoint_words_decide(question: Embedd
     assert asyncio.run(far.reply(ASKED, grounds)).output == "한결은 1994년 3월에 태어났다."
 
 
-def test_below_the_threshold_the_answer_is_that_it_is_not_known() -> None:
+def test_below_the_threshold_the_answer_is_unknown() -> None:
     assert reply({"형제는 없다.": 5.0}, threshold=0.5).output == "형제는 없다."
     assert reply({"형제는 없다.": 5.0}, threshold=0.51) == Reply(UNKNOWN, ())
 
 
-def test_a_sentence_without_a_span_is_no_answer() -> None:
+def test_a_sentence_without_a_span_is_not_an_answer() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         return [Answer("", 0, 0, 0.0, 0.0, 0, "digest") for _ in requests]
 
-    silent = ExtractiveAnswers(
+    without_spans = ExtractiveAnswers(
         extract, no_embeddings, sentences=9, cosine_weight=1, margin_weight=1, threshold=-1e9, unknown=UNKNOWN
     )
-    assert asyncio.run(silent.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())
+    assert asyncio.run(without_spans.reply(ASKED, GROUNDS)) == Reply(UNKNOWN, ())
 
 
 @pytest.mark.parametrize("passages", [(), (passage("a.md", 0, "# 제목"),)])
-def test_nothing_found_is_not_known(passages: tuple[Passage, ...]) -> None:
+def test_without_sentences_the_answer_is_unknown(passages: tuple[Passage, ...]) -> None:
     found = asyncio.run(answers({}, threshold=-1e9).reply(ASKED, Grounds("s", passages)))
     assert found == Reply(UNKNOWN, ())
 
 
-def test_a_stream_is_the_same_in_one_piece_and_then_whole() -> None:
+def test_a_stream_yields_the_answer_in_one_piece_and_then_the_whole_reply() -> None:
     async def collect() -> list[str | Reply]:
         return [piece async for piece in answers({"형제는 없다.": 9.0}).stream(ASKED, GROUNDS)]
 
@@ -121,7 +121,7 @@ def test_a_stream_is_the_same_in_one_piece_and_then_whole() -> None:
     assert asyncio.run(collect()) == [whole.output, whole]
 
 
-def test_what_the_extractor_fails_with_is_the_callers() -> None:
+def test_errors_of_the_extractor_reach_the_caller() -> None:
     async def extract(requests: Sequence[tuple[str, str]]) -> list[Answer]:
         raise EngineError("RuntimeError")
 
@@ -144,12 +144,12 @@ def test_what_the_extractor_fails_with_is_the_callers() -> None:
         ("", []),
     ],
 )
-def test_a_sentence_is_whole_and_without_markup(text: str, sentences: list[str]) -> None:
+def test_sentences_are_complete_and_without_markup(text: str, sentences: list[str]) -> None:
     assert [sentence.text for sentence in sentences_of(passage("a.md", 0, text))] == sentences
 
 
 @given(st.text(alphabet="가 나.!?\n#-1)\"'”a\t"))
-def test_sentences_come_in_order_and_apart_and_none_is_empty(text: str) -> None:
+def test_sentences_are_in_order_and_do_not_overlap_and_none_is_empty(text: str) -> None:
     bounds = [place for one in sentences_of(passage("a.md", 0, text)) for place in (one.start, one.end)]
     assert bounds == sorted(bounds)
     assert all(sentence.text.strip() for sentence in sentences_of(passage("a.md", 0, text)))
@@ -168,10 +168,10 @@ def test_sentences_come_in_order_and_apart_and_none_is_empty(text: str) -> None:
         ("가", "가", 0.0),
     ],
 )
-def test_what_a_sentence_shares_with_the_question(question: str, sentence: str, share: float) -> None:
+def test_the_share_of_the_questions_bigrams_in_a_sentence(question: str, sentence: str, share: float) -> None:
     assert shared_bigrams(question, sentence) == share
 
 
 @given(st.text(), st.text())
-def test_a_share_is_one(question: str, sentence: str) -> None:
+def test_the_share_is_between_zero_and_one(question: str, sentence: str) -> None:
     assert 0 <= shared_bigrams(question, sentence) <= 1

@@ -19,7 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return main()
 
 
-def test_a_folder_is_built_and_measured(
+def test_a_store_is_built_from_a_folder_and_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -33,13 +33,13 @@ def test_a_folder_is_built_and_measured(
     assert shares["combined"] > 0.5
 
 
-def test_a_langchain_folder_is_embedded_anew(
+def test_the_texts_of_a_langchain_folder_are_embedded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: MakeCheckpoint
 ) -> None:
     checkpoint = imported("static")
     assert run(monkeypatch, "import-faiss", FOLDER, tmp_path, "--checkpoint", checkpoint) == 0
     _, content = read_store(tmp_path / STORE)
-    assert content.vectors.shape == (2, 32)  # of the checkpoint; the folder's have four numbers
+    assert content.vectors.shape == (2, 32)  # the checkpoint's dimension; vectors in the folder have four numbers
     assert content.document_names == ["family.txt#1", "cats.txt#2"]
 
 
@@ -66,7 +66,7 @@ def test_a_store_of_another_checkpoint_is_not_measured(
 
 
 @pytest.mark.parametrize("documents", ["missing", "a.txt"])
-def test_what_can_not_be_read_is_said(
+def test_an_unreadable_document_gives_an_error_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -81,7 +81,7 @@ def test_what_can_not_be_read_is_said(
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
-def test_a_chunk_without_room_is_refused(
+def test_a_chunk_size_below_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: str
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -89,7 +89,7 @@ def test_a_chunk_without_room_is_refused(
     assert "--max-characters" in capsys.readouterr().err
 
 
-def test_a_store_that_can_not_be_written_is_said(
+def test_a_store_that_can_not_be_written_gives_an_error_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], imported: MakeCheckpoint
 ) -> None:
     (tmp_path / "file").write_text("")

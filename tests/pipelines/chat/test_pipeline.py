@@ -24,8 +24,8 @@ STORES = MemoryStores({"vector_store": STORE})
 ASKED = ChatRequest("어디에서 태어났어?", "vector_store/", SecretStr("sk-1"))
 
 
-class Repeats:
-    """Answers with what was found."""
+class RepeatPassages:
+    """Answers with the texts of the passages found."""
 
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
         found = tuple(Citation.of(grounds.store, passage) for passage in grounds.passages)
@@ -46,14 +46,14 @@ def pipeline(embedded: Embedding | None, passages: int = 2) -> ChatPipeline:
         assert text == ASKED.prompt
         return embedded
 
-    return ChatPipeline(STORES, embed, Repeats(), passages=passages)
+    return ChatPipeline(STORES, embed, RepeatPassages(), passages=passages)
 
 
 async def collect(chat: ChatPipeline, request: ChatRequest = ASKED) -> list[str | Reply]:
     return [piece async for piece in chat.stream(request)]
 
 
-def test_the_answer_is_made_of_the_passages_nearest_to_the_question() -> None:
+def test_the_answer_is_made_from_the_passages_nearest_to_the_question() -> None:
     chat = pipeline(embedding(0.0, 0.6, 0.8))
     reply = asyncio.run(chat(ASKED))
     assert reply.output == "형제는 없다. 주말마다 산에 오른다."
@@ -72,7 +72,7 @@ def test_without_an_embedding_passages_are_found_by_words_alone() -> None:
     assert reply.citations[0].lexical is not None
 
 
-def test_a_store_of_another_checkpoint_is_searched_by_words_alone_and_told_of_once(
+def test_a_store_of_another_checkpoint_is_searched_by_words_alone_with_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chat = pipeline(embedding(0, 0, 1, checkpoint="other"))
@@ -84,7 +84,7 @@ def test_a_store_of_another_checkpoint_is_searched_by_words_alone_and_told_of_on
     assert ASKED.prompt not in warning
 
 
-def test_a_store_that_is_not_there_is_an_error_before_anything_is_embedded() -> None:
+def test_a_missing_store_is_an_error_before_anything_is_embedded() -> None:
     elsewhere = ChatRequest("다른 질문", "../etc", SecretStr("sk"))
     with pytest.raises(StoreNotFound):
         asyncio.run(pipeline(None)(elsewhere))
@@ -104,7 +104,7 @@ async def generative(server: OpenAiServer) -> AsyncIterator[ChatPipeline]:
         await provider.close()
 
 
-def test_a_language_model_is_shown_the_persona_and_what_was_found(openai_server: OpenAiServer) -> None:
+def test_a_language_model_is_shown_the_persona_and_the_passages_found(openai_server: OpenAiServer) -> None:
     async def scenario() -> None:
         async with generative(openai_server) as chat:
             reply = await chat(ASKED)
@@ -121,7 +121,7 @@ def test_a_language_model_is_shown_the_persona_and_what_was_found(openai_server:
         assert call.authorization == "Bearer sk-1"
 
 
-def test_what_the_provider_refuses_is_the_callers_error(openai_server: OpenAiServer) -> None:
+def test_a_key_that_the_provider_refuses_is_an_error_for_the_caller(openai_server: OpenAiServer) -> None:
     async def scenario() -> None:
         async with generative(openai_server) as chat:
             with pytest.raises(ProviderKeyRefused):
@@ -131,7 +131,7 @@ def test_what_the_provider_refuses_is_the_callers_error(openai_server: OpenAiSer
     asyncio.run(scenario())
 
 
-def test_closing_a_stream_reaches_the_provider(openai_server: OpenAiServer) -> None:
+def test_closing_a_stream_closes_the_connection_to_the_provider(openai_server: OpenAiServer) -> None:
     async def scenario() -> None:
         async with generative(openai_server) as chat:
             stream = chat.stream(ASKED)

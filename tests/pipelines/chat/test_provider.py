@@ -38,7 +38,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (Break(), ProviderFailed, 3),
     ],
 )
-def test_a_failure_is_of_its_own_kind_and_repeated_where_it_may_pass(
+def test_each_failure_has_its_own_error_and_temporary_ones_are_retried(
     openai_server: OpenAiServer, how: Ask, answer: Any, kind: type[ProviderError], calls: int
 ) -> None:
     openai_server.script(answer)
@@ -48,45 +48,45 @@ def test_a_failure_is_of_its_own_kind_and_repeated_where_it_may_pass(
 
 @BOTH
 @pytest.mark.parametrize("first", [Refuse(500), Refuse(502), Break(), Refuse(429, {"Retry-After": "0"})])
-def test_what_fails_once_is_asked_again(openai_server: OpenAiServer, how: Ask, first: Any) -> None:
+def test_a_request_that_fails_once_is_retried(openai_server: OpenAiServer, how: Ask, first: Any) -> None:
     openai_server.script(first, Say(["네", "."]))
     assert ask(openai_server, how) == "네."
     assert len(openai_server.calls) == 2
 
 
-def test_a_stream_that_begins_with_an_error_is_asked_for_again(openai_server: OpenAiServer) -> None:
+def test_a_stream_that_begins_with_an_error_is_retried(openai_server: OpenAiServer) -> None:
     error = Body('data: {"error": {"message": "busy"}}\n\n', "text/event-stream")
     openai_server.script(error, Say(["네"]))
     assert ask(openai_server, streamed) == "네"
 
 
-def test_nothing_is_repeated_where_the_operator_says_so(openai_server: OpenAiServer) -> None:
+def test_without_retries_the_first_failure_is_raised(openai_server: OpenAiServer) -> None:
     openai_server.script(Refuse(500), Say(["네"]))
     assert isinstance(failure(openai_server, whole, max_retries=0), ProviderFailed)
 
 
 @BOTH
-def test_a_provider_that_hangs_is_left_in_time_and_hung_up_on(openai_server: OpenAiServer, how: Ask) -> None:
+def test_a_provider_that_does_not_answer_times_out_and_is_disconnected(openai_server: OpenAiServer, how: Ask) -> None:
     openai_server.script(Hang())
     assert isinstance(failure(openai_server, how, timeout_s=0.2), ProviderTimedOut)
     assert len(openai_server.calls) == 1
     openai_server.hung_up.get(timeout=WAIT_S)
 
 
-def test_a_stream_that_falls_silent_is_left(openai_server: OpenAiServer) -> None:
+def test_a_stream_that_stops_midway_times_out(openai_server: OpenAiServer) -> None:
     openai_server.script(Hang(["안", "녕"]))
     assert isinstance(failure(openai_server, streamed, timeout_s=0.2), ProviderTimedOut)
     openai_server.hung_up.get(timeout=WAIT_S)
 
 
-def test_a_stream_without_end_ends_with_its_time(openai_server: OpenAiServer) -> None:
+def test_an_endless_stream_times_out(openai_server: OpenAiServer) -> None:
     openai_server.script(Endless())
     assert isinstance(failure(openai_server, streamed, stream_timeout_s=0.3), ProviderTimedOut)
     openai_server.hung_up.get(timeout=WAIT_S)
 
 
 @BOTH
-def test_what_one_callers_answer_is_like_closes_the_provider_to_nobody(openai_server: OpenAiServer, how: Ask) -> None:
+def test_unusable_answers_do_not_open_the_circuit(openai_server: OpenAiServer, how: Ask) -> None:
     openai_server.script(Body("{"), Body("[" * 200_000), Say(["네"]))
 
     async def scenario() -> str:
@@ -99,13 +99,13 @@ def test_what_one_callers_answer_is_like_closes_the_provider_to_nobody(openai_se
     assert asyncio.run(scenario()) == "네"
 
 
-def test_a_provider_that_is_not_there_is_a_failure() -> None:
-    nobody = OpenAiServer("http://127.0.0.1:1/v1")
-    assert isinstance(failure(nobody, whole), ProviderFailed)
+def test_an_unreachable_provider_is_a_failure() -> None:
+    unreachable = OpenAiServer("http://127.0.0.1:1/v1")
+    assert isinstance(failure(unreachable, whole), ProviderFailed)
 
 
 @BOTH
-def test_a_caller_that_leaves_hangs_up_on_the_provider(openai_server: OpenAiServer, how: Ask) -> None:
+def test_a_cancelled_request_closes_the_connection_to_the_provider(openai_server: OpenAiServer, how: Ask) -> None:
     openai_server.script(Hang())
 
     async def scenario() -> None:
@@ -120,7 +120,7 @@ def test_a_caller_that_leaves_hangs_up_on_the_provider(openai_server: OpenAiServ
     asyncio.run(scenario())
 
 
-def test_closing_a_stream_hangs_up_on_the_provider(openai_server: OpenAiServer) -> None:
+def test_closing_a_stream_closes_the_connection_to_the_provider(openai_server: OpenAiServer) -> None:
     openai_server.script(Endless())
 
     async def scenario() -> None:
@@ -135,7 +135,7 @@ def test_closing_a_stream_hangs_up_on_the_provider(openai_server: OpenAiServer) 
 
 @BOTH
 @pytest.mark.parametrize("open_s", [60.0, 1e-9])
-def test_a_provider_that_keeps_failing_is_left_alone_for_a_while(
+def test_a_provider_that_keeps_failing_gets_no_requests_for_a_while(
     openai_server: OpenAiServer, how: Ask, open_s: float
 ) -> None:
     openai_server.script(Refuse(500), Refuse(500), Say(["네"]))

@@ -1,4 +1,4 @@
-"""The shipped persona, searched with the shipped checkpoint."""
+"""Recall on the sample persona, with the shipped checkpoint."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.pipelines.chat.store.stores import HashEmbedder, make_store
 SHIPPED = ROOT / "checkpoints" / "sts"
 
 
-def test_every_fact_stands_once_in_its_document_and_whole_in_a_chunk() -> None:
+def test_every_fact_occurs_once_in_its_document_and_completely_in_a_chunk() -> None:
     documents = {document.name: document for document in read_documents(PERSONA)}
     questions = read_questions(QUESTIONS)
     assert len(questions) == len({one.question for one in questions}) == 40
@@ -28,7 +28,7 @@ def test_every_fact_stands_once_in_its_document_and_whole_in_a_chunk() -> None:
 
 
 @pytest.mark.anyio
-async def test_both_ways_together_find_more_than_either_alone(tmp_path: Path) -> None:
+async def test_words_and_meaning_together_find_at_least_as_much_as_either_alone(tmp_path: Path) -> None:
     embedder = Embedder.load(SHIPPED)
     build(read_documents(PERSONA), tmp_path, embedder)
     store = await Store.open(tmp_path)
@@ -38,7 +38,7 @@ async def test_both_ways_together_find_more_than_either_alone(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
-async def test_recall_counts_facts_found_in_their_own_document(tmp_path: Path) -> None:
+async def test_recall_counts_only_facts_found_in_the_right_document(tmp_path: Path) -> None:
     store = await Store.open(make_store(tmp_path / "notes", "고양이는 잔다.", "고양이는 창가에서 잔다."))
     questions = [
         Question("고양이", "0.txt", "고양이는 잔다"),
@@ -52,12 +52,12 @@ async def test_recall_counts_facts_found_in_their_own_document(tmp_path: Path) -
 
 def test_a_file_without_questions_is_refused(tmp_path: Path) -> None:
     (tmp_path / "questions.jsonl").write_text("")
-    with pytest.raises(DocumentUnreadable, match="no question in it"):
+    with pytest.raises(DocumentUnreadable, match="contains no questions"):
         read_questions(tmp_path / "questions.jsonl")
 
 
 @pytest.mark.parametrize("content", ["{", '{"question": "?"}', "[]", '{"question": "?", "document": "a", "more": 1}'])
-def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+def test_files_of_other_formats_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "questions.jsonl").write_text(content)
-    with pytest.raises(DocumentUnreadable, match="no JSON Lines of question"):
+    with pytest.raises(DocumentUnreadable, match="not JSON Lines with the keys question"):
         read_questions(tmp_path / "questions.jsonl")

@@ -1,4 +1,4 @@
-"""Against a real server that others wrote: `transformers serve` with a tiny random model, on loopback."""
+"""The provider client with a real server of another project: `transformers serve` with a tiny random model."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ SERVE = "from transformers.cli.transformers import app; app()"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GPT-2 with random weights that ends on no token of its own."""
+    """A GPT-2 with random weights that has no end token."""
     folder = tmp_path_factory.mktemp("served") / "model"
     words = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token=WORDS[0]))
     words.pre_tokenizer = WhitespaceSplit()
@@ -90,7 +90,7 @@ def wait_until_ready(server: "subprocess.Popen[bytes]", url: str, log: Path) -> 
 
 
 def expected(folder: Path) -> str:
-    """What the model says without a server."""
+    """The answer of the model without a server."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = tokenizer.apply_chat_template(ASKED, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     ids = AutoModelForCausalLM.from_pretrained(folder).generate(
@@ -100,7 +100,7 @@ def expected(folder: Path) -> str:
     return said
 
 
-def test_the_model_answers_whole_and_in_pieces_as_it_does_alone(url: str, model: Path) -> None:
+def test_whole_and_streamed_answers_equal_those_of_the_model_without_a_server(url: str, model: Path) -> None:
     settings = ProviderSettings(base_url=url, model=str(model), temperature=0, max_tokens=MAX_TOKENS, timeout_s=60)
 
     async def scenario() -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Where imports come from and go to."""
+"""Sources and destinations of imports."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def destination(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The test's own imports are left to PyTorch: tracing takes seconds, and another test's subject."""
+    """Imports in this test write no ONNX graph: tracing takes seconds and has its own tests."""
     trace = onnx_export.write_onnx
 
     def refuse(folder: Path, manifest: Manifest) -> Path:
@@ -37,7 +37,7 @@ def source(checkpoint: MakeCheckpoint, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def steady_source(checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier whose probabilities hardly move when its activations are rounded. Not to be written to."""
+    """A saved classifier whose probabilities hardly change when activations are rounded. Tests must not write to it."""
     folder = copy(checkpoint("classifier"), tmp_path_factory.mktemp("saved") / "steady")
     edit_weights(folder, lambda weights: weights["classifier.weight"].mul_(0.3))
     return folder
@@ -45,7 +45,7 @@ def steady_source(checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def steady(steady_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in the project's format. Not to be written to."""
+    """The classifier of `steady_source` in the project's format. Tests must not write to it."""
     folder = tmp_path_factory.mktemp("imported") / "steady"
     import_checkpoint(str(steady_source), folder)
     return folder

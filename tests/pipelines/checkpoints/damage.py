@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint, done to a copy of one."""
+"""Functions that copy and damage checkpoints."""
 
 import json
 import os
@@ -19,7 +19,7 @@ WEIGHTS = "model.safetensors"
 
 
 class Planted:
-    """Unpickled by a careless reader, it touches a file."""
+    """An object that creates a file when it is unpickled without protection."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -48,7 +48,7 @@ def cut(path: Path, bytes_left: int) -> None:
 
 
 def pickle_weights(folder: Path, extra: dict[str, object] | None = None, name: str = "pytorch_model.bin") -> Path:
-    """The folder with its weights as a torch pickle in place of safetensors."""
+    """Replace the safetensors in a folder by a torch pickle of the weights."""
     torch.save({**load_file(folder / WEIGHTS), **(extra or {})}, folder / name)
     (folder / WEIGHTS).unlink()
     return folder

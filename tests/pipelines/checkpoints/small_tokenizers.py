@@ -1,4 +1,4 @@
-"""Tokenizers of each kind, trained on the spot on a few lines."""
+"""Tokenizers of each type, trained on a few lines."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def byte_level() -> Tokenizer:
 
 
 def wrapped(tokenizer: Tokenizer) -> Tokenizer:
-    """With special tokens around each text, and one more token behind all pieces."""
+    """Add special tokens around each text and a token with the highest id."""
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
     ends = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
     tokenizer.post_processor = processors.TemplateProcessing(

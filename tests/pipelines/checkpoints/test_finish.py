@@ -35,7 +35,7 @@ def folder(steady: Path, tmp_path: Path) -> Path:
 
 
 def examples(folder: Path, texts: list[str] = TEXTS, name: str = "own answers") -> Examples:
-    """The checkpoint's own clear answers in float32 as the truth, so that float32 scores 1."""
+    """Examples whose labels are the checkpoint's own clear answers in float32, so that float32 scores 1."""
     pipeline = in_process.load_pipeline(folder, "cola", EngineSettings(device="cpu", backend="torch", dtype="float32"))
     asked = [(text, result.probability) for text, result in zip(texts, asyncio.run(pipeline(texts)), strict=True)]
     clear = [(text, probability >= 0.5) for text, probability in asked if abs(probability - 0.5) > 0.05]
@@ -46,7 +46,7 @@ def files_of(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hash_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_graph_that_is_as_good_is_added_with_both_scores(folder: Path) -> None:
+def test_an_int8_graph_that_passes_is_added_with_both_scores(folder: Path) -> None:
     before = read_manifest(folder)
     manifest = quantize(folder, before, examples(folder), examples(folder, name="a dev set"))
     assert manifest == read_manifest(folder) == verify(folder, "cola")
@@ -61,7 +61,7 @@ def test_a_graph_that_is_as_good_is_added_with_both_scores(folder: Path) -> None
 
 
 def saturate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calibrate on activations a hundred times smaller than those to come."""
+    """Calibrate on ranges a hundred times smaller than the real ones."""
     measure = quantization._ranges
 
     def shrunk(*args: Any) -> dict[str, tuple[float, float]]:
@@ -70,7 +70,7 @@ def saturate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "_ranges", shrunk)
 
 
-def test_a_graph_that_loses_is_refused_with_both_scores_and_leaves_no_trace(
+def test_an_int8_graph_that_loses_points_is_refused_with_both_scores_and_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, dev = files_of(folder), examples(folder)
@@ -83,7 +83,9 @@ def test_a_graph_that_loses_is_refused_with_both_scores_and_leaves_no_trace(
     assert files_of(folder) == before
 
 
-def test_a_graph_that_loses_leaves_the_one_before_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_int8_graph_that_loses_points_does_not_replace_the_old_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dev = examples(folder)
     manifest = quantize(folder, read_manifest(folder), dev, dev)
     before = files_of(folder)
@@ -94,7 +96,7 @@ def test_a_graph_that_loses_leaves_the_one_before_it(folder: Path, monkeypatch: 
     assert verify(folder, "cola") == manifest
 
 
-def test_a_graph_that_answers_a_golden_input_otherwise_is_refused(folder: Path) -> None:
+def test_an_int8_graph_with_another_golden_answer_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     moved = [one.model_copy(update={"output": float(one.output) / 2}) for one in manifest.golden]
     manifest = write_manifest(folder, manifest.model_copy(update={"golden": moved}))
@@ -105,7 +107,7 @@ def test_a_graph_that_answers_a_golden_input_otherwise_is_refused(folder: Path) 
 
 
 @pytest.mark.parametrize("where", ["_quantize_weights", "_ranges", "share_weights"])
-def test_whatever_goes_wrong_leaves_no_trace(folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_an_error_leaves_the_folder_unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 
@@ -116,7 +118,7 @@ def test_whatever_goes_wrong_leaves_no_trace(folder: Path, monkeypatch: pytest.M
     assert files_of(folder) == before
 
 
-def test_an_interruption_while_measuring_leaves_no_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_the_folder_unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> float:
         raise KeyboardInterrupt
 
@@ -127,7 +129,7 @@ def test_an_interruption_while_measuring_leaves_no_trace(folder: Path, monkeypat
     assert files_of(folder) == before
 
 
-def test_a_score_that_is_no_number_does_not_pass(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_a_score_of_nan_does_not_pass(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("cross-encoder"), tmp_path / "checkpoint")
     before = files_of(folder)
     same = Examples("constant", "sts", [("a", "b"), ("b", "a"), ("a", "c")], [2.0, 2.0, 2.0])
@@ -144,7 +146,7 @@ def test_too_few_examples_are_refused(folder: Path, calibration: int, dev: int) 
         )
 
 
-def test_without_a_graph_in_float32_there_is_none_in_int8(folder: Path) -> None:
+def test_an_int8_graph_needs_a_float32_graph(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     manifest = write_manifest(folder, read_manifest(folder))
     with pytest.raises(CheckpointUnsupported, match="no ONNX graph"):
@@ -155,8 +157,8 @@ def draft_of(folder: Path) -> Manifest:
     return read_manifest(folder).model_copy(update={"files": {}, "golden": [], "int8": None})
 
 
-def test_graphs_of_weights_that_lay_there_before_go(folder: Path) -> None:
-    """As where a training run writes over an earlier one."""
+def test_graphs_of_earlier_weights_are_replaced_or_deleted(folder: Path) -> None:
+    """This happens when a training run overwrites an earlier one."""
     dev = examples(folder)
     quantize(folder, read_manifest(folder), dev, dev)
     stale = (folder / "model.onnx").read_bytes()
@@ -169,7 +171,7 @@ def test_graphs_of_weights_that_lay_there_before_go(folder: Path) -> None:
     golden.check(folder, manifest, in_process.load_model(folder, manifest, ONNX_ON_CPU), tolerance=1e-3)
 
 
-def test_int8_that_does_not_pass_is_a_warning_at_the_end_of_a_training(
+def test_finish_logs_a_warning_if_int8_does_not_pass(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dev = examples(folder)
@@ -182,7 +184,7 @@ def test_int8_that_does_not_pass_is_a_warning_at_the_end_of_a_training(
 
 
 def save_untraceable(folder: Path) -> Path:
-    """Static embeddings with a further layer."""
+    """Save static embeddings with a further layer."""
     tokenizer = wordpiece(make_base(folder / "base"))
     torch.manual_seed(0)
     modules = [StaticEmbedding(tokenizer, embedding_dim=32), Dense(32, 16)]
@@ -190,14 +192,14 @@ def save_untraceable(folder: Path) -> Path:
     return folder / "source"
 
 
-def test_a_model_that_can_not_be_traced_is_served_by_torch_and_the_log_says_so(
+def test_a_model_that_can_not_be_traced_is_served_by_torch_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     manifest = import_checkpoint(str(save_untraceable(tmp_path)), tmp_path / "to")
     assert not any(name.endswith(".onnx") for name in manifest.files)
     assert choose(tmp_path / "to", manifest, EngineSettings(device="cpu")).name == "torch float32 on cpu"
     warning = next(record for record in caplog.records if record.levelno == logging.WARNING)
-    assert "served by PyTorch, it can't be traced" in warning.message
+    assert "served by PyTorch because it can't be traced" in warning.message
     assert "further modules" in warning.message
     pipeline = in_process.load_pipeline(tmp_path / "to", "sts", EngineSettings(device="cpu"))
     pair = ("오늘 과제", "the museum")
@@ -208,17 +210,17 @@ def test_a_model_that_can_not_be_traced_is_served_by_torch_and_the_log_says_so(
     assert similarity.score == pytest.approx(float(np.dot(left, right)), abs=1e-5)
 
 
-def test_a_graph_that_answers_otherwise_than_torch_is_not_kept(
+def test_a_graph_with_other_answers_than_torch_is_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     trace = onnx_export._trace
 
-    def astray(module: torch.nn.Module, *args: Any) -> Any:
+    def wrong_trace(module: torch.nn.Module, *args: Any) -> Any:
         with torch.no_grad():
             module.model.classifier.weight.mul_(-1)  # type: ignore[union-attr,operator]
         return trace(module, *args)
 
-    monkeypatch.setattr(onnx_export, "_trace", astray)
+    monkeypatch.setattr(onnx_export, "_trace", wrong_trace)
     manifest = finish(folder, draft_of(folder))
     assert "model.onnx" not in manifest.files
     assert not (folder / "model.onnx").exists()
@@ -226,7 +228,7 @@ def test_a_graph_that_answers_otherwise_than_torch_is_not_kept(
     assert verify(folder, "cola") == manifest
 
 
-def test_a_checkpoint_of_the_release_before_is_served_by_torch(folder: Path) -> None:
+def test_a_checkpoint_without_graph_and_int8_field_is_served_by_torch(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     content = write_manifest(folder, read_manifest(folder)).model_dump(mode="json")
     del content["int8"]
@@ -236,7 +238,7 @@ def test_a_checkpoint_of_the_release_before_is_served_by_torch(folder: Path) -> 
     golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings(device="cpu")))
 
 
-def test_a_model_that_fails_on_the_golden_inputs_is_damage(folder: Path) -> None:
+def test_a_model_that_fails_on_the_golden_inputs_is_damaged(folder: Path) -> None:
     edit_weights(folder, lambda weights: weights.update({"bert.embeddings.word_embeddings.weight": torch.ones(6, 32)}))
     content = (folder / "config.json").read_text(encoding="utf-8")
     (folder / "config.json").write_text(re.sub(r'"vocab_size": \d+', '"vocab_size": 6', content), encoding="utf-8")

@@ -41,7 +41,7 @@ def test_every_input_of_the_task_is_recorded_at_import(imported: MakeCheckpoint,
         ("extractor", "bert.encoder.layer.1.output.dense.weight", "onnx"),
     ],
 )
-def test_altered_weights_are_caught_though_their_hashes_agree(
+def test_altered_weights_are_detected_even_if_their_hashes_match(
     imported: MakeCheckpoint, tmp_path: Path, kind: str, weight: str, backend: Backend
 ) -> None:
     folder = copy(imported(kind), tmp_path / "copy")
@@ -53,7 +53,7 @@ def test_altered_weights_are_caught_though_their_hashes_agree(
     assert caught.value.where == str(folder / MANIFEST)
 
 
-def test_the_right_input_is_named(imported: MakeCheckpoint) -> None:
+def test_the_input_with_the_wrong_answer_is_named(imported: MakeCheckpoint) -> None:
     folder = imported("classifier")
     manifest = read_manifest(folder)
     wrong = [manifest.golden[0], Golden(inputs=manifest.golden[1].inputs, output=2.0)]
@@ -62,7 +62,7 @@ def test_the_right_input_is_named(imported: MakeCheckpoint) -> None:
         golden.check(folder, manifest.model_copy(update={"golden": wrong}), model)
 
 
-def test_rounding_within_the_tolerance_is_no_damage(imported: MakeCheckpoint) -> None:
+def test_differences_within_the_tolerance_pass(imported: MakeCheckpoint) -> None:
     folder = imported("classifier")
     manifest = read_manifest(folder)
     model = load_model(folder, manifest, EngineSettings())
@@ -82,7 +82,7 @@ def test_a_checkpoint_without_golden_inputs_passes(imported: MakeCheckpoint) -> 
     golden.check(folder, manifest, load_model(folder, manifest, EngineSettings()))
 
 
-def test_inputs_can_be_asked_while_a_loop_is_running(imported: MakeCheckpoint) -> None:
+def test_golden_inputs_can_be_checked_while_an_event_loop_runs(imported: MakeCheckpoint) -> None:
     async def inside() -> None:
         check(imported("static"))
 

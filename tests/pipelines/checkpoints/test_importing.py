@@ -39,7 +39,7 @@ SENTENCES = ["오늘 과제는 코딩 과제입니다.", "The museum is in Busan
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_found_out_verified_and_answers_again(imported: MakeCheckpoint, kind: str) -> None:
+def test_every_kind_is_recognized_verified_and_gives_the_golden_answers(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
     manifest = read_manifest(folder)
     task, expected, longest = TASKS[kind]
@@ -53,7 +53,9 @@ def test_every_kind_is_found_out_verified_and_answers_again(imported: MakeCheckp
     golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings()))
 
 
-def test_the_library_it_came_from_still_loads_it(checkpoint: MakeCheckpoint, imported: MakeCheckpoint) -> None:
+def test_the_original_library_still_loads_an_imported_model(
+    checkpoint: MakeCheckpoint, imported: MakeCheckpoint
+) -> None:
     for kind in ("bi-encoder", "static"):
         before, after = (
             SentenceTransformer(str(f), device="cpu").encode(SENTENCES) for f in (checkpoint(kind), imported(kind))
@@ -68,7 +70,7 @@ def test_the_library_it_came_from_still_loads_it(checkpoint: MakeCheckpoint, imp
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("kind", ["bi-encoder", "extractor"])
-def test_a_zip_is_imported_flat_or_one_level_down(
+def test_the_model_in_a_zip_may_be_in_a_subfolder(
     checkpoint: MakeCheckpoint, tmp_path: Path, destination: Path, kind: str, nested: bool
 ) -> None:
     root, inside = (checkpoint(kind).parent, kind) if nested else (checkpoint(kind), ".")
@@ -80,7 +82,7 @@ def test_a_zip_is_imported_flat_or_one_level_down(
 
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("kind", ["extractor", "classifier", "bi-encoder", "static", "cross-encoder"])
-def test_pickled_weights_alone_become_safetensors(
+def test_pickled_weights_are_converted_to_safetensors(
     source: Callable[[str], Path], imported: MakeCheckpoint, destination: Path, kind: str
 ) -> None:
     import_checkpoint(str(pickle_weights(source(kind))), destination)
@@ -89,9 +91,7 @@ def test_pickled_weights_alone_become_safetensors(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_what_a_trainer_leaves_beside_the_weights_does_not_hinder(
-    source: Callable[[str], Path], destination: Path, tmp_path: Path
-) -> None:
+def test_other_files_of_a_trainer_are_ignored(source: Callable[[str], Path], destination: Path, tmp_path: Path) -> None:
     folder = source("classifier")
     plain_pickle(folder / "training_args.bin", Planted(tmp_path / "ran"))
     plain_pickle(folder / "optimizer.pt", Planted(tmp_path / "ran"))
@@ -106,7 +106,7 @@ def test_what_a_trainer_leaves_beside_the_weights_does_not_hinder(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_checkpoint_in_the_format_is_copied_as_it_is(imported: MakeCheckpoint, destination: Path) -> None:
+def test_a_checkpoint_in_the_format_is_copied_unchanged(imported: MakeCheckpoint, destination: Path) -> None:
     manifest = import_checkpoint(str(imported("static")), destination)
     assert manifest == read_manifest(imported("static")) == verify(destination, "sts")
 

@@ -43,7 +43,7 @@ def destination(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["pytorch_lightning", "lightning.pytorch"])
 def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, type]:
-    """Lightning's classes by their bare names, importable only while a file is written."""
+    """Stand-ins for Lightning's classes, by name without module, importable only while a file is written."""
     names = {
         "ModelCheckpoint": f"{request.param}.callbacks.model_checkpoint",
         "AttributeDict": f"{request.param}.utilities.parsing",
@@ -61,7 +61,7 @@ def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def content(model: torch.nn.Module, **more: Any) -> dict[str, Any]:
-    """What Lightning puts into a file, with the weights under `model.`."""
+    """The content of a Lightning file, with the weights under `model.`."""
     weights = OrderedDict((f"model.{key}", value) for key, value in model.state_dict().items())
     optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 5e-5, "betas": (0.9, 0.999)}]}
     return {
@@ -110,7 +110,7 @@ def test_a_question_answering_file_is_imported_with_all_its_weights(save: Save, 
 
 
 @pytest.mark.parametrize(("labels", "task"), [(1, "sts"), (2, "cola")])
-def test_the_head_of_a_classification_file_tells_its_task(
+def test_the_head_of_a_classification_file_decides_the_task(
     save: Save, base: Path, destination: Path, labels: int, task: str
 ) -> None:
     model = Classifier(bert_config(num_labels=labels)).eval()
@@ -120,7 +120,7 @@ def test_the_head_of_a_classification_file_tells_its_task(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_file_and_not_the_base_says_what_weights_are_stored_as(
+def test_the_number_format_of_weights_comes_from_the_file_and_not_from_the_base(
     save: Save, tmp_path: Path, destination: Path, dtype: torch.dtype
 ) -> None:
     base = make_base(tmp_path / "base")
@@ -132,7 +132,7 @@ def test_the_file_and_not_the_base_says_what_weights_are_stored_as(
     assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
 
 
-def test_lightnings_own_classes_are_passed_over(
+def test_classes_of_lightning_in_a_file_are_ignored(
     package: dict[str, type], save: Save, base: Path, destination: Path
 ) -> None:
     attributes = package["AttributeDict"](learning_rate=5e-5)
@@ -157,7 +157,7 @@ def test_position_ids_and_an_unused_pooler_may_be_left_over(save: Save, base: Pa
     import_checkpoint(str(save(file)), destination, base=str(base))
 
 
-def test_korean_and_case_survive_the_tokenizer_of_the_base(save: Save, base: Path, destination: Path) -> None:
+def test_the_tokenizer_of_the_base_keeps_korean_and_case(save: Save, base: Path, destination: Path) -> None:
     assert sorted(path.name for path in base.iterdir()) == ["config.json", "tokenizer_config.json", "vocab.txt"]
     import_checkpoint(str(save(content(extractor()))), destination, base=str(base))
     tokenizer = TextTokenizer.load(destination, read_manifest(destination)).tokenizer
@@ -167,7 +167,9 @@ def test_korean_and_case_survive_the_tokenizer_of_the_base(save: Save, base: Pat
     ]
 
 
-def test_a_planted_file_is_refused_and_does_not_run(save: Save, base: Path, destination: Path, tmp_path: Path) -> None:
+def test_a_file_with_planted_code_is_refused_and_the_code_does_not_run(
+    save: Save, base: Path, destination: Path, tmp_path: Path
+) -> None:
     mark = tmp_path / "ran"
     refused(save(content(extractor(), callbacks=Planted(mark))), base, destination, CheckpointUnsafe, "epoch=0")
     assert not mark.exists()
@@ -184,18 +186,18 @@ def test_a_missing_file_is_not_found(base: Path, tmp_path: Path, destination: Pa
     refused(tmp_path / "nothing.ckpt", base, destination, CheckpointNotFound, "nothing")
 
 
-def test_a_cut_file_is_damage(save: Save, base: Path, destination: Path) -> None:
+def test_a_truncated_file_is_damaged(save: Save, base: Path, destination: Path) -> None:
     path = save(content(extractor()))
     cut(path, path.stat().st_size // 2)
     refused(path, base, destination, CheckpointDamaged, "epoch=0")
 
 
 @pytest.mark.parametrize("other", [{}, [], {"state_dict": None}, {"state_dict": []}])
-def test_a_file_without_a_state_dict_is_damage(save: Save, base: Path, destination: Path, other: object) -> None:
+def test_a_file_without_a_state_dict_is_damaged(save: Save, base: Path, destination: Path, other: object) -> None:
     refused(save(other), base, destination, CheckpointDamaged, "no state_dict")
 
 
-def test_weights_under_another_name_are_unsupported(save: Save, base: Path, destination: Path) -> None:
+def test_weights_under_another_prefix_are_unsupported(save: Save, base: Path, destination: Path) -> None:
     refused(save({"state_dict": extractor().state_dict()}), base, destination, CheckpointUnsupported, "model")
 
 
@@ -208,30 +210,30 @@ def test_a_head_that_is_not_served_is_unsupported(
     refused(save(file), base, destination, CheckpointUnsupported, "no head")
 
 
-def test_weights_of_other_shapes_than_the_base_are_damage(save: Save, base: Path, destination: Path) -> None:
+def test_weights_of_other_shapes_than_the_base_are_damaged(save: Save, base: Path, destination: Path) -> None:
     other = BertForQuestionAnswering(bert_config(hidden_size=16))
     refused(save(content(other)), base, destination, CheckpointDamaged, "shapes")
 
 
 @pytest.mark.parametrize(("layers", "match"), [(1, "lack"), (3, "no place")])
-def test_weights_of_fewer_or_more_layers_than_the_base_are_damage(
+def test_weights_with_fewer_or_more_layers_than_the_base_are_damaged(
     save: Save, base: Path, destination: Path, layers: int, match: str
 ) -> None:
     other = BertForQuestionAnswering(bert_config(num_hidden_layers=layers))
     refused(save(content(other)), base, destination, CheckpointDamaged, match)
 
 
-def test_a_state_dict_that_holds_no_tensors_is_damage(save: Save, base: Path, destination: Path) -> None:
+def test_a_state_dict_without_tensors_is_refused(save: Save, base: Path, destination: Path) -> None:
     for state in ({"model.qa_outputs.bias": 3}, {"model.classifier.bias": 3}, {1: torch.ones(2)}):
         refused(save({"state_dict": state}), base, destination, CheckpointError, "epoch=0")
 
 
-def test_a_base_without_a_vocabulary_is_damage(save: Save, tmp_path: Path, destination: Path) -> None:
+def test_a_base_without_a_vocabulary_is_damaged(save: Save, tmp_path: Path, destination: Path) -> None:
     base = make_base(tmp_path / "base")
     (base / "vocab.txt").unlink()
     refused(save(content(extractor())), base, destination, CheckpointDamaged, "vocabulary")
 
 
-def test_without_its_base_a_file_is_unsupported(save: Save, tmp_path: Path) -> None:
+def test_a_file_without_its_base_is_unsupported(save: Save, tmp_path: Path) -> None:
     with pytest.raises(CheckpointUnsupported, match="base model"):
         import_checkpoint(str(save(content(extractor()))), tmp_path / "to")

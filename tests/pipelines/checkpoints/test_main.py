@@ -37,10 +37,10 @@ def test_import_and_verify_succeed(
 ) -> None:
     assert run("import", checkpoint("extractor"), tmp_path / "to", "--task", "qa") == 0
     assert run("verify", tmp_path / "to", "qa") == 0
-    assert capsys.readouterr().out == "extractor: whole, and answers as when it was written\n"
+    assert capsys.readouterr().out == "extractor: intact, and gives the recorded answers\n"
 
 
-def test_a_refusal_exits_with_1_and_says_why(
+def test_a_refusal_exits_with_1_and_gives_the_reason(
     run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("import", checkpoint("extractor"), tmp_path / "to", "--task", "cola") == 1
@@ -58,7 +58,7 @@ def test_verify_names_the_damaged_file(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_trim_says_how_much_is_kept_and_refuses_what_import_does(
+def test_trim_reports_what_is_kept_and_refuses_bad_paths(
     run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = tmp_path / "texts.txt"
@@ -67,7 +67,7 @@ def test_trim_says_how_much_is_kept_and_refuses_what_import_does(
     assert run(*arguments, "--scripts", "Latin", "Common") == 0
     assert re.fullmatch(r"kept \d+ of \d+ pieces, 0\.\d of 0\.\d MB\n", capsys.readouterr().out)
     assert run("verify", tmp_path / "to", "cola") == 0
-    assert capsys.readouterr().out == "classifier, trimmed: whole, and answers as when it was written\n"
+    assert capsys.readouterr().out == "classifier, trimmed: intact, and gives the recorded answers\n"
     assert run(*arguments) == 1
     assert f"CheckpointUnsupported: {tmp_path / 'to'}: exists already" in capsys.readouterr().err
     assert run("trim", checkpoint("classifier"), tmp_path / "more", "--texts", tmp_path / "none.txt") == 1
@@ -76,7 +76,7 @@ def test_trim_says_how_much_is_kept_and_refuses_what_import_does(
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    """A CoLA file, of which what is expected hardly matters: a model of chance scores about 0 either way."""
+    """A CoLA file. Its labels hardly matter: a random model scores about 0 in any case."""
     sentences = [f"{letter} the museum {letter * count}" for letter in "abcdefghij" for count in (1, 7)]
     rows = [row(sentence, number % 2 == 0) for number, sentence in enumerate(sentences)]
     path = tmp_path / "examples.tsv"
@@ -84,7 +84,7 @@ def examples(tmp_path: Path) -> Path:
     return path
 
 
-def test_quantize_adds_a_graph_and_says_how_good_it_is(
+def test_quantize_adds_a_graph_and_logs_its_score(
     run: Run,
     steady: Path,
     tmp_path: Path,
@@ -93,14 +93,14 @@ def test_quantize_adds_a_graph_and_says_how_good_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = copy(steady, tmp_path / "copy")
-    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)  # this test is of the command, the gate has its own
+    monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)  # the quality gate has its own tests
     assert run("quantize", folder, "--calibration", examples, "--dev", examples) == 0
     manifest = verify(folder, "cola")
     assert "model.int8.onnx" in manifest.files
     assert f"steady in int8: {manifest.int8}" in caplog.messages
 
 
-def test_import_quantizes_where_it_is_given_examples(
+def test_import_quantizes_if_it_gets_examples(
     run: Run, steady_source: Path, tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finish, "MOST_POINTS_LOST", 100)
@@ -112,7 +112,7 @@ def test_import_quantizes_where_it_is_given_examples(
     assert manifest.int8.dev == "examples.tsv"
 
 
-def test_examples_are_needed_in_pairs_and_looked_for_before_the_work(
+def test_import_checks_first_that_both_files_of_examples_are_given_and_exist(
     run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     to = tmp_path / "to"
@@ -123,7 +123,7 @@ def test_examples_are_needed_in_pairs_and_looked_for_before_the_work(
     assert not to.exists()
 
 
-def test_quantize_refuses_what_it_can_not_read(
+def test_quantize_refuses_bad_examples_and_checkpoints(
     run: Run, imported: MakeCheckpoint, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = copy(imported("static"), tmp_path / "copy")
@@ -153,8 +153,8 @@ def test_a_wrong_command_line_exits_with_2(run: Run, arguments: list[str]) -> No
     assert caught.value.code == 2
 
 
-# All in one process, since starting one takes seconds; not in this one, since huggingface_hub reads its environment
-# when it is imported.
+# All commands run in one other process: starting a process takes seconds, and huggingface_hub reads its environment
+# only when it is imported.
 COMMANDS = """
 import contextlib, io, json, runpy, sys
 
@@ -210,7 +210,7 @@ def hub(imported: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def done(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """What became of the import of each of `SOURCES`, by its words."""
+    """The result of importing each of `SOURCES`, by its arguments."""
     folder = tmp_path_factory.mktemp("done")
     folders = [folder / str(number) / "to" for number in range(len(SOURCES))]
     commands = [[words[0], str(to), *words[1:]] for words, to in zip(SOURCES, folders, strict=True)]
@@ -242,19 +242,19 @@ def test_a_hub_id_is_imported_at_its_commit(hub: Hub, done: dict[str, Done]) -> 
 
 
 @pytest.mark.parametrize("words", ["owner/classifier@v1", "owner/classifier --revision v1"])
-def test_a_revision_may_be_named_in_two_ways(hub: Hub, done: dict[str, Done], words: str) -> None:
+def test_a_revision_may_be_given_in_two_ways(hub: Hub, done: dict[str, Done], words: str) -> None:
     assert done[words].code == 0, done[words].errors
     assert read_manifest(done[words].folder).revision == commit(hub, "owner/classifier", "v1")
 
 
-def test_pickles_are_fetched_only_where_there_is_nothing_safer(hub: Hub, done: dict[str, Done]) -> None:
+def test_pickles_are_downloaded_only_if_there_are_no_safetensors(hub: Hub, done: dict[str, Done]) -> None:
     assert done["owner/pickled"].code == 0, done["owner/pickled"].errors
     assert ("owner/pickled", "pytorch_model.bin") in hub.fetched
     names = [name for repository, name in hub.fetched if repository == "owner/classifier"]
     assert sorted(set(names)) == ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"]
 
 
-def test_a_checkpoint_in_the_format_comes_with_its_graph(
+def test_a_checkpoint_in_the_format_is_downloaded_with_its_graph(
     imported: MakeCheckpoint, hub: Hub, done: dict[str, Done]
 ) -> None:
     result = done["owner/in-the-format"]
@@ -271,14 +271,16 @@ def test_a_checkpoint_in_the_format_comes_with_its_graph(
         ("owner/planted", "CheckpointUnsafe: "),
     ],
 )
-def test_refusals_of_the_hub_exit_with_1_and_leave_nothing(done: dict[str, Done], words: str, message: str) -> None:
+def test_refused_imports_from_the_hub_exit_with_1_and_write_nothing(
+    done: dict[str, Done], words: str, message: str
+) -> None:
     assert done[words].code == 1
     assert done[words].errors[-1].startswith(message)
     assert not any("Traceback" in line for line in done[words].errors)
     assert list(done[words].folder.parent.iterdir()) == []
 
 
-def test_import_says_which_windows_a_model_is_served_with(
+def test_import_records_windows_and_refuses_those_that_do_not_fit(
     run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     windows, to = '{"max_seq_length": 150, "doc_stride": 50}', tmp_path / "to"
@@ -287,16 +289,16 @@ def test_import_says_which_windows_a_model_is_served_with(
     assert run("import", checkpoint("extractor"), tmp_path / "long", "--windows", '{"max_seq_length": 384}') == 1
     assert "less than max_seq_length 384" in capsys.readouterr().err
     assert run("import", checkpoint("classifier"), tmp_path / "other", "--windows", windows) == 1
-    assert "a model for cola, which reads no windows" in capsys.readouterr().err
+    assert "a model for cola, which uses no windows" in capsys.readouterr().err
     assert run("import", to, tmp_path / "copy", "--windows", '{"max_seq_length": 160}') == 1
-    assert "with windows of its own" in capsys.readouterr().err
+    assert "with other windows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("windows", "why"),
     [("384", "object"), ('{"stride": 64}', "stride: "), ('{"max_seq_length": 40}', "max_seq_length has no room")],
 )
-def test_windows_that_are_none_exit_with_2(
+def test_invalid_windows_exit_with_2(
     run: Run, tmp_path: Path, windows: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

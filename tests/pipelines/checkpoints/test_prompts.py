@@ -1,4 +1,4 @@
-"""What a checkpoint wants put before each text, against sentence-transformers on the same weights."""
+"""Prompts before texts, compared with sentence-transformers on the same weights."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_json, refused
 
 CONFIG = "config_sentence_transformers.json"
-LONG = "가 " * (MAX_TOKENS - 3)  # whole without a prompt
+LONG = "가 " * (MAX_TOKENS - 3)  # fits without a prompt
 TEXTS = ["오늘 과제는 코딩 과제입니다.", " The museum is in Busan.", LONG + "나", LONG + "다", LONG * 2]
 ALL = {"sts": "오늘 과제: ", "query": "query: ", "document": "the museum: "}
 
@@ -34,7 +34,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def prompted(checkpoint: MakeCheckpoint, tmp_path: Path) -> Made:
-    """A checkpoint as sentence-transformers saves it, with these prompts."""
+    """Makes checkpoints with given prompts, as sentence-transformers saves them."""
 
     def make(kind: str, prompts: Mapping[str, object], default: str | None = None) -> Path:
         folder = copy(checkpoint(kind), tmp_path / "source")
@@ -94,7 +94,7 @@ def test_pairs_are_compared_as_the_library_does(prompted: Made, destination: Pat
         ({"other": "o"}, None, Prompts()),
     ],
 )
-def test_the_name_of_a_prompt_says_what_it_is_for(
+def test_the_name_of_a_prompt_decides_its_role(
     prompted: Made, destination: Path, prompts: dict[str, str], default: str | None, expected: Prompts
 ) -> None:
     source = prompted("static", prompts, default)
@@ -103,7 +103,9 @@ def test_the_name_of_a_prompt_says_what_it_is_for(
 
 
 @pytest.mark.anyio
-async def test_a_store_holds_documents_and_is_searched_by_queries(prompted: Made, destination: Path) -> None:
+async def test_a_store_uses_the_document_prompt_and_a_search_the_query_prompt(
+    prompted: Made, destination: Path
+) -> None:
     source = prompted("bi-encoder", ALL)
     import_checkpoint(str(source), destination)
     embedder, theirs = Embedder.load(destination), SentenceTransformer(str(source), device="cpu")
@@ -116,7 +118,7 @@ async def test_a_store_holds_documents_and_is_searched_by_queries(prompted: Made
     assert [passage.similarity for passage in found] == pytest.approx(cosines, abs=1e-5)
 
 
-def test_a_store_of_other_prompts_is_one_of_another_checkpoint(prompted: Made, destination: Path) -> None:
+def test_a_store_with_other_prompts_must_be_built_again(prompted: Made, destination: Path) -> None:
     documents, folder = [Document("a.txt", "오늘 과제")], destination.parent / "store"
     import_checkpoint(str(prompted("static", ALL)), destination)
     embedder = Embedder.load(destination)
@@ -126,15 +128,15 @@ def test_a_store_of_other_prompts_is_one_of_another_checkpoint(prompted: Made, d
     assert wants_build(documents, folder, other.digest)
 
 
-def test_pooling_without_the_prompt_is_unsupported(prompted: Made, destination: Path) -> None:
+def test_pooling_that_excludes_the_prompt_is_unsupported(prompted: Made, destination: Path) -> None:
     source = prompted("bi-encoder", ALL)
     edit_json(source / "1_Pooling" / "config.json", include_prompt=False)
-    refused(source, destination, CheckpointUnsupported, "pooling leaves out prompts")
-    edit_json(source / CONFIG, prompts={"other": "o"})  # which is never put anywhere
+    refused(source, destination, CheckpointUnsupported, "pooling excludes prompts")
+    edit_json(source / CONFIG, prompts={"other": "o"})  # a prompt that is never used
     import_checkpoint(str(source), destination)
 
 
-def test_a_cross_encoder_that_wants_a_prompt_is_unsupported(
+def test_a_cross_encoder_with_a_default_prompt_is_unsupported(
     prompted: Made, checkpoint: MakeCheckpoint, destination: Path
 ) -> None:
     source = prompted("cross-encoder-sigmoid", {"query": "the museum: "}, "query")
@@ -146,7 +148,7 @@ def test_a_cross_encoder_that_wants_a_prompt_is_unsupported(
     assert import_checkpoint(str(source), destination).prompts == Prompts()
 
 
-def test_a_prompt_of_what_a_cross_encoder_was_made_of_is_not_its_own(
+def test_a_cross_encoder_ignores_the_prompt_of_its_original_bi_encoder(
     prompted: Made, checkpoint: MakeCheckpoint, destination: Path
 ) -> None:
     source = prompted("cross-encoder-sigmoid", {"query": "the museum: "}, "query")
@@ -162,10 +164,10 @@ def test_a_prompt_of_what_a_cross_encoder_was_made_of_is_not_its_own(
 @pytest.mark.parametrize(
     ("prompts", "default"), [({"query": 5}, None), ({"sts": "\ud800"}, "sts"), ([], None), ({}, "nowhere")]
 )
-def test_prompts_that_are_none_are_damage(prompted: Made, destination: Path, prompts: Any, default: str | None) -> None:
+def test_invalid_prompts_are_damaged(prompted: Made, destination: Path, prompts: Any, default: str | None) -> None:
     refused(prompted("static", prompts, default), destination, CheckpointDamaged, "source")
 
 
 @pytest.mark.parametrize("prompts", [["a"], "a", {"a": "b"}])
-def test_prompts_of_a_cross_encoder_that_are_none_are_damage(prompted: Made, destination: Path, prompts: Any) -> None:
+def test_invalid_prompts_of_a_cross_encoder_are_damaged(prompted: Made, destination: Path, prompts: Any) -> None:
     refused(prompted("cross-encoder-sigmoid", prompts, ["a"]), destination, CheckpointDamaged, "source")  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ COLA = Manifest(name="x", task="cola", kind="classifier", threshold=0.5)
 
 
 def answering(*results: Any) -> Any:
-    """A pipeline that gives these results, whatever it is asked, in its order."""
+    """A pipeline that ignores its inputs and gives these results in order."""
     waiting = list(results)
 
     async def pipeline(inputs: Sequence[Any]) -> list[Any]:
@@ -34,7 +34,7 @@ def judged(*expected: bool) -> Examples:
     return Examples("dev", "cola", [str(number) for number in range(len(expected))], expected)
 
 
-def test_pairs_of_either_korean_set_are_read(tmp_path: Path) -> None:
+def test_pairs_of_both_korean_data_sets_are_read(tmp_path: Path) -> None:
     (tmp_path / "klue.json").write_text(
         json.dumps([{"sentence1": "가", "sentence2": "나", "labels": {"real-label": 3.4}}])
     )
@@ -71,7 +71,7 @@ def test_questions_are_read(tmp_path: Path) -> None:
         ("packed.json.xz", "not packed", "qa"),
     ],
 )
-def test_files_that_are_not_of_the_format_are_named(tmp_path: Path, name: str, content: str | None, task: Any) -> None:
+def test_missing_and_malformed_files_are_named(tmp_path: Path, name: str, content: str | None, task: Any) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(CheckpointDamaged) as caught:
@@ -86,22 +86,22 @@ def test_acceptability_is_judged_at_the_checkpoints_threshold(threshold: float |
     assert score(pipeline, manifest, judged(True, False, True, False)) == pytest.approx(expected)
 
 
-def test_many_examples_are_asked_in_portions_and_in_order() -> None:
+def test_many_examples_are_scored_in_portions_and_in_order() -> None:
     count = 2 * PORTION + 5
     truth = [number % 3 == 0 for number in range(count)]
     pipeline = answering(*(Acceptability(float(one), False) for one in truth))
     assert score(pipeline, COLA, judged(*truth)) == pytest.approx(1)
 
 
-def test_an_input_without_a_result_is_no_score() -> None:
+def test_the_error_of_an_input_is_raised() -> None:
     pipeline = answering(Acceptability(0.9, False), EngineError("RuntimeError"))
     with pytest.raises(EngineError):
         score(pipeline, COLA, judged(True, False))
 
 
 @pytest.mark.parametrize("task", ["sts", "cola", "qa"])
-def test_a_checkpoint_that_answers_all_as_expected_scores_1(imported: MakeCheckpoint, task: str) -> None:
-    """By the real pipelines, whose own answers are taken for the truth."""
+def test_a_checkpoint_with_only_correct_answers_scores_1(imported: MakeCheckpoint, task: str) -> None:
+    """Uses the real pipelines; their own answers are the expected ones."""
     folder = imported({"sts": "static", "cola": "classifier", "qa": "extractor"}[task])
     manifest = read_manifest(folder)
     pipeline = in_process.load_pipeline(folder, manifest.task, EngineSettings(device="cpu"))

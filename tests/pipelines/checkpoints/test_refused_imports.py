@@ -36,7 +36,7 @@ from tests.pipelines.checkpoints.damage import (
 pytestmark = pytest.mark.usefixtures("untraced")
 
 
-def test_an_existing_destination_is_left_alone(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_an_existing_destination_is_refused_and_unchanged(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(CheckpointUnsupported, match="exists already"):
         import_checkpoint(str(checkpoint("static")), tmp_path / "taken")
@@ -51,7 +51,9 @@ def test_a_model_for_another_task_is_refused(checkpoint: MakeCheckpoint, destina
 
 @pytest.mark.parametrize("kind", ["extractor", "classifier", "cross-encoder", "bi-encoder", "bare-encoder", "static"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.9])
-def test_cut_weights_are_damage(source: Callable[[str], Path], destination: Path, kind: str, share: float) -> None:
+def test_truncated_weights_are_damaged(
+    source: Callable[[str], Path], destination: Path, kind: str, share: float
+) -> None:
     folder = source(kind)
     cut(folder / WEIGHTS, int((folder / WEIGHTS).stat().st_size * share))
     refused(folder, destination, CheckpointDamaged, "source")
@@ -68,7 +70,7 @@ def test_cut_weights_are_damage(source: Callable[[str], Path], destination: Path
         ("static", "embedding.weight"),
     ],
 )
-def test_weights_that_are_missing_or_of_another_shape_are_damage(
+def test_weights_that_are_missing_or_of_another_shape_are_damaged(
     source: Callable[[str], Path], destination: Path, kind: str, weight: str
 ) -> None:
     folder = source(kind)
@@ -79,18 +81,18 @@ def test_weights_that_are_missing_or_of_another_shape_are_damage(
     refused(folder, destination, CheckpointDamaged, "source")
 
 
-def test_weights_that_are_missing_in_a_pickle_are_damage(source: Callable[[str], Path], destination: Path) -> None:
+def test_weights_that_are_missing_in_a_pickle_are_damaged(source: Callable[[str], Path], destination: Path) -> None:
     folder = source("extractor")
     edit_weights(folder, lambda weights: weights.pop("qa_outputs.bias"))
     refused(pickle_weights(folder), destination, CheckpointDamaged, "lack qa_outputs")
 
 
-def test_a_table_with_fewer_rows_than_the_tokenizer_has_tokens_is_damage(
+def test_an_embedding_table_with_fewer_rows_than_tokens_is_damaged(
     source: Callable[[str], Path], destination: Path
 ) -> None:
     folder = source("static")
     edit_weights(folder, lambda weights: weights.update({"embedding.weight": weights["embedding.weight"][:-1].clone()}))
-    refused(folder, destination, CheckpointDamaged, "tokens")
+    refused(folder, destination, CheckpointDamaged, "token ids")
 
 
 def test_an_encoder_saved_from_another_head_needs_no_pooler(tmp_path: Path, destination: Path) -> None:
@@ -100,7 +102,7 @@ def test_an_encoder_saved_from_another_head_needs_no_pooler(tmp_path: Path, dest
 
 
 @pytest.mark.parametrize("labels", [3, 9])
-def test_a_classifier_of_other_than_two_classes_is_unsupported(tmp_path: Path, destination: Path, labels: int) -> None:
+def test_a_classifier_with_more_than_two_classes_is_unsupported(tmp_path: Path, destination: Path, labels: int) -> None:
     save_with_wordpiece(Classifier(bert_config(num_labels=labels)), tmp_path / "source")
     refused(tmp_path / "source", destination, CheckpointUnsupported, f"{labels} classes")
 
@@ -118,20 +120,20 @@ def test_a_model_too_short_for_the_windows_is_unsupported(tmp_path: Path, destin
     assert import_checkpoint(str(folder), destination, windows=windows).windows == windows
 
 
-def test_the_limit_is_what_both_tokenizer_and_positions_allow(source: Callable[[str], Path], destination: Path) -> None:
+def test_the_tokenizer_may_lower_the_token_limit(source: Callable[[str], Path], destination: Path) -> None:
     folder = source("bi-encoder")
     edit_json(folder / "tokenizer_config.json", model_max_length=50)
     assert import_checkpoint(str(folder), destination).max_tokens == 50
 
 
-def test_a_model_without_its_tokenizer_is_damage(source: Callable[[str], Path], destination: Path) -> None:
+def test_a_model_without_its_tokenizer_is_refused(source: Callable[[str], Path], destination: Path) -> None:
     folder = source("extractor")
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").unlink()
     refused(folder, destination, CheckpointError, "source")
 
 
-def test_weights_that_give_no_numbers_are_damage(source: Callable[[str], Path], destination: Path) -> None:
+def test_weights_that_give_nan_are_damaged(source: Callable[[str], Path], destination: Path) -> None:
     folder = source("classifier")
     edit_weights(folder, lambda weights: weights["classifier.bias"].fill_(torch.nan))
     refused(folder, destination, CheckpointDamaged, "golden")
@@ -167,7 +169,7 @@ def test_a_planted_pickle_beside_safetensors_is_refused_too(
         ("sentence_transformers.sentence_transformer.modules.bow.BoW", CheckpointUnsupported),
     ],
 )
-def test_foreign_modules_are_refused_and_not_loaded(
+def test_modules_from_outside_the_library_are_refused_and_not_loaded(
     source: Callable[[str], Path], imported: MakeCheckpoint, tmp_path: Path, destination: Path, kind: str, error: type
 ) -> None:
     mark = tmp_path / "ran"
@@ -177,12 +179,12 @@ def test_foreign_modules_are_refused_and_not_loaded(
     (folder / "planted.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Module: pass\n")
     (folder / "modules.json").write_text(json.dumps(modules))
     refused(folder, destination, error, r"modules\.json")
-    with pytest.raises(error, match=r"modules\.json"):  # nor where a manifest vouches for them
+    with pytest.raises(error, match=r"modules\.json"):  # also if there is a manifest
         in_process.load_model(folder, read_manifest(imported("bi-encoder")), EngineSettings(backend="torch"))
     assert not mark.exists()
 
 
-def test_code_that_a_config_brings_along_is_not_loaded(
+def test_code_that_a_config_names_is_not_loaded(
     source: Callable[[str], Path], tmp_path: Path, destination: Path
 ) -> None:
     folder = source("extractor")
@@ -194,7 +196,7 @@ def test_code_that_a_config_brings_along_is_not_loaded(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
-def test_a_config_that_is_no_json_object_is_damage(
+def test_a_config_that_is_not_a_json_object_is_damaged(
     source: Callable[[str], Path], destination: Path, content: str
 ) -> None:
     folder = source("extractor")
@@ -203,9 +205,7 @@ def test_a_config_that_is_no_json_object_is_damage(
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", "null", '[{"idx": 0}]'])
-def test_a_list_of_modules_that_is_none_is_damage(
-    source: Callable[[str], Path], destination: Path, content: str
-) -> None:
+def test_an_invalid_list_of_modules_is_damaged(source: Callable[[str], Path], destination: Path, content: str) -> None:
     folder = source("static")
     (folder / "modules.json").write_text(content)
     refused(folder, destination, CheckpointDamaged, r"modules\.json")
@@ -216,5 +216,5 @@ def test_a_folder_without_a_model_is_not_found(tmp_path: Path, destination: Path
     refused(tmp_path / "empty", destination, CheckpointNotFound, r"config\.json")
 
 
-def test_a_source_that_is_nowhere_is_not_found(tmp_path: Path, destination: Path) -> None:
+def test_a_source_that_does_not_exist_is_not_found(tmp_path: Path, destination: Path) -> None:
     refused(tmp_path / "nowhere", destination, CheckpointNotFound, "nowhere")

@@ -21,12 +21,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_checkpoint_in_the_format_is_taken_where_it_lies(imported: MakeCheckpoint, cache: Path) -> None:
+def test_a_checkpoint_in_the_format_is_used_in_place(imported: MakeCheckpoint, cache: Path) -> None:
     assert resolve(str(imported("static")), "sts") == imported("static")
     assert not cache.exists()
 
 
-def test_anything_else_is_imported_into_the_cache_and_kept(checkpoint: MakeCheckpoint, cache: Path) -> None:
+def test_other_sources_are_imported_into_the_cache_and_kept(checkpoint: MakeCheckpoint, cache: Path) -> None:
     first = resolve(str(checkpoint("static")), "sts")
     written = (first / MANIFEST).stat().st_mtime_ns
     assert first.parent == cache
@@ -53,12 +53,12 @@ def test_a_model_for_another_task_is_refused_and_not_kept(checkpoint: MakeCheckp
     assert [path for path in cache.iterdir() if path.is_dir()] == []
 
 
-def test_what_is_nowhere_is_not_found() -> None:
+def test_a_source_that_does_not_exist_is_not_found() -> None:
     with pytest.raises(CheckpointNotFound, match="owner/name"):
         resolve("owner/name", "sts")
 
 
-def test_a_relative_path_counts_from_the_working_folder_then_from_the_root(
+def test_a_relative_path_is_looked_up_in_the_working_folder_then_in_the_root(
     imported: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in ("root", "here"):
@@ -74,7 +74,7 @@ def test_the_root_is_that_of_the_repository() -> None:
     assert (ROOT / "pipelines" / "checkpoints" / "resolve.py").is_file()
 
 
-def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_sets_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MUNJANG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "munjang"
@@ -93,3 +93,9 @@ def test_two_processes_that_start_together_import_once(checkpoint: MakeCheckpoin
     assert len(folders) == 1
     assert [path for path in cache.iterdir() if path.is_dir()] == list(folders)
     verify(folders.pop(), "sts")
+
+
+def test_importing_without_the_packages_for_it_says_what_to_install(checkpoint: MakeCheckpoint) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.modules['torch'] = None; {RESOLVE}", str(checkpoint("static"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert "importing it needs torch; pip install 'munjang[models]'" in done.stderr.splitlines()[-1]

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from pipelines.checkpoints import sources
-from pipelines.checkpoints.sources import blaming, fetch
+from pipelines.checkpoints.sources import errors_naming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
 
 
@@ -17,13 +17,13 @@ def archive(path: Path, **members: str) -> Path:
     return path
 
 
-def test_a_folder_is_taken_where_it_lies(tmp_path: Path) -> None:
+def test_a_folder_is_used_in_place(tmp_path: Path) -> None:
     with fetch(str(tmp_path)) as fetched:
         assert (fetched.folder, fetched.name, fetched.revision) == (tmp_path, tmp_path.name, None)
 
 
 @pytest.mark.parametrize("prefix", ["", "model/"])
-def test_a_zip_is_unpacked_for_as_long_as_it_is_needed(tmp_path: Path, prefix: str) -> None:
+def test_a_zip_is_unpacked_until_the_context_ends(tmp_path: Path, prefix: str) -> None:
     members = {f"{prefix}config.json": "{}", f"{prefix}1_Pooling/config.json": "{}", "__MACOSX/junk": ""}
     with fetch(str(archive(tmp_path / "encoder.zip", **members))) as fetched:
         assert fetched.name == "encoder"
@@ -34,7 +34,7 @@ def test_a_zip_is_unpacked_for_as_long_as_it_is_needed(tmp_path: Path, prefix: s
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", "\\out", "a\\..\\..\\out", "C:/../out"])
-def test_entries_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
+def test_entries_outside_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointUnsafe, match=r"evil\.zip"), fetch(str(archive(tmp_path / "evil.zip", **{name: "x"}))):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["evil.zip"]
@@ -49,7 +49,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LARGEST_ZIP_BYTES", 1000)
     with fetch(str(archive(tmp_path / "small.zip", a="x" * 500, b="x" * 500))):
         pass
@@ -58,7 +58,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
-def test_a_cut_zip_is_damage(tmp_path: Path, share: float) -> None:
+def test_a_truncated_zip_is_damaged(tmp_path: Path, share: float) -> None:
     path = archive(tmp_path / "cut.zip", **{"config.json": "{}" * 99})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(CheckpointDamaged, match=r"cut\.zip"), fetch(str(path)):
@@ -66,7 +66,7 @@ def test_a_cut_zip_is_damage(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_an_altered_zip_is_damage(tmp_path: Path, compression: int) -> None:
+def test_an_altered_zip_is_damaged(tmp_path: Path, compression: int) -> None:
     path = tmp_path / "altered.zip"
     with zipfile.ZipFile(path, "w", compression) as zipped:
         zipped.writestr("config.json", " ".join(map(str, range(999))))
@@ -77,7 +77,7 @@ def test_an_altered_zip_is_damage(tmp_path: Path, compression: int) -> None:
         pass
 
 
-def test_a_zip_with_a_password_is_damage(tmp_path: Path) -> None:
+def test_a_zip_with_a_password_is_damaged(tmp_path: Path) -> None:
     path = archive(tmp_path / "locked.zip", **{"config.json": "{}"})
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -87,7 +87,7 @@ def test_a_zip_with_a_password_is_damage(tmp_path: Path) -> None:
         pass
 
 
-def test_what_is_nowhere_is_not_found(tmp_path: Path) -> None:
+def test_a_source_that_does_not_exist_is_not_found(tmp_path: Path) -> None:
     for source in ("owner/name", "not an id", str(tmp_path / "nowhere"), "owner/name@revision", ""):
         if source:
             with pytest.raises(CheckpointNotFound) as caught, fetch(source):
@@ -95,21 +95,21 @@ def test_what_is_nowhere_is_not_found(tmp_path: Path) -> None:
             assert caught.value.where == source
 
 
-def test_a_hub_that_does_not_answer_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_raises_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(sources, "HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9"))  # where nobody listens
+    monkeypatch.setattr(sources, "HfApi", lambda: HfApi(endpoint="http://127.0.0.1:9"))  # no server listens there
     with pytest.raises(CheckpointNotFound, match="ConnectError"), fetch("owner/name"):
         pass
 
 
-def test_errors_name_the_source_for_what_was_unpacked_from_it(tmp_path: Path) -> None:
+def test_errors_name_the_zip_instead_of_the_unpacked_folder(tmp_path: Path) -> None:
     path = archive(tmp_path / "encoder.zip", **{"config.json": "{}"})
     with pytest.raises(CheckpointDamaged) as caught, fetch(str(path)) as fetched:
         raise CheckpointDamaged(str(fetched.folder / "config.json"), "cut")
     assert caught.value.args == (f"{path}/config.json", "cut")
 
 
-def test_errors_that_name_something_else_keep_their_words(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as caught, blaming("source", tmp_path):
+def test_errors_that_name_other_paths_stay_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught, errors_naming("source", tmp_path):
         raise CheckpointError("elsewhere", "why")
     assert caught.value.args == ("elsewhere", "why")

@@ -1,4 +1,4 @@
-"""Whole checkpoints of every kind, trimmed: they answer as before, and are smaller."""
+"""Trim checkpoints of every kind: they get smaller and give the same answers."""
 
 import json
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def xlm_roberta(kind: str, model_class: Callable[[Any], PreTrainedModel], folder: Path) -> Path:
-    """A model like XLM-R, with one of the small tokenizers: padding is 1, and positions begin behind it."""
+    """A model like XLM-R with a small tokenizer. The pad id is 1, and positions start after it."""
     tokenizer: Tokenizer = TOKENIZERS[kind]()
     config = XLMRobertaConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -74,7 +74,7 @@ def two_layers(folder: Path) -> Path:
 
 
 def outputs(folder: Path) -> list[np.ndarray]:
-    """Of the sentences, as pairs where the task wants these."""
+    """The outputs for the sentences, as pairs if the task needs pairs."""
     manifest = read_manifest(folder)
     inputs: list[Any] = SENTENCES if manifest.task == "cola" else [tuple(SENTENCES), tuple(reversed(SENTENCES))]
     engine = in_process.load_model(folder, manifest, REFERENCE).engine
@@ -98,7 +98,7 @@ def assert_trimmed(source: Path, folder: Path, trimmed: Trimmed) -> None:
 
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.usefixtures("untraced")
-def test_every_kind_answers_as_before(
+def test_every_kind_of_model_gives_the_same_answers(
     checkpoint: MakeCheckpoint, texts: Path, tmp_path: Path, destination: Path, kind: str
 ) -> None:
     import_checkpoint(str(checkpoint(kind)), tmp_path / kind)
@@ -108,7 +108,7 @@ def test_every_kind_answers_as_before(
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.usefixtures("untraced")
-def test_every_tokenizer_and_positions_behind_the_padding_do(
+def test_every_type_of_tokenizer_gives_the_same_answers(
     texts: Path, tmp_path: Path, destination: Path, kind: str
 ) -> None:
     xlm_roberta(kind, XLMRobertaForSequenceClassification, tmp_path / "source")
@@ -118,9 +118,7 @@ def test_every_tokenizer_and_positions_behind_the_padding_do(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_a_tokenizer_that_cuts_and_pads_by_itself_goes_on_doing_so(
-    texts: Path, tmp_path: Path, destination: Path
-) -> None:
+def test_the_truncation_and_padding_of_a_tokenizer_are_kept(texts: Path, tmp_path: Path, destination: Path) -> None:
     source = tmp_path / "imported"
     import_checkpoint(str(xlm_roberta("Unigram", XLMRobertaForSequenceClassification, tmp_path / "model")), source)
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
@@ -134,15 +132,15 @@ def test_a_tokenizer_that_cuts_and_pads_by_itself_goes_on_doing_so(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_what_import_takes_is_imported_first(texts: Path, tmp_path: Path, destination: Path) -> None:
-    """This one has its vocabulary's size in an inner configuration."""
+def test_a_model_in_another_format_is_imported_first(texts: Path, tmp_path: Path, destination: Path) -> None:
+    """The size of this model's vocabulary is in a nested configuration."""
     import_checkpoint(str(two_layers(tmp_path / "model")), tmp_path / "imported")
     trimmed = trim(str(tmp_path / "model"), destination, [texts])
     assert_trimmed(tmp_path / "imported", destination, trimmed)
 
 
 @pytest.mark.usefixtures("untraced")
-def test_the_shipped_extractor_keeps_its_scores_and_card_and_loses_int8(
+def test_the_shipped_extractor_keeps_its_scores_and_card_but_not_its_int8_graph(
     texts: Path, destination: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = ROOT / "checkpoints" / "qa"
@@ -150,7 +148,8 @@ def test_the_shipped_extractor_keeps_its_scores_and_card_and_loses_int8(
     assert_trimmed(source, destination, trimmed)
     assert read_manifest(destination).int8 is None
     assert list(destination.glob("*.onnx")) == []
-    assert f"the int8 graph of {read_manifest(source).name} is left out; quantize makes one again" in caplog.messages
+    name = read_manifest(source).name
+    assert f"the int8 graph of {name} is left out; the command quantize adds a new one" in caplog.messages
     card, before = ((folder / "README.md").read_text(encoding="utf-8") for folder in (destination, source))
     assert card.startswith(before.rstrip())
     assert (
@@ -160,7 +159,7 @@ def test_the_shipped_extractor_keeps_its_scores_and_card_and_loses_int8(
     assert "and the single characters of Hangul." in card
 
 
-def test_a_graph_is_made_anew(imported: MakeCheckpoint, texts: Path, destination: Path) -> None:
+def test_a_new_graph_is_written(imported: MakeCheckpoint, texts: Path, destination: Path) -> None:
     trim(str(imported("static")), destination, [texts])
     manifest = verify(destination, "sts")
     assert "model.onnx" in manifest.files
@@ -170,7 +169,7 @@ def test_a_graph_is_made_anew(imported: MakeCheckpoint, texts: Path, destination
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
-def test_an_encoder_stays_one_for_transformers(texts: Path, tmp_path: Path, destination: Path) -> None:
+def test_an_encoder_stays_a_transformers_folder(texts: Path, tmp_path: Path, destination: Path) -> None:
     source = xlm_roberta("Unigram", XLMRobertaForMaskedLM, tmp_path / "source")
     trimmed = trim(str(source), destination, [texts])
     assert trimmed.pieces < trimmed.pieces_before
@@ -188,7 +187,7 @@ def states(folder: Path) -> list[torch.Tensor]:
 
 
 @pytest.mark.usefixtures("untraced")
-def test_prompts_are_kept_in_front_of_each_text(
+def test_the_pieces_of_prompts_are_kept(
     checkpoint: MakeCheckpoint, tmp_path: Path, destination: Path, texts: Path
 ) -> None:
     whole = tmp_path / "static"
@@ -210,19 +209,19 @@ def refused(source: Path, destination: Path, files: list[Path], error: type[Exce
 
 @pytest.mark.parametrize("kind", ["static", "classifier"])
 @pytest.mark.usefixtures("untraced")
-def test_other_tokens_leave_nothing_behind_and_name_the_line(
+def test_other_tokens_are_refused_naming_the_line(
     checkpoint: MakeCheckpoint, texts: Path, destination: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     find = trimming.PieceFinder.find
     monkeypatch.setattr(trimming.PieceFinder, "find", lambda *args: find(*args) - {"museum"})
-    if kind == "classifier":  # so that what transformers reads is left to tell; of the other kind it reads nothing
+    if kind == "classifier":  # so that the tokenizer of transformers must be checked; the static model has none
         monkeypatch.setattr(trimming, "check_tokens", lambda *args: None)
     line = f"{texts}, line 2: other tokens than before"
     refused(checkpoint(kind), destination, [texts], CheckpointUnsupported, line)
 
 
 @pytest.mark.usefixtures("untraced")
-def test_other_outputs_leave_nothing_behind_and_name_the_line(
+def test_other_outputs_are_refused_naming_the_line(
     checkpoint: MakeCheckpoint, texts: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damage(folder: Path, *args: Any) -> None:

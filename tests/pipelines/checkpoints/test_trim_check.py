@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertModel
 
-from pipelines.checkpoints.trim_check import check_outputs, check_saved, check_tokens
+from pipelines.checkpoints.trim_check import check_outputs, check_tokens, check_transformers_tokens
 from pipelines.checkpoints.trim_texts import Text
 from pipelines.errors import CheckpointUnsupported
 from tests.checkpoint_factory import bert_config, save_with_wordpiece
@@ -22,11 +22,11 @@ def words(*pieces: str) -> Tokenizer:
     return made
 
 
-def test_other_ids_of_the_same_tokens_pass() -> None:
+def test_the_same_tokens_may_have_other_ids() -> None:
     check_tokens(words("x", "a", "b"), words("a", "b"), [Text("t.txt, line 7", "a b")], "here")
 
 
-def test_other_tokens_and_other_offsets_are_refused_by_line_without_the_text() -> None:
+def test_other_tokens_and_offsets_are_refused_naming_the_line_but_not_the_text() -> None:
     before = words("a", "b")
     shifted = words("a", "b")
     shifted.normalizer = normalizers.Replace("é", "")
@@ -43,19 +43,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
-def test_what_transformers_reads_is_compared_too(folder: Path, tmp_path: Path) -> None:
+def test_the_tokenizers_of_transformers_are_compared_too(folder: Path, tmp_path: Path) -> None:
     after = copy(folder, tmp_path / "after")
-    check_saved(folder, after, TEXTS)
+    check_transformers_tokens(folder, after, TEXTS)
     content = json.loads((after / "tokenizer.json").read_text(encoding="utf-8"))
     content["model"]["vocab"]["nothing"] = content["model"]["vocab"].pop("museum")
     (after / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(CheckpointUnsupported, match="line 1: other tokens than before"):
-        check_saved(folder, after, TEXTS)
+        check_transformers_tokens(folder, after, TEXTS)
     (after / "tokenizer_config.json").unlink()
-    check_saved(folder, after, TEXTS)  # nothing that transformers reads
+    check_transformers_tokens(folder, after, TEXTS)  # transformers can't read it, so there is nothing to compare
 
 
-def test_other_states_of_an_encoder_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_other_token_states_of_an_encoder_are_refused(folder: Path, tmp_path: Path) -> None:
     after = copy(folder, tmp_path / "after")
     check_outputs(folder, after, None, TEXTS)
     edit_weights(after, lambda weights: weights["encoder.layer.1.output.LayerNorm.bias"].add_(0.001))

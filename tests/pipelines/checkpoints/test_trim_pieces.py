@@ -1,4 +1,4 @@
-"""Which pieces stay, and that they cut texts as all of them do, by kind of tokenizer."""
+"""The pieces that stay, for each type of tokenizer, and that they split texts as before."""
 
 import json
 import random
@@ -39,7 +39,7 @@ def trimmed(tokenizer: Tokenizer, texts: list[str], *scripts: str) -> Tokenizer:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_texts_are_cut_as_before_by_fewer_pieces(tokenizer: Tokenizer, seed: int) -> None:
+def test_texts_are_split_as_before_with_fewer_pieces(tokenizer: Tokenizer, seed: int) -> None:
     chosen = random.Random(seed)
     words = [word for line in LINES for word in line.split()]
     texts = ["".join(chosen.sample(words, 2)) + " " + chosen.choice(words) + UNSEEN for _ in range(3)]
@@ -53,7 +53,7 @@ def test_any_texts_are_cut_as_before_by_fewer_pieces(tokenizer: Tokenizer, seed:
     assert (new.tokens, new.type_ids) == (old.tokens, old.type_ids)
 
 
-def test_all_special_tokens_stay_first_and_others_in_their_order(tokenizer: Tokenizer) -> None:
+def test_special_tokens_stay_and_all_tokens_keep_their_order(tokenizer: Tokenizer) -> None:
     after = trimmed(tokenizer, ["회의"])
     ids = after.get_vocab()
     assert [ids[token] for token in SPECIAL] == [0, 1, 2, 3]
@@ -63,17 +63,17 @@ def test_all_special_tokens_stay_first_and_others_in_their_order(tokenizer: Toke
     assert ids["<mask>"] == len(ids) - 1 < old["<mask>"]
 
 
-def test_a_script_s_single_characters_stay(tokenizer: Tokenizer) -> None:
+def test_the_single_characters_of_a_script_stay(tokenizer: Tokenizer) -> None:
     without, latin = (kept(tokenizer, ["회의 회의는"], *scripts) for scripts in ([], ["Latin"]))
     more = latin - without
-    if tokenizer.decoder is not None:  # all bytes stay, whatever the script: the next test
+    if tokenizer.decoder is not None:  # byte-level: see the next test
         return
     bare = {piece.removeprefix("##").removeprefix("▁") for piece in more}
     assert set("museum") <= bare
     assert all(len(letter) == 1 and letter.isalpha() and letter not in "회의는" for letter in bare)
 
 
-def test_bytes_stay_whole_and_characters_of_several_with_what_builds_them() -> None:
+def test_all_bytes_stay_and_multi_byte_characters_with_their_intermediate_pieces() -> None:
     tokenizer = byte_level()
     pieces = kept(tokenizer, ["a"], "Hangul")
     assert set(pre_tokenizers.ByteLevel.alphabet()) <= pieces
@@ -91,8 +91,8 @@ def script_of(piece: str) -> str:
     return "Hangul" if len(text) == 1 and "가" <= text <= "힣" else ""
 
 
-def test_an_unknown_character_costs_what_it_did() -> None:
-    """Where the cheapest piece went, an unknown character would be taken before `ab`."""
+def test_the_cost_of_an_unknown_character_stays_the_same() -> None:
+    """Without the piece of the lowest score, unknown characters would be preferred to `ab`."""
     pieces = [("<unk>", 0.0), ("a", -1.0), ("ab", -9.0), ("c", -20.0), ("▁", -1.0)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
     assert tokenizer.encode("ab").tokens == ["ab"]
@@ -100,7 +100,7 @@ def test_an_unknown_character_costs_what_it_did() -> None:
 
 
 def test_an_unknown_word_stays_unknown() -> None:
-    """It begins with `abc`, behind which nothing fits; without that piece, `ab`, `##cd` would."""
+    """No piece fits after the longest piece `abc`. Without `abc`, the word would be split into `ab` and `##cd`."""
     pieces = ["<unk>", "a", "ab", "abc", "##cd", "##c", "xcd", "x", "##d!"]
     tokenizer = Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -111,7 +111,7 @@ def test_an_unknown_word_stays_unknown() -> None:
     assert "##d!" not in after.get_vocab()
 
 
-def test_byte_fallback_keeps_its_bytes() -> None:
+def test_byte_fallback_keeps_all_byte_pieces() -> None:
     pieces = [("<unk>", 0.0), ("a", -1.0), *((f"<0x{byte:02X}>", -5.0) for byte in range(256))]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
     assert {piece for piece, _ in pieces[2:]} <= kept(tokenizer, ["a"])
@@ -129,12 +129,12 @@ def word_level() -> models.Model:
         (lambda: models.BPE({"a</w>": 0}, [], end_of_word_suffix="</w>"), "of type BPE with end_of_word_suffix"),
     ],
 )
-def test_what_no_part_of_can_do_the_same_is_refused(make: Callable[[], models.Model], match: str) -> None:
+def test_tokenizers_that_can_not_be_trimmed_are_refused(make: Callable[[], models.Model], match: str) -> None:
     with pytest.raises(CheckpointUnsupported, match=match):
         kept(Tokenizer(make()), ["a"])
 
 
-def test_scripts_are_those_of_unicode() -> None:
+def test_only_scripts_of_unicode_are_accepted() -> None:
     assert [script(name) for name in ("Hangul", "Old_Italic")] == ["Hangul", "Old_Italic"]
     for name in ("Klingon", "Latin}|.", ""):
         with pytest.raises(ValueError, match="Unicode has no script"):

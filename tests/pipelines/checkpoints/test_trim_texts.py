@@ -35,19 +35,19 @@ def test_all_cells_and_strings_of_tables_are_texts(tmp_path: Path, name: str, co
     assert read_texts([path]) == [Text(first, "id"), Text(first, "text"), Text(second, "1"), Text(second, "가다")]
 
 
-def test_strings_of_other_json_are_counted(tmp_path: Path) -> None:
+def test_the_strings_of_other_json_are_counted(tmp_path: Path) -> None:
     path = written(tmp_path / "t.json", json.dumps({"data": [{"title": "가다"}, "b", 3]}))
     assert read_texts([path]) == [Text(f"{path}, string 1", "가다"), Text(f"{path}, string 2", "b")]
 
 
-def test_a_text_counts_once_and_in_nfc_too(tmp_path: Path) -> None:
+def test_a_text_is_returned_once_in_each_form(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "가다")
     path = written(tmp_path / "t.txt", f"b\nb\n{decomposed}\n")
     line = f"{path}, line 3"
     assert read_texts([path, path]) == [Text(f"{path}, line 1", "b"), Text(line, decomposed), Text(line, "가다")]
 
 
-def test_what_utf_8_can_not_say_is_left_out(tmp_path: Path) -> None:
+def test_texts_that_utf_8_can_not_encode_are_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "t.jsonl", '{"text": "\\ud800", "more": "b"}\n')
     assert [text.text for text in read_texts([path])] == ["b"]
 

@@ -37,7 +37,7 @@ def trimmed(tokenizer: Tokenizer, pieces: set[str]) -> Tokenizer:
 
 
 @pytest.mark.parametrize("kind", POST_PROCESSORS)
-def test_the_ids_that_a_post_processor_names_move_with_their_tokens(kind: str) -> None:
+def test_the_ids_in_a_post_processor_are_renumbered(kind: str) -> None:
     before = tokenizer()
     before.post_processor = POST_PROCESSORS[kind]
     after = trimmed(before, {"[UNK]", "b"})
@@ -46,7 +46,7 @@ def test_the_ids_that_a_post_processor_names_move_with_their_tokens(kind: str) -
     assert after.encode("b c").ids == [0, 4, 3, 2]
 
 
-def test_padding_truncation_and_added_tokens_stay_what_they_are() -> None:
+def test_padding_truncation_and_added_tokens_are_kept() -> None:
     before = tokenizer()
     before.add_tokens(["<new>"])
     before.enable_padding(pad_id=VOCAB["[PAD]"], pad_token="[PAD]", length=4)
@@ -59,7 +59,7 @@ def test_padding_truncation_and_added_tokens_stay_what_they_are() -> None:
     assert after.encode("<new>").ids[0] == after.token_to_id("<new>") == len(after.get_vocab()) - 1
 
 
-def test_unigram_s_unknown_piece_moves() -> None:
+def test_the_unknown_id_of_unigram_is_renumbered() -> None:
     pieces = [("x", -3.0), ("a", -1.0), ("<unk>", 0.0)]
     before = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
     after = trimmed(before, {"a"})
@@ -67,7 +67,7 @@ def test_unigram_s_unknown_piece_moves() -> None:
     assert after.encode("ax").ids == [0, 1]
 
 
-def test_merges_stay_in_order_and_only_among_pieces_that_stay() -> None:
+def test_merges_of_remaining_pieces_stay_in_order() -> None:
     merges = [("b", "c"), ("a", "b"), ("ab", "c"), ("a", "bc")]
     pieces = ["a", "b", "c", "bc", "ab", "abc"]
     before = Tokenizer(models.BPE({piece: number for number, piece in enumerate(pieces)}, merges))
@@ -77,12 +77,12 @@ def test_merges_stay_in_order_and_only_among_pieces_that_stay() -> None:
 
 def test_an_unknown_post_processor_is_refused() -> None:
     content = {**content_of(tokenizer()), "post_processor": {"type": "Novel"}}
-    with pytest.raises(CheckpointUnsupported, match="post-processor of type Novel"):
+    with pytest.raises(CheckpointUnsupported, match="post-processor of unknown type Novel"):
         named_ids(content, "here")
 
 
-def test_what_the_library_would_number_otherwise_is_refused() -> None:
-    """An added token with a lower id than the model's pieces: the library gives it one behind them."""
+def test_a_tokenizer_that_the_library_would_number_differently_is_refused() -> None:
+    """The added token has a lower id than the model's pieces; the library would give it a higher one."""
     before = Tokenizer(models.WordPiece({"[UNK]": 1, "b": 2}, unk_token="[UNK]"))
     content = content_of(before)
     ids = {"<new>": 0, "[UNK]": 1, "b": 2}
@@ -92,7 +92,7 @@ def test_what_the_library_would_number_otherwise_is_refused() -> None:
         trim_tokenizer(content, ids, TokenIds((0, 1, 2)), "here")
 
 
-def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(CheckpointDamaged, match=r"tokenizer\.json"):

@@ -23,7 +23,7 @@ def config_of(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A BERT of 40 rows in half precision, with ids wherever there may be some."""
+    """A BERT with 40 rows in half precision, with token ids in all places of its configuration."""
     config = bert_config(vocab_size=40, pad_token_id=2, bos_token_id=None, eos_token_id=[7, 9])
     BertModel(config).half().save_pretrained(tmp_path)
     edit_json(tmp_path / "config.json", inner={"vocab_size": 40, "sep_token_id": 7}, other={"vocab_size": 12})
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_rows_are_selected_and_nothing_else_is_touched(folder: Path) -> None:
+def test_only_the_embedding_rows_change(folder: Path) -> None:
     before = load_file(folder / WEIGHTS)
     trim_model(folder, load_encoder(folder, None), TokenIds((0, 2, 7, 9, 39)))
     after = load_file(folder / WEIGHTS)
@@ -44,7 +44,7 @@ def test_rows_are_selected_and_nothing_else_is_touched(folder: Path) -> None:
     assert load_encoder(folder, None).get_parameter(TABLE).shape == (5, 32)
 
 
-def test_configurations_name_the_new_ids(folder: Path) -> None:
+def test_token_ids_in_configurations_are_renumbered(folder: Path) -> None:
     assert config_ids(folder) == {2, 7, 9}
     trim_model(folder, load_encoder(folder, None), TokenIds((0, 2, 7, 9)))
     config = config_of(folder)
@@ -56,20 +56,20 @@ def test_configurations_name_the_new_ids(folder: Path) -> None:
     assert not (folder / "vocab.txt").exists()
 
 
-def test_positions_that_are_counted_from_the_padding_s_id_stay(tmp_path: Path) -> None:
+def test_a_pad_id_from_which_positions_are_counted_must_not_change(tmp_path: Path) -> None:
     RobertaModel(RobertaConfig(vocab_size=40, max_position_embeddings=20, pad_token_id=1, **SIZES)).save_pretrained(
         tmp_path
     )
     encoder = load_encoder(tmp_path, None)
-    with pytest.raises(CheckpointUnsupported, match="positions are counted from the padding's id, 1, and it would"):
+    with pytest.raises(CheckpointUnsupported, match="positions are counted from the pad id 1, which would change"):
         trim_model(tmp_path, encoder, TokenIds((1, 2, 3)))
     trim_model(tmp_path, encoder, TokenIds((0, 1, 3)))
     assert config_of(tmp_path)["pad_token_id"] == 1
 
 
-def test_a_token_without_a_row_and_a_table_in_no_file_are_refused(folder: Path) -> None:
+def test_missing_rows_and_a_missing_table_are_refused(folder: Path) -> None:
     encoder = load_encoder(folder, None)
-    with pytest.raises(CheckpointDamaged, match="has tokens up to 40, its model only 40 of them"):
+    with pytest.raises(CheckpointDamaged, match="has token ids up to 40, but its embedding table only 40 rows"):
         trim_model(folder, encoder, TokenIds((2, 40)))
     edit_weights(folder, lambda weights: weights.pop(TABLE))
     with pytest.raises(CheckpointUnsupported, match=rf"its weights hold no {TABLE}"):

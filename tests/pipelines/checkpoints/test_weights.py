@@ -1,4 +1,4 @@
-"""What weights are stored as, before and after an import."""
+"""The number format of weights before and after an import."""
 
 import sys
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Source = Callable[[str], Path]
 
 
 def store(folder: Path, dtype: torch.dtype, only: str = "") -> None:
-    """Change the file, and let the config say nothing of it."""
+    """Convert weights in the file, but do not change the config."""
     edit_weights(folder, lambda weights: weights.update({n: v.to(dtype) for n, v in weights.items() if only in n}))
 
 
@@ -35,13 +35,15 @@ def store(folder: Path, dtype: torch.dtype, only: str = "") -> None:
     [
         ([torch.float16, torch.int64, torch.float16], "float16"),
         ([torch.bfloat16], "bfloat16"),
-        ([torch.float16, torch.bfloat16], "float32"),  # which alone holds the numbers of both
+        ([torch.float16, torch.bfloat16], "float32"),  # only float32 holds the numbers of both
         ([torch.float32, torch.float16], "float32"),
         ([torch.float64], "float32"),
         ([torch.int64], "float32"),
     ],
 )
-def test_half_the_bits_are_enough_only_where_no_weight_has_more(dtypes: list[torch.dtype], expected: Weights) -> None:
+def test_16_bits_are_enough_only_if_all_weights_have_the_same_16_bit_format(
+    dtypes: list[torch.dtype], expected: Weights
+) -> None:
     assert narrowest(dtypes) == expected
 
 
@@ -66,7 +68,7 @@ def test_an_import_stores_weights_as_the_source_does(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_what_the_config_says_of_the_weights_does_not_count(source: Source, destination: Path) -> None:
+def test_the_dtype_in_the_config_is_ignored(source: Source, destination: Path) -> None:
     folder = source("classifier")
     edit_json(folder / "config.json", dtype="float16")
     before = load_file(folder / WEIGHTS)
@@ -76,7 +78,7 @@ def test_what_the_config_says_of_the_weights_does_not_count(source: Source, dest
 
 
 @pytest.mark.usefixtures("untraced")
-def test_golden_outputs_are_of_the_rounded_weights_computed_in_float32(
+def test_golden_outputs_are_computed_in_float32_from_the_rounded_weights(
     source: Source, checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     for weights in HALF:
@@ -90,7 +92,7 @@ def test_golden_outputs_are_of_the_rounded_weights_computed_in_float32(
 
 
 @pytest.mark.usefixtures("untraced")
-def test_weights_beyond_the_range_are_refused_by_name(source: Source, destination: Path) -> None:
+def test_weights_beyond_the_range_are_refused_and_named(source: Source, destination: Path) -> None:
     folder = source("classifier")
     edit_weights(folder, lambda weights: weights[LARGE].__setitem__((0, 0), 70_000))
     with pytest.raises(CheckpointUnsupported, match=f"{LARGE} holds numbers beyond the range of float16"):
@@ -99,7 +101,7 @@ def test_weights_beyond_the_range_are_refused_by_name(source: Source, destinatio
 
 
 @pytest.mark.usefixtures("untraced")
-def test_the_command_rounds_weights_where_it_is_told_to(
+def test_the_import_command_rounds_weights(
     checkpoint: MakeCheckpoint, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["import", str(checkpoint("static")), str(destination), "--weights", "float16"]
@@ -109,13 +111,13 @@ def test_the_command_rounds_weights_where_it_is_told_to(
 
 
 def test_a_checkpoint_in_the_format_is_not_rounded(imported: MakeCheckpoint, destination: Path) -> None:
-    with pytest.raises(CheckpointUnsupported, match="its weights not in float16"):
+    with pytest.raises(CheckpointUnsupported, match="its weights are not stored in float16"):
         import_checkpoint(str(imported("static")), destination, weights="float16")
     import_checkpoint(str(imported("static in float16")), destination, weights="float16")
     assert stored_as(destination) == "float16"
 
 
-def test_both_libraries_load_half_the_bits_in_float32(imported: MakeCheckpoint) -> None:
+def test_both_libraries_load_16_bit_weights_as_float32(imported: MakeCheckpoint) -> None:
     classifier = load_transformers(AutoModelForSequenceClassification, imported("classifier in float16"))
     models = [
         classifier,

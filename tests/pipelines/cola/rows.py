@@ -9,7 +9,7 @@ VERBS = ("walks to the school", "likes the red house", "reads a long book", "wan
 
 
 def good_sentences() -> list[str]:
-    """24 different correct sentences."""
+    """Make 24 different correct sentences."""
     return [f"{subject} {verb}." for subject in SUBJECTS for verb in VERBS]
 
 
@@ -19,7 +19,7 @@ def row(sentence: str, acceptable: bool) -> str:
 
 
 def write_cola(folder: Path, train: list[tuple[str, bool]], dev: list[tuple[str, bool]]) -> Path:
-    """The data folder, with these rows in CoLA's place."""
+    """Write the rows as the files of CoLA, and return the data folder."""
     for name, rows in ((data.COLA_TRAIN, train), (data.COLA_DEV, dev)):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,5 +13,5 @@ def test_matthews_is_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize("called", [[True, True, True], [False, False, False]])
-def test_a_constant_answer_scores_nothing(called: list[bool]) -> None:
+def test_constant_predictions_have_correlation_0(called: list[bool]) -> None:
     assert matthews(called, [True, False, True]) == 0.0

@@ -42,25 +42,25 @@ def test_probabilities_are_those_of_plain_transformers(served: MakeCheckpoint, k
 
 @on_both_backends
 @pytest.mark.parametrize("kind", KINDS)
-def test_passages_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+def test_a_batch_gives_the_same_results_as_single_passages(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
     tokens, model = tokens_of(served(kind)), model_of(served(kind), backend)
     alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 
-def test_bfloat16_runs(imported: MakeCheckpoint) -> None:
+def test_bfloat16_gives_nearly_the_same_results(imported: MakeCheckpoint) -> None:
     tokens = tokens_of(imported("classifier"))
     dtypes: tuple[Dtype, Dtype] = ("bfloat16", "float32")
     rough, exact = (model_of(imported("classifier"), dtype=dtype).run(tokens) for dtype in dtypes)
     np.testing.assert_allclose(rough, exact, atol=0.1)
 
 
-def test_very_sure_models_give_0_and_1(imported: MakeCheckpoint) -> None:
-    class Sure:
-        name = "sure"
+def test_extreme_logits_give_probabilities_0_and_1(imported: MakeCheckpoint) -> None:
+    class ExtremeEngine:
+        name = "extreme"
 
         def outputs(self, batch: TokenBatch, *names: str) -> tuple[np.ndarray, ...]:
             return (np.array([[500, -500], [-500, 500]], dtype=np.float32),)
 
-    model = Classifier(Sure())  # type: ignore[arg-type]
+    model = Classifier(ExtremeEngine())  # type: ignore[arg-type]
     assert model.run(tokens_of(imported("classifier"))).tolist() == [0, 1]

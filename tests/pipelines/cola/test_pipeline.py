@@ -30,7 +30,7 @@ def test_results_come_in_the_order_of_the_passages(imported: MakeCheckpoint) -> 
     assert len(set(probabilities[0])) == 3
 
 
-def test_no_passages_have_no_results(imported: MakeCheckpoint) -> None:
+def test_no_passages_give_no_results(imported: MakeCheckpoint) -> None:
     assert asyncio.run(ask(load_pipeline(imported("classifier"), "cola"), [])) == []
 
 

@@ -1,3 +1,4 @@
+import argparse
 import contextlib
 import json
 import os
@@ -17,7 +18,6 @@ from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.weights import stored_as
 from pipelines.training.cola.recipe import RECIPE
 from pipelines.training.command import parse
-from pipelines.training.experiment import parser_of
 from pipelines.training.settings import TrainingSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
@@ -31,7 +31,7 @@ Main = Callable[..., int]
 
 @pytest.fixture
 def data(tmp_path: Path) -> list[str]:
-    """The options that name the data; two of the rows to train on are among those to measure on."""
+    """The options for the data; two of the rows to train on are also among those to measure on."""
     folder = write_cola(tmp_path / "data", SENTENCES[:16], SENTENCES[14:])
     return ["--train", str(folder / "cola/in_domain_train.tsv"), "--dev", str(folder / "cola/in_domain_dev.tsv")]
 
@@ -47,7 +47,7 @@ def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]], data: li
     return main
 
 
-def test_the_best_of_all_models_and_seeds_is_exported_and_serves_as_it_was_measured(
+def test_the_best_of_all_models_and_seeds_is_exported_and_has_the_measured_score_when_served(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = [checkpoint("classifier"), checkpoint("classifier-distilbert")]
@@ -75,7 +75,7 @@ def test_the_best_of_all_models_and_seeds_is_exported_and_serves_as_it_was_measu
     assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_row_is_trained_on_that_is_measured_on(
+def test_rows_to_measure_on_are_not_trained_on(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
 ) -> None:
     assert main(tmp_path / "to", "--models", checkpoint("classifier"), "--epochs", 1) == 0
@@ -84,7 +84,7 @@ def test_no_row_is_trained_on_that_is_measured_on(
     assert not sets[0] & sets[1]
 
 
-def test_sources_are_mixed_and_stages_come_in_turn(
+def test_sources_form_stages_that_are_trained_in_order(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]], data: list[str]
 ) -> None:
     folder = write_cola(tmp_path / "more", SENTENCES[:6], SENTENCES[6:10])
@@ -113,7 +113,7 @@ def test_sources_are_mixed_and_stages_come_in_turn(
         ("{train}=x", "is no number"),
     ],
 )
-def test_a_weight_of_no_source_or_that_is_none_ends_the_program(
+def test_an_unknown_source_or_a_bad_weight_ends_the_program(
     main: Main, tmp_path: Path, data: list[str], given: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -122,14 +122,17 @@ def test_a_weight_of_no_source_or_that_is_none_ends_the_program(
     assert message in capsys.readouterr().err
 
 
-def test_weights_are_stored_as_the_command_says(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_the_exported_weights_have_the_type_of_the_command_line(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
     words = ["--models", checkpoint("classifier"), "--epochs", 1, "--weights", "float16"]
     assert main(tmp_path / "to", *words) == 0
     assert stored_as(tmp_path / "to") == "float16"
 
 
-def test_defaults_are_the_originals_settings_with_warm_up() -> None:
-    parser = parser_of(RECIPE, "pipelines.cola.train", None)
+def test_the_default_settings() -> None:
+    parser = argparse.ArgumentParser()
+    command.TRAIN.add_options(parser)
     arguments = parser.parse_args(["to"])
     settings = parse(parser, arguments, TrainingSettings)
     assert arguments.models == RECIPE.models
@@ -138,7 +141,7 @@ def test_defaults_are_the_originals_settings_with_warm_up() -> None:
     assert (settings.schedule, settings.warmup_ratio) == ("constant", 0.1)
 
 
-def test_a_model_may_have_a_learning_rate_of_its_own(
+def test_one_model_can_have_its_own_learning_rate(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
 ) -> None:
     models = [checkpoint("classifier"), checkpoint("classifier-distilbert")]
@@ -148,7 +151,7 @@ def test_a_model_may_have_a_learning_rate_of_its_own(
     assert len({one["name"] for one in fitted}) == 2
 
 
-def test_a_collapse_is_pointed_out(
+def test_a_collapsed_model_is_reported_in_the_log(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = ["--models", checkpoint("classifier"), "--epochs", 1, "--learning-rate", 1, "--warmup-ratio", 0]
@@ -165,7 +168,7 @@ def test_a_collapse_is_pointed_out(
         (["--models", "owner/nothing"], "CheckpointNotFound: owner/nothing: "),
     ],
 )
-def test_what_can_not_be_used_is_refused_before_anything_starts(
+def test_bad_data_and_models_are_refused_before_training_starts(
     main: Main,
     tmp_path: Path,
     fitted: list[dict[str, Any]],
@@ -181,7 +184,7 @@ def test_what_can_not_be_used_is_refused_before_anything_starts(
     assert not (tmp_path / "to").exists()
 
 
-def test_a_model_that_can_not_be_trained_is_refused_before_the_first_one_is(
+def test_a_model_that_can_not_be_trained_is_refused_before_the_first_is_trained(
     main: Main,
     checkpoint: MakeCheckpoint,
     tmp_path: Path,
@@ -193,13 +196,13 @@ def test_a_model_that_can_not_be_trained_is_refused_before_the_first_one_is(
     assert fitted == []
 
 
-def test_a_seed_that_is_none_is_refused(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_a_negative_seed_is_refused(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main(tmp_path / "to", "--models", checkpoint("classifier"), "--seeds", 0, -1)
     assert caught.value.code == 2
 
 
-def test_an_output_that_exists_is_not_overwritten(
+def test_an_existing_output_is_not_overwritten(
     main: Main, tmp_path: Path, fitted: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tmp_path) == 1
@@ -208,7 +211,9 @@ def test_an_output_that_exists_is_not_overwritten(
 
 
 @pytest.mark.parametrize("given", ["owner/other=1e-5", "1e-5", "{model}=fast"])
-def test_a_rate_for_no_model_is_refused(main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, given: str) -> None:
+def test_a_learning_rate_for_an_unknown_model_is_refused(
+    main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, given: str
+) -> None:
     model = str(checkpoint("classifier"))
     with pytest.raises(SystemExit) as caught:
         main(tmp_path / "to", "--models", model, "--model-learning-rate", given.format(model=model))
@@ -216,7 +221,7 @@ def test_a_rate_for_no_model_is_refused(main: Main, checkpoint: MakeCheckpoint, 
 
 
 @pytest.mark.train
-def test_models_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path) -> None:
+def test_a_model_and_data_from_the_hub_are_trained_on_ray_and_exported(tmp_path: Path) -> None:
     options = ["--models", "owner/bert@v1", "--epochs", "2", "--num-workers", "2", "--storage", "storage"]
     options += ["--train", "owner/judged", "--dev", "owner/judged:default:validation"]
     options += ["--text-column", "sentence", "--label-column", "label"]
@@ -233,9 +238,9 @@ def test_models_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Pa
     manifest = read_manifest(tmp_path / "to")
     assert (manifest.base_model, manifest.revision) == ("owner/bert", commit)
     verify(tmp_path / "to", "cola")
-    said = process.stdout.splitlines()
-    assert [line for line in said if "epoch 1 of 2: matthews " in line]
-    assert said[-1] == "make serve COLA=to"
+    lines = process.stdout.splitlines()
+    assert [line for line in lines if "epoch 1 of 2: matthews " in line]
+    assert lines[-1] == "make serve COLA=to"
     assert manifest.training is not None
     assert manifest.training.data == ["owner/judged"]
     assert json.loads((tmp_path / "to" / "config.json").read_text())["id2label"]["1"] == "acceptable"
@@ -243,7 +248,7 @@ def test_models_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Pa
 
 @contextlib.contextmanager
 def _hub(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """The environment for a command that finds a model and a data set on a hub of its own; the model's commit at v1."""
+    """Serve a model and a data set on a local hub; yield the environment of a command, and the model's commit at v1."""
     model = make_checkpoint("bare-encoder", folder / "bert")
     judged = folder / "judged"
     judged.mkdir()

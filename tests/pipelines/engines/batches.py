@@ -1,4 +1,4 @@
-"""Batches of tokens without a tokenizer, and engines without a checkpoint."""
+"""Make token batches without a tokenizer and engine choices without a checkpoint."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 
 def batch_of(*items: list[int], kind: int = 1) -> TokenBatch:
-    """One item per list of ids, all its tokens of one type."""
+    """A batch with one item per list of ids; all tokens have the type `kind`."""
     flat = [token for item in items for token in item]
     return TokenBatch(
         checkpoint=CheckpointRef("digest", "classifier", 0.5),
@@ -21,7 +21,7 @@ def batch_of(*items: list[int], kind: int = 1) -> TokenBatch:
 
 
 def random_batch(lengths: list[int], vocab_size: int, seed: int = 0) -> TokenBatch:
-    """Random ids and, within an item, types 0 before 1."""
+    """A batch with random ids; within an item, the tokens of type 0 come before those of type 1."""
     draw = np.random.default_rng(seed)
     types = [np.arange(length) >= draw.integers(length + 1) for length in lengths]
     return TokenBatch(
@@ -34,7 +34,7 @@ def random_batch(lengths: list[int], vocab_size: int, seed: int = 0) -> TokenBat
 
 
 def cpu(**changes: Any) -> Choice:
-    """PyTorch in float32 on the CPU, but for `changes`."""
+    """PyTorch in float32 on the CPU, with `changes` applied."""
     settings: dict[str, Any] = {"backend": "torch", "device": "cpu", "dtype": "float32", "threads": 1, "slots": 1}
     return Choice(**{**settings, **changes})
 

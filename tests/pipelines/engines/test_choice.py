@@ -21,7 +21,13 @@ Machine = Callable[..., None]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
-    """Pretends a machine: with a GPU's driver, with a GPU that works, showing some GPUs, with flags of its CPU."""
+    """Simulates a machine.
+
+    driver   whether a GPU driver is installed
+    works    whether PyTorch finds a GPU
+    visible  the value of CUDA_VISIBLE_DEVICES; None: not set
+    flags    the flags of the CPU; None: unknown
+    """
 
     def pretend(
         *, driver: bool = False, works: bool = True, visible: str | None = None, flags: str | None = "fpu avx512_vnni"
@@ -68,7 +74,7 @@ def chosen(files: tuple[str, ...], **settings: Any) -> Choice:
         (INT8, GPU | {"backend": "torch", "dtype": "bfloat16"}, "torch bfloat16 on cuda"),
     ],
 )
-def test_what_the_settings_leave_open_is_chosen(
+def test_the_fastest_allowed_engine_is_chosen(
     machine: Machine, files: tuple[str, ...], settings: dict[str, Any], expected: str
 ) -> None:
     assert chosen(files, **settings).name == expected
@@ -90,14 +96,14 @@ def test_what_the_settings_leave_open_is_chosen(
         ({"driver": False}, GPU, "torch float16 on cuda"),
     ],
 )
-def test_a_gpu_is_taken_where_the_replica_was_given_one(
+def test_a_gpu_is_used_if_the_replica_has_one(
     machine: Machine, given: dict[str, Any], settings: dict[str, Any], expected: str
 ) -> None:
     machine(**given)
     assert chosen(INT8, **settings).name == expected
 
 
-def test_torch_is_not_asked_where_there_is_no_driver(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_does_not_look_for_a_gpu_without_a_driver(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked"))
     assert chosen(FLOAT32).device == "cpu"
 
@@ -106,8 +112,8 @@ def test_torch_is_not_asked_where_there_is_no_driver(machine: Machine, monkeypat
     ("files", "settings", "reason"),
     [
         ((), {"backend": "onnx"}, "holds no ONNX graph in float32"),
-        ((), {"dtype": "int8"}, "holds no ONNX graph in int8; `pipelines.checkpoints quantize` adds one"),
-        (FLOAT32, {"dtype": "int8"}, "holds no ONNX graph in int8; `pipelines.checkpoints quantize` adds one"),
+        ((), {"dtype": "int8"}, "holds no ONNX graph in int8; `munjang quantize` adds one"),
+        (FLOAT32, {"dtype": "int8"}, "holds no ONNX graph in int8; `munjang quantize` adds one"),
         (INT8, {"backend": "onnx", "dtype": "bfloat16"}, "holds no ONNX graph in bfloat16"),
         (INT8, {"backend": "torch", "dtype": "int8"}, "PyTorch does not run int8 here"),
         (INT8, GPU | {"dtype": "int8"}, "ONNX Runtime runs on the CPU here, not on cuda"),
@@ -115,7 +121,7 @@ def test_torch_is_not_asked_where_there_is_no_driver(machine: Machine, monkeypat
         (INT8, GPU | {"backend": "onnx"}, "ONNX Runtime runs on the CPU here, not on cuda"),
     ],
 )
-def test_what_the_checkpoint_or_the_engines_lack_is_refused_with_the_reason(
+def test_settings_that_can_not_be_met_are_refused_with_the_reason(
     machine: Machine, files: tuple[str, ...], settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(CheckpointUnsupported) as caught:
@@ -123,7 +129,7 @@ def test_what_the_checkpoint_or_the_engines_lack_is_refused_with_the_reason(
     assert (caught.value.where, caught.value.why) == (str(FOLDER), reason)
 
 
-def test_a_cpu_that_does_not_multiply_int8_runs_float32_unless_told(machine: Machine) -> None:
+def test_a_cpu_without_native_int8_runs_float32_unless_set_to_int8(machine: Machine) -> None:
     machine(flags="fpu avx2")
     assert chosen(INT8).dtype == "float32"
     assert chosen(INT8, backend="onnx").dtype == "float32"
@@ -134,19 +140,19 @@ def test_a_cpu_that_does_not_multiply_int8_runs_float32_unless_told(machine: Mac
     ("flags", "can"),
     [("avx512_vnni", True), ("avx_vnni", True), ("amx_int8", True), ("avx2 avx512f", False), ("avx512_vnnix", False)],
 )
-def test_int8_is_read_off_the_flags_of_the_cpu(machine: Machine, flags: str, can: bool) -> None:
+def test_the_flags_of_an_x64_cpu_tell_whether_it_multiplies_int8(machine: Machine, flags: str, can: bool) -> None:
     machine(flags=f"fpu {flags} sse")
     assert multiplies_int8() is can
 
 
-def test_int8_is_read_off_the_features_of_an_arm(machine: Machine, tmp_path: Path) -> None:
+def test_the_features_of_an_arm_cpu_tell_whether_it_multiplies_int8(machine: Machine, tmp_path: Path) -> None:
     for features, can in (("fp asimd asimddp", True), ("fp asimd", False)):
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nFeatures\t: {features}\n")
         assert multiplies_int8() is can
 
 
 @pytest.mark.parametrize(("name", "can"), [("arm64", True), ("aarch64", True), ("AMD64", False)])
-def test_without_proc_an_arm_is_taken_to_multiply_int8(
+def test_without_proc_an_arm_cpu_is_assumed_to_multiply_int8(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, can: bool
 ) -> None:
     (tmp_path / "cpuinfo").unlink()
@@ -164,12 +170,29 @@ def test_without_proc_an_arm_is_taken_to_multiply_int8(
         ({"backend": "onnx", "slots": 1}, 1),
     ],
 )
-def test_two_batches_run_at_once_save_for_torch_on_a_cpu(
+def test_two_batches_run_at_once_except_with_torch_on_a_cpu(
     machine: Machine, settings: dict[str, Any], slots: int
 ) -> None:
     assert chosen(INT8, **settings).slots == slots
 
 
-def test_threads_are_those_of_the_settings(machine: Machine) -> None:
+def test_the_number_of_threads_comes_from_the_settings(machine: Machine) -> None:
     assert chosen(INT8, threads=3).threads == 3
     assert chosen(INT8).threads == 1
+
+
+def test_without_pytorch_a_gpu_is_left_unused_and_the_log_says_what_to_install(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine(driver=True)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert chosen(FLOAT32).device == "cpu"
+    assert "pip install 'munjang[models]'" in caplog.text
+
+
+def test_pytorch_is_refused_as_an_engine_if_it_is_not_installed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    with pytest.raises(CheckpointUnsupported, match=r"not installed; pip install 'munjang\[models\]'"):
+        chosen(FLOAT32, backend="torch")

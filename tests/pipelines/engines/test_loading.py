@@ -20,7 +20,7 @@ print("torch" in sys.modules)
 
 @pytest.mark.parametrize("task", ["sts", "cola", "qa"])
 @pytest.mark.parametrize(("backend", "imported"), [("auto", "False"), ("torch", "True")])
-def test_a_shipped_checkpoint_brings_pytorch_only_where_it_runs(task: str, backend: str, imported: str) -> None:
+def test_a_shipped_checkpoint_imports_pytorch_only_if_pytorch_runs_it(task: str, backend: str, imported: str) -> None:
     command = [sys.executable, "-c", LOAD, str(ROOT / "checkpoints" / task), task, backend]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split()[-1] == imported

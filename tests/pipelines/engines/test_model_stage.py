@@ -11,13 +11,13 @@ ROWS = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
 FAILED = Outcome(ROWS, {1: EngineError("RuntimeError"), 3: EngineError("ValueError")})
 
 
-def test_full_rows_have_zeros_where_items_failed() -> None:
+def test_full_rows_have_zeros_for_failed_items() -> None:
     assert FAILED.full_rows().tolist() == [[1, 2], [0, 0], [3, 4], [0, 0]]
     assert FAILED.full_rows().dtype == np.float32
     assert Outcome(ROWS).full_rows() is ROWS
 
 
-def test_where_all_items_failed_the_template_gives_the_rows_their_shape() -> None:
+def test_if_all_items_failed_the_template_gives_the_shape_of_the_rows() -> None:
     outcome = Outcome(np.array([]), {0: EngineError("x"), 1: EngineError("x")})
     full = outcome.full_rows(np.empty((0, 3), dtype=np.int32))
     assert full.shape == (2, 3)
@@ -40,7 +40,7 @@ def test_error_of_is_the_first_error_among_the_items(items: np.ndarray | slice, 
     assert (error.args[0] if error else None) == expected
 
 
-def test_an_outcome_survives_pickling() -> None:
+def test_an_outcome_stays_the_same_when_pickled() -> None:
     again = pickle.loads(pickle.dumps(FAILED))
     assert again.rows.tolist() == ROWS.tolist()
     assert {item: error.args for item, error in again.errors.items()} == {1: ("RuntimeError",), 3: ("ValueError",)}

@@ -22,7 +22,7 @@ def folder(imported: MakeCheckpoint, tmp_path: Path) -> Path:
     return Path(shutil.copytree(imported("classifier"), tmp_path / "copy"))
 
 
-def test_it_says_what_it_is(imported: MakeCheckpoint) -> None:
+def test_an_engine_has_a_name_and_slots(imported: MakeCheckpoint) -> None:
     engine = OnnxEngine.load(imported("classifier"), CHOICE)
     assert (engine.name, engine.slots) == ("onnx float32 on cpu", 2)
 
@@ -58,7 +58,7 @@ def point_outside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [empty, cut, replace, remove, forget_metadata, point_outside])
-def test_a_graph_that_can_not_be_read_is_damage_and_is_named(folder: Path, harm: object) -> None:
+def test_a_graph_that_can_not_be_read_is_damaged_and_named(folder: Path, harm: object) -> None:
     path = folder / "model.onnx"
     harm(path)  # type: ignore[operator]
     with pytest.raises(CheckpointDamaged) as caught:
@@ -69,7 +69,7 @@ def test_a_graph_that_can_not_be_read_is_damage_and_is_named(folder: Path, harm:
 
 
 @pytest.mark.parametrize("harm", [empty, cut, remove])
-def test_weights_that_are_cut_or_missing_are_damage(folder: Path, harm: object) -> None:
+def test_truncated_or_missing_weights_are_damaged(folder: Path, harm: object) -> None:
     weights = folder / "model.safetensors"
     if harm is cut:
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
@@ -80,26 +80,26 @@ def test_weights_that_are_cut_or_missing_are_damage(folder: Path, harm: object) 
     assert caught.value.where == str(folder / "model.onnx")
 
 
-def test_without_an_int8_graph_there_is_no_int8_engine(folder: Path) -> None:
+def test_an_int8_engine_needs_an_int8_graph(folder: Path) -> None:
     with pytest.raises(CheckpointDamaged, match=r"model\.int8\.onnx"):
         OnnxEngine.load(folder, Choice("onnx", "cpu", "int8", threads=1, slots=1))
 
 
-def test_a_folder_may_be_reached_through_a_link(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_a_folder_may_be_a_symbolic_link(imported: MakeCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(imported("classifier"))
     linked, direct = (OnnxEngine.load(folder, CHOICE) for folder in (tmp_path / "link", imported("classifier")))
     np.testing.assert_array_equal(linked.outputs(BATCH, "logits")[0], direct.outputs(BATCH, "logits")[0])
 
 
-def test_files_may_all_be_links_into_one_folder(imported: MakeCheckpoint, tmp_path: Path) -> None:
-    """As the Hub's cache and mounted Kubernetes volumes have them."""
+def test_all_files_may_be_symbolic_links(imported: MakeCheckpoint, tmp_path: Path) -> None:
+    """The Hub's cache and mounted Kubernetes volumes consist of links."""
     for file in imported("classifier").iterdir():
         (tmp_path / file.name).symlink_to(file)
     assert np.isfinite(OnnxEngine.load(tmp_path, CHOICE).outputs(BATCH, "logits")[0]).all()
 
 
 @pytest.mark.parametrize(("kind", "pad_id"), [("classifier", 0), ("extractor-roberta", 1)])
-def test_padding_is_that_of_the_model(imported: MakeCheckpoint, kind: str, pad_id: int) -> None:
+def test_the_graph_stores_the_pad_id_of_the_model(imported: MakeCheckpoint, kind: str, pad_id: int) -> None:
     model = onnx.load(imported(kind) / "model.onnx", load_external_data=False)
     assert {entry.key: entry.value for entry in model.metadata_props} == {"munjang.pad_id": str(pad_id)}
 
@@ -114,7 +114,7 @@ def test_only_models_with_segments_get_token_types(imported: MakeCheckpoint, kin
     assert {tensor.name for tensor in model.graph.input} == named
 
 
-def test_a_token_that_the_model_does_not_know_fails_the_batch_and_not_the_next(imported: MakeCheckpoint) -> None:
+def test_an_unknown_token_fails_its_batch_but_not_the_next(imported: MakeCheckpoint) -> None:
     engine = OnnxEngine.load(imported("classifier"), CHOICE)
     expected = engine.outputs(BATCH, "logits")[0]
     bad = random_batch([3], vocab_size=60)
@@ -125,7 +125,7 @@ def test_a_token_that_the_model_does_not_know_fails_the_batch_and_not_the_next(i
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_batches_that_run_at_once_give_what_each_gives_alone(imported: MakeCheckpoint, threads: int) -> None:
+def test_batches_that_run_at_once_give_the_same_results_as_alone(imported: MakeCheckpoint, threads: int) -> None:
     slots = 4
     engine = OnnxEngine.load(imported("extractor"), Choice("onnx", "cpu", "float32", threads=threads, slots=slots))
     batches = [random_batch([seed + 1, 40 - seed, 17], vocab_size=60, seed=seed) for seed in range(5 * slots)]

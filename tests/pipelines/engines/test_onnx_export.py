@@ -12,7 +12,7 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.onnx_weights import HALVES
 from pipelines.errors import CheckpointDamaged
 from pipelines.format.manifest import verify
-from tests.checkpoint_factory import HALVED, KINDS
+from tests.checkpoint_factory import HALF_PRECISION_KINDS, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import WEIGHTS, copy
 from tests.pipelines.conftest import SHIPPED
@@ -28,7 +28,7 @@ MACHINE = (str(ROOT), sys.prefix, str(Path.home()), "site-packages", ".py")
 
 
 def strings_of(message: object) -> list[str]:
-    """All text of a protobuf message, at any depth."""
+    """All strings of a protobuf message, at any depth."""
     found: list[str] = []
     for field, value in message.ListFields():  # type: ignore[attr-defined]
         values = value if field.is_repeated else [value]
@@ -41,7 +41,7 @@ def strings_of(message: object) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS + SHIPPED)
-def test_a_graph_says_nothing_of_the_machine_that_wrote_it(served: MakeCheckpoint, kind: str) -> None:
+def test_a_graph_contains_no_paths_of_the_machine_that_wrote_it(served: MakeCheckpoint, kind: str) -> None:
     for path in served(kind).glob("*.onnx"):
         texts = strings_of(onnx.load(path, load_external_data=False))
         assert "input_ids" in texts
@@ -49,7 +49,7 @@ def test_a_graph_says_nothing_of_the_machine_that_wrote_it(served: MakeCheckpoin
 
 
 def test_another_process_writes_the_same_bytes(imported: MakeCheckpoint, tmp_path: Path) -> None:
-    """Replicas that import the same source apart must come to the same checkpoint."""
+    """Replicas that import the same source independently must get the same checkpoint."""
     folder = copy(imported("classifier"), tmp_path / "another place")
     (folder / "model.onnx").unlink()
     command = [sys.executable, "-c", EXPORT, str(folder)]
@@ -58,15 +58,17 @@ def test_another_process_writes_the_same_bytes(imported: MakeCheckpoint, tmp_pat
 
 
 @pytest.mark.parametrize("kind", KINDS + SHIPPED)
-def test_items_and_tokens_may_be_any_number_and_nothing_else_is_needed(served: MakeCheckpoint, kind: str) -> None:
+def test_a_graph_takes_any_number_of_items_and_tokens_and_uses_only_standard_operators(
+    served: MakeCheckpoint, kind: str
+) -> None:
     graph = onnx.load(served(kind) / "model.onnx", load_external_data=False).graph
     shapes = [[axis.dim_param for axis in tensor.type.tensor_type.shape.dim] for tensor in graph.input]
     assert all(len(shape) == 2 and all(shape) for shape in shapes)
     assert not any(node.domain for node in graph.node)
 
 
-@pytest.mark.parametrize("kind", KINDS + HALVED)
-def test_the_weights_are_there_once(imported: MakeCheckpoint, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS + HALF_PRECISION_KINDS)
+def test_the_graph_does_not_repeat_the_weights(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
     sizes = [4 * values.numel() for values in load_file(folder / WEIGHTS).values()]  # in float32
     large = sum(size for size in sizes if size >= 4096)
@@ -76,8 +78,8 @@ def test_the_weights_are_there_once(imported: MakeCheckpoint, kind: str) -> None
     assert inline < large / 10
 
 
-@pytest.mark.parametrize("kind", HALVED)
-def test_tables_of_half_the_bits_are_looked_up_before_they_are_widened(imported: MakeCheckpoint, kind: str) -> None:
+@pytest.mark.parametrize("kind", HALF_PRECISION_KINDS)
+def test_rows_of_16_bit_tables_are_converted_after_the_lookup(imported: MakeCheckpoint, kind: str) -> None:
     graph = onnx.load(imported(kind) / "model.onnx", load_external_data=False).graph
     halves = {tensor.name for tensor in graph.initializer if tensor.data_type in HALVES}
     users = [node.op_type for node in graph.node if halves.intersection(node.input)]
@@ -86,7 +88,7 @@ def test_tables_of_half_the_bits_are_looked_up_before_they_are_widened(imported:
     assert max(np.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT) <= 1024
 
 
-def test_other_weights_than_the_graph_was_written_with_are_caught(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_weights_altered_after_the_graph_was_written_are_detected(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("classifier"), tmp_path / "copy")
     content = bytearray((folder / WEIGHTS).read_bytes())
     content[-1000] ^= 1

@@ -22,7 +22,7 @@ HALF = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def graph_of(**weights: NDArray[np.generic]) -> onnx.ModelProto:
-    """Each weight goes out as it is."""
+    """A graph that outputs each weight unchanged."""
     outputs = [
         helper.make_tensor_value_info(f"out_{name}", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in weights.items()
@@ -34,7 +34,7 @@ def graph_of(**weights: NDArray[np.generic]) -> onnx.ModelProto:
 
 
 def shared(folder: Path, file: Arrays, graph: Arrays) -> tuple[onnx.ModelProto, list[str]]:
-    """The graph with its weights shared with a file of these, and the names of those that are."""
+    """A graph of the weights `graph` that shares the weights of a file, and the names of the shared ones."""
     save_file({name: np.ascontiguousarray(array) for name, array in file.items()}, folder / "model.safetensors")
     model = graph_of(**graph)
     share_weights(model, folder / "model.safetensors")
@@ -50,7 +50,7 @@ def computed(folder: Path, model: onnx.ModelProto) -> Arrays:
 
 
 @pytest.mark.parametrize("array", [SQUARE, WIDE, BIAS, WIDE.reshape(4, 16, 80)], ids=["square", "wide", "1d", "3d"])
-def test_weights_of_the_file_are_read_from_it(tmp_path: Path, array: NDArray[np.float32]) -> None:
+def test_weights_that_the_file_holds_are_read_from_it(tmp_path: Path, array: NDArray[np.float32]) -> None:
     model, names = shared(tmp_path, {"before": BIAS + 1, "x": array, "z": WIDE + 1}, {"w": array})
     assert names == ["w"]
     assert not model.graph.initializer[0].raw_data
@@ -59,14 +59,14 @@ def test_weights_of_the_file_are_read_from_it(tmp_path: Path, array: NDArray[np.
 
 
 @pytest.mark.parametrize("array", [SQUARE, WIDE], ids=["square", "wide"])
-def test_matrices_that_lie_the_other_way_are_turned(tmp_path: Path, array: NDArray[np.float32]) -> None:
+def test_matrices_that_the_file_holds_transposed_are_transposed(tmp_path: Path, array: NDArray[np.float32]) -> None:
     model, names = shared(tmp_path, {"x": array}, {"w": array.T})
     assert names == ["w.transposed"]
     np.testing.assert_array_equal(computed(tmp_path, model)["w"], array.T)
     assert (tmp_path / "model.onnx").stat().st_size < 1000
 
 
-def test_a_matrix_and_its_transpose_are_told_apart(tmp_path: Path) -> None:
+def test_a_matrix_and_its_transpose_are_distinguished(tmp_path: Path) -> None:
     other = SQUARE + 1
     model, names = shared(
         tmp_path, {"x": SQUARE, "y": other.T}, {"there": SQUARE, "back": SQUARE.T, "other": other, "turned": other.T}
@@ -79,7 +79,7 @@ def test_a_matrix_and_its_transpose_are_told_apart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(results["turned"], other.T)
 
 
-def test_a_matrix_that_equals_its_transpose_is_not_turned(tmp_path: Path) -> None:
+def test_a_symmetric_matrix_is_not_transposed(tmp_path: Path) -> None:
     symmetric = SQUARE + SQUARE.T
     model, names = shared(tmp_path, {"x": symmetric}, {"w": symmetric})
     assert names == ["w"]
@@ -92,7 +92,7 @@ def test_the_same_bytes_in_another_shape_are_not_shared(tmp_path: Path) -> None:
     np.testing.assert_array_equal(computed(tmp_path, model)["w"], WIDE.reshape(80, 64))
 
 
-def test_weights_that_are_not_in_the_file_or_not_worth_it_stay(tmp_path: Path) -> None:
+def test_small_weights_other_dtypes_and_weights_missing_in_the_file_stay_in_the_graph(tmp_path: Path) -> None:
     small = np.ones((2, 2), dtype=np.float32)
     half = WIDE.astype(np.float16)
     whole = WIDE.astype(np.int8)
@@ -120,7 +120,7 @@ def test_without_the_file_nothing_is_shared(tmp_path: Path) -> None:
 
 
 def halved(folder: Path, dtype: str, array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the array is after it was stored in a file of half the bits."""
+    """Store the array in a 16-bit file and return it as it is read back, in float32."""
     half = torch.from_numpy(array).to(HALF[dtype])
     save_torch({"before": half + 1, "x": half}, folder / "model.safetensors")
     widened: NDArray[np.float32] = half.float().numpy()
@@ -129,7 +129,7 @@ def halved(folder: Path, dtype: str, array: NDArray[np.float32]) -> NDArray[np.f
 
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("array", [SQUARE, BIAS, WIDE.reshape(4, 16, 80)], ids=["matrix", "1d", "3d"])
-def test_weights_of_half_the_bits_are_read_as_they_are_and_widened(
+def test_16_bit_weights_are_read_as_they_are_and_converted(
     tmp_path: Path, dtype: str, array: NDArray[np.float32]
 ) -> None:
     widened = halved(tmp_path, dtype, array)
@@ -141,7 +141,7 @@ def test_weights_of_half_the_bits_are_read_as_they_are_and_widened(
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_matrices_of_half_the_bits_are_turned_too(tmp_path: Path, dtype: str) -> None:
+def test_16_bit_matrices_are_transposed_too(tmp_path: Path, dtype: str) -> None:
     widened = halved(tmp_path, dtype, WIDE)
     model = graph_of(w=widened.T)
     share_weights(model, tmp_path / "model.safetensors")
@@ -150,7 +150,7 @@ def test_matrices_of_half_the_bits_are_turned_too(tmp_path: Path, dtype: str) ->
 
 
 def looking_up(table: NDArray[np.float32], *, whole: bool) -> onnx.ModelProto:
-    """A graph that gives two rows of the table and, if wanted, the table."""
+    """A graph that outputs two rows of the table and, if `whole`, also the table."""
     model = graph_of(w=table)
     rows = np.array([2, 5])
     model.graph.initializer.append(numpy_helper.from_array(rows, "ids"))
@@ -162,7 +162,7 @@ def looking_up(table: NDArray[np.float32], *, whole: bool) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_of_a_table_only_the_rows_that_are_looked_up_are_widened(tmp_path: Path, dtype: str) -> None:
+def test_only_the_rows_that_are_looked_up_are_converted(tmp_path: Path, dtype: str) -> None:
     widened = halved(tmp_path, dtype, WIDE)
     model = looking_up(widened, whole=False)
     share_weights(model, tmp_path / "model.safetensors")
@@ -171,7 +171,7 @@ def test_of_a_table_only_the_rows_that_are_looked_up_are_widened(tmp_path: Path,
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_a_table_that_other_nodes_use_is_widened_whole(tmp_path: Path, dtype: str) -> None:
+def test_a_table_that_other_nodes_use_is_converted_as_a_whole(tmp_path: Path, dtype: str) -> None:
     widened = halved(tmp_path, dtype, WIDE)
     model = looking_up(widened, whole=True)
     share_weights(model, tmp_path / "model.safetensors")
@@ -184,7 +184,7 @@ def test_a_table_that_other_nodes_use_is_widened_whole(tmp_path: Path, dtype: st
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("dtype", HALF)
-def test_inlining_gives_back_the_graph_that_was_shared(tmp_path: Path, dtype: str, turned: bool, whole: bool) -> None:
+def test_inlining_restores_the_graph_from_before_sharing(tmp_path: Path, dtype: str, turned: bool, whole: bool) -> None:
     widened = halved(tmp_path, dtype, WIDE)
     model = looking_up(np.ascontiguousarray(widened.T) if turned else widened, whole=whole)
     before = onnx.ModelProto()

@@ -40,7 +40,7 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 48,
     "max_position_embeddings": 80,
-    "initializer_range": 0.3,  # far from zero, so that a token of another item would show
+    "initializer_range": 0.3,  # far from zero, so that the influence of another item would be visible
 }
 DISTILBERT: dict[str, Any] = {
     "vocab_size": VOCAB,
@@ -64,7 +64,7 @@ NOT_PACKABLE = [
     ModernBertConfig(**SIZES, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2),
     DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"]),
     MPNetConfig(**SIZES),
-    BertConfig(**SIZES, is_decoder=True),  # attends to what came before only
+    BertConfig(**SIZES, is_decoder=True),  # attends only to earlier tokens
 ]
 TWO_LAYERS = [TwoLayersConfig(config, num_labels=2, dropout=0.0) for config in PACKABLE]
 BATCH = random_batch([9, 40, 2, 1, 17, 17], VOCAB)
@@ -81,7 +81,7 @@ def made(auto_class: Any, config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def engines(make: Callable[[], PreTrainedModel], **changes: Any) -> tuple[TorchEngine, TorchEngine]:
-    """The same model padded and, if it can be, packed."""
+    """Two engines of the same model: padded and, if possible, packed."""
     padded, packed = make().eval(), make().eval()
     packed.load_state_dict(padded.state_dict())
     pad_id = padded.config.pad_token_id or 0
@@ -117,15 +117,17 @@ def bert() -> tuple[TorchEngine, TorchEngine]:
 
 @given(lengths=st.lists(st.integers(1, 80), min_size=1, max_size=6), seed=st.integers(0, 9))
 @settings(max_examples=40)
-def test_lengths_may_be_any(bert: tuple[TorchEngine, TorchEngine], lengths: list[int], seed: int) -> None:
+def test_packed_and_padded_agree_for_any_lengths(
+    bert: tuple[TorchEngine, TorchEngine], lengths: list[int], seed: int
+) -> None:
     batch = random_batch(lengths, VOCAB, seed)
     expected, actual = (engine.outputs(batch, "end_logits")[0][batch.mask] for engine in bert)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
 
 
-def test_a_pad_token_in_the_text_takes_no_position_packed_either() -> None:
+def test_a_pad_token_in_the_text_takes_no_position_when_packed() -> None:
     padded, packed = engines(lambda: made(AutoModelForSequenceClassification, PACKABLE[1]))
-    batch = batch_of([5, 1, 6, 1, 1, 7], [5, 6, 7])  # RoBERTa's pad id is 1, and positions count other tokens
+    batch = batch_of([5, 1, 6, 1, 1, 7], [5, 6, 7])  # RoBERTa's pad id is 1, and its positions count only other tokens
     expected = padded.outputs(batch, "logits")[0]
     np.testing.assert_allclose(packed.outputs(batch, "logits")[0], expected, rtol=0, atol=1e-5)
 
@@ -137,12 +139,12 @@ def assert_runs_padded(make: Callable[[], PreTrainedModel]) -> None:
 
 
 @pytest.mark.parametrize("config", NOT_PACKABLE, ids=kind)
-def test_what_can_not_be_packed_runs_padded(config: PreTrainedConfig) -> None:
+def test_architectures_that_can_not_be_packed_run_padded(config: PreTrainedConfig) -> None:
     assert_runs_padded(lambda: made(AutoModelForSequenceClassification, config))
 
 
 class Blending(nn.Module):
-    """A layer that mixes all tokens of a row, as a convolution would, and not through the attention."""
+    """A layer that mixes neighbouring tokens of a row outside the attention, as a convolution would."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -160,25 +162,25 @@ def blending() -> PreTrainedModel:
 
 
 class Withholding(BertForSequenceClassification):  # type: ignore[misc]
-    """A head that hands its model no arguments but those it knows."""
+    """A head that does not pass unknown arguments to its model."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, **_: object) -> Any:
         return super().forward(input_ids, attention_mask, token_type_ids)
 
 
 @pytest.mark.parametrize("make", [blending, lambda: Withholding(PACKABLE[0])], ids=["blending", "withholding"])
-def test_a_model_that_differs_packed_or_fails_runs_padded(make: Callable[[], PreTrainedModel]) -> None:
+def test_a_model_that_gives_other_results_or_fails_when_packed_runs_padded(make: Callable[[], PreTrainedModel]) -> None:
     torch.manual_seed(0)
     assert_runs_padded(make)
 
 
-def test_a_model_that_is_no_transformer_runs_as_it_is() -> None:
+def test_a_model_outside_transformers_has_no_stack() -> None:
     assert Stack.of(nn.Linear(2, 2)) is None
 
 
 @pytest.mark.parametrize("config", PACKABLE, ids=kind)
-def test_on_other_devices_attention_is_torchs_own_over_any_lengths(config: PreTrainedConfig) -> None:
-    """Shapes only: on the meta device nothing is computed, but PyTorch checks what each operation is given."""
+def test_on_other_devices_attention_is_varlen_attention(config: PreTrainedConfig) -> None:
+    """Checks shapes only: the meta device computes nothing, but PyTorch checks the arguments of each operation."""
     model = made(AutoModelForQuestionAnswering, config).eval()
     stack = Stack.of(model)
     assert stack is not None
@@ -202,9 +204,9 @@ def run_on(model: PreTrainedModel, device: str, batch: Any, packed: bool) -> Ten
     return torch.as_tensor(model(input_ids=ids, attention_mask=mask, **packing).start_logits)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of PyTorch's own compiler, when it is imported
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from PyTorch's compiler when it is imported
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="PyTorch compiles for the CPU with a C++ compiler")
-def test_compiled_layers_give_the_same_at_any_size() -> None:
+def test_compiled_layers_give_the_same_results_for_any_size() -> None:
     config = BertConfig(**{**SIZES, "num_hidden_layers": 1})
     eager, compiled = (
         TorchEngine(made(AutoModelForSequenceClassification, config), cpu(), pad_id=0, packed=True, compiled=compiled)
@@ -216,7 +218,7 @@ def test_compiled_layers_give_the_same_at_any_size() -> None:
         np.testing.assert_allclose(compiled.outputs(batch, "logits")[0], expected, rtol=0, atol=1e-5)
 
 
-def test_a_bare_encoder_gives_zeros_behind_an_items_end() -> None:
+def test_a_packed_encoder_gives_zeros_for_padding() -> None:
     engine = TorchEngine(BertModel(PACKABLE[0]), cpu(), pad_id=0, packed=True)
     states = engine.outputs(BATCH, "last_hidden_state")[0]
     assert states.shape == (*BATCH.mask.shape, 32)

@@ -1,4 +1,4 @@
-"""Both backends against plain transformers and sentence-transformers on the same weights, token by token."""
+"""Compare both backends with transformers and sentence-transformers on the same weights and tokens."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,19 +16,19 @@ from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.text.token_batch import TokenBatch
-from tests.checkpoint_factory import HALVED, KINDS
+from tests.checkpoint_factory import HALF_PRECISION_KINDS, KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.conftest import SHIPPED
 from tests.pipelines.engines.batches import items_of, random_batch
 
 Library = Callable[[TokenBatch], Mapping[str, torch.Tensor]]
 
-UNLIMITED = 300  # tokens, where a checkpoint has no limit
+UNLIMITED = 300  # longest item in tokens, for checkpoints without a limit
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 pytestmark = [
     pytest.mark.parametrize("backend", ["torch", "onnx"]),
-    pytest.mark.parametrize("kind", KINDS + HALVED + SHIPPED),
+    pytest.mark.parametrize("kind", KINDS + HALF_PRECISION_KINDS + SHIPPED),
 ]
 
 
@@ -56,14 +56,14 @@ def case(served: MakeCheckpoint, kind: str, backend: Backend) -> Case:
 
 
 def assert_same(rows: NDArray[np.float32], expected: list[NDArray[np.float32]]) -> None:
-    """What stands behind an item's end means nothing."""
+    """Compare rows up to the end of each item; values after it are undefined."""
     assert len(rows) == len(expected)
     for row, one in zip(rows, expected, strict=True):
         np.testing.assert_allclose(row[: len(one)], one, **TOLERANCE)
 
 
 @torch.inference_mode()
-def test_an_item_gives_what_the_library_gives(case: Case) -> None:
+def test_an_engine_gives_the_same_outputs_as_the_library(case: Case) -> None:
     library = sentence_transformers(case) if case.manifest.kind == "bi-encoder" else transformers(case)
     for item in items_of(case.batch(1, 2, 17, case.longest)):
         theirs = library(item)
@@ -98,7 +98,7 @@ def transformers(case: Case) -> Library:
     return lambda item: model(**{name: tensor for name, tensor in tensors_of(item).items() if name not in unknown})
 
 
-def test_items_give_the_same_batched_and_one_by_one(case: Case) -> None:
+def test_items_give_the_same_outputs_batched_and_alone(case: Case) -> None:
     short = tuple(range(1, 40))
     for lengths in ((1, 1, 1), (1, case.longest), (case.longest, case.longest), (*short, *reversed(short))):
         batch = case.batch(*lengths)
@@ -106,7 +106,7 @@ def test_items_give_the_same_batched_and_one_by_one(case: Case) -> None:
             assert_same(rows, case.alone(batch, name))
 
 
-def test_outputs_come_in_the_order_asked_for(case: Case) -> None:
+def test_outputs_are_returned_in_the_requested_order(case: Case) -> None:
     batch = case.batch(3, 5)
     there, back = case.engine.outputs(batch, *case.names), case.engine.outputs(batch, *reversed(case.names))
     for one, other in zip(there, reversed(back), strict=True):

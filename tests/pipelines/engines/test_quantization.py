@@ -23,7 +23,7 @@ FLOAT32 = Choice("onnx", "cpu", "float32", threads=1, slots=1)
 INT8 = Choice("onnx", "cpu", "int8", threads=1, slots=1)
 VOCABULARY = 100
 WEIGHT = 0.5
-"""Held exactly in int8, so that only activations are rounded."""
+"""int8 represents this weight exactly, so that only activations are rounded."""
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +42,24 @@ def logits(folder: Path, choice: Choice, batch: TokenBatch) -> NDArray[np.float3
     return OnnxEngine.load(folder, choice).outputs(batch, "logits")[0]
 
 
-def test_every_activation_has_a_scale_of_its_own_that_no_batch_changes(folder: Path) -> None:
+def test_every_activation_has_a_constant_scale(folder: Path) -> None:
     graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
     counts = Counter(node.op_type for node in graph.node)
     assert counts["DynamicQuantizeLinear"] == 0
     assert counts["MatMulInteger"] >= 12  # two layers of six products
     constants = {tensor.name for tensor in graph.initializer}
     quantized = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    assert len(quantized) > counts["MatMulInteger"]  # of weights, and of activations
+    assert len(quantized) > counts["MatMulInteger"]  # nodes for weights and for activations
     assert all(set(node.input[1:]) <= constants for node in quantized)
 
 
-def test_what_stays_in_float32_is_still_read_from_the_weights(folder: Path) -> None:
+def test_float32_weights_are_read_from_the_weights_file(folder: Path) -> None:
     graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
     assert any(tensor.external_data for tensor in graph.initializer)
     assert max(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT) < 4096
 
 
-def test_weights_are_quantized_when_the_graph_is_loaded_to_the_integers_that_it_would_hold(
+def test_weights_quantized_at_load_time_equal_weights_stored_in_int8(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     batch = random_batch([3, 20, 9], VOCABULARY, 5)
@@ -72,7 +72,7 @@ def test_weights_are_quantized_when_the_graph_is_loaded_to_the_integers_that_it_
     np.testing.assert_array_equal(logits(folder, INT8, batch), logits(holding, INT8, batch))
 
 
-def test_int8_is_the_same_whether_or_not_weights_are_stored_in_half_the_bits(
+def test_int8_does_not_depend_on_whether_weights_are_stored_in_16_or_32_bits(
     imported: MakeCheckpoint, tmp_path: Path
 ) -> None:
     half, whole = (copy(imported("classifier in float16"), tmp_path / name) for name in ("half", "whole"))
@@ -88,7 +88,7 @@ def test_int8_is_the_same_whether_or_not_weights_are_stored_in_half_the_bits(
         np.testing.assert_array_equal(logits(half, choice, batch), logits(whole, choice, batch))
 
 
-def test_int8_is_close_to_float32_on_what_it_was_calibrated_on(folder: Path) -> None:
+def test_int8_is_close_to_float32_on_the_calibration_inputs(folder: Path) -> None:
     batch = TokenBatch.take([(one, 0) for one in calibration()])
     exact, rough = (logits(folder, choice, batch) for choice in (FLOAT32, INT8))
     assert not np.array_equal(exact, rough)
@@ -112,7 +112,7 @@ def test_the_same_calibration_gives_the_same_bytes(folder: Path, imported: MakeC
 
 
 def linear(folder: Path, *, shift: float, calibrated_on: list[int]) -> OnnxEngine:
-    """(id - shift) times `WEIGHT` for each token, in int8."""
+    """An int8 engine that computes (id - shift) * `WEIGHT` for each token."""
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["ids", "shift"], ["shifted"]),
@@ -154,25 +154,25 @@ def test_values_beyond_the_calibrated_range_saturate(tmp_path: Path) -> None:
     assert outputs(engine, -1, -56, -(10**6)) == [lowest] * 3
 
 
-def test_within_the_range_the_error_is_half_a_step(tmp_path: Path) -> None:
+def test_within_the_range_the_error_is_at_most_half_a_step(tmp_path: Path) -> None:
     engine = linear(tmp_path, shift=100, calibrated_on=[0, 200])
     half_a_step = 200 / 255 / 2
-    expected = WEIGHT * (np.arange(1, 200) - 100)  # at the ends, what the zero point was rounded by comes on top
+    expected = WEIGHT * (np.arange(1, 200) - 100)  # not the ends, where rounding of the zero point adds an error
     np.testing.assert_allclose(outputs(engine, *range(1, 200)), expected, rtol=0, atol=WEIGHT * half_a_step + 1e-4)
 
 
 @pytest.mark.parametrize(("calibrated_on", "shift"), [([100, 110], 0), ([0, 10], 200), ([0, 37], 5)])
-def test_zero_stays_zero_though_it_was_not_among_the_values(
+def test_zero_stays_zero_even_if_no_calibration_value_is_zero(
     tmp_path: Path, calibrated_on: list[int], shift: int
 ) -> None:
     assert outputs(linear(tmp_path, shift=shift, calibrated_on=calibrated_on), shift) == [0]
 
 
-def test_activations_that_were_always_zero_do_not_divide_by_it(tmp_path: Path) -> None:
+def test_activations_that_are_always_zero_in_calibration_give_finite_results(tmp_path: Path) -> None:
     assert np.isfinite(outputs(linear(tmp_path, shift=0, calibrated_on=[0]), 0, 5)).all()
 
 
-def test_an_outlier_in_the_batch_takes_no_steps_from_the_others(tmp_path: Path) -> None:
+def test_an_outlier_in_the_batch_does_not_change_the_other_results(tmp_path: Path) -> None:
     engine = linear(tmp_path, shift=0, calibrated_on=[0, 100])
     alone = [outputs(engine, value)[0] for value in (10, 20, 30)]
     assert outputs(engine, 10, 20, 30, 10**6)[:3] == alone

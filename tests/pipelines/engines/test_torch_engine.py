@@ -27,7 +27,7 @@ def engine(
     return TorchEngine(auto_class.from_pretrained(folder), cpu(**settings), pad_id=pad_id)
 
 
-def test_padding_carries_the_pad_id_type_0_and_no_attention(imported: MakeCheckpoint) -> None:
+def test_padding_has_the_pad_id_type_0_and_mask_0(imported: MakeCheckpoint) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(imported("classifier"))
     padded = PaddedArrays(model, 7)(BATCH)
     assert padded["input_ids"].tolist()[0] == [2, 9, 3, 7, 7, 7, 7]
@@ -44,7 +44,7 @@ def test_a_result_does_not_depend_on_the_rest_of_the_batch(imported: MakeCheckpo
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
 
 
-def test_what_the_padding_holds_does_not_matter(imported: MakeCheckpoint) -> None:
+def test_the_pad_id_does_not_change_results(imported: MakeCheckpoint) -> None:
     results = [engine(imported("classifier"), pad_id).outputs(BATCH, "logits")[0] for pad_id in (0, 20)]
     np.testing.assert_allclose(*results, rtol=0, atol=1e-6)
 
@@ -54,13 +54,13 @@ def test_models_without_token_types_get_none(imported: MakeCheckpoint) -> None:
     assert "token_type_ids" not in PaddedArrays(model, 0)(BATCH)
 
 
-def test_models_of_one_segment_run_on_the_tokens_of_a_tokenizer_with_two(imported: MakeCheckpoint) -> None:
+def test_models_with_one_segment_ignore_the_types_of_a_tokenizer_with_two(imported: MakeCheckpoint) -> None:
     run = engine(imported("extractor-roberta"), 1, AutoModelForQuestionAnswering)
     zeros = batch_of([2, 9, 3], [2, 10, 11, 12, 13, 14, 3], [2, 3], kind=0)
     np.testing.assert_array_equal(run.outputs(BATCH, "start_logits")[0], run.outputs(zeros, "start_logits")[0])
 
 
-def test_several_outputs_come_in_the_order_asked_for(imported: MakeCheckpoint) -> None:
+def test_several_outputs_are_returned_in_the_requested_order(imported: MakeCheckpoint) -> None:
     run = engine(imported("extractor"), auto_class=AutoModelForQuestionAnswering)
     start, end = run.outputs(BATCH, "start_logits", "end_logits")
     again_end, again_start = run.outputs(BATCH, "end_logits", "start_logits")
@@ -70,7 +70,7 @@ def test_several_outputs_come_in_the_order_asked_for(imported: MakeCheckpoint) -
     np.testing.assert_array_equal(end, again_end)
 
 
-def test_the_model_is_in_eval_mode_and_in_the_dtype_asked_for(imported: MakeCheckpoint) -> None:
+def test_the_model_is_in_eval_mode_and_in_the_requested_dtype(imported: MakeCheckpoint) -> None:
     module = AutoModelForSequenceClassification.from_pretrained(imported("classifier")).train()
     made = TorchEngine(module, cpu(dtype="bfloat16", slots=3), pad_id=0)
     assert not module.training
@@ -80,7 +80,7 @@ def test_the_model_is_in_eval_mode_and_in_the_dtype_asked_for(imported: MakeChec
 
 
 @pytest.mark.parametrize("threads", [2, 1])
-def test_threads_are_those_of_the_settings(threads: int) -> None:
+def test_the_number_of_threads_comes_from_the_settings(threads: int) -> None:
     TorchEngine(nn.Identity(), cpu(threads=threads), pad_id=0)
     assert torch.get_num_threads() == threads
 
@@ -93,7 +93,7 @@ def test_bad_settings_are_refused(setting: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(("dtype", "rounding"), [("bfloat16", 0.03), ("float16", 0.004)])
-def test_half_precision_comes_close_to_float32(
+def test_half_precision_is_close_to_float32(
     imported: MakeCheckpoint, dtype: str, rounding: float, packed: bool
 ) -> None:
     batch = random_batch([30, 4, 55], 100)
@@ -130,7 +130,7 @@ def all_poolings_and_dense(folder: Path) -> SentenceTransformer:
     ("kind", "make"),
     [("bi-encoder", mean_pooling), ("bare-encoder", all_poolings_and_dense), ("extractor-roberta", mean_pooling)],
 )
-def test_embeddings_are_those_of_sentence_transformers(
+def test_embeddings_equal_those_of_sentence_transformers(
     imported: MakeCheckpoint, kind: str, make: Callable[[Path], SentenceTransformer], packed: bool
 ) -> None:
     texts = ["오늘 과제는 코딩 과제입니다.", "a", "", "값 " * 40, "The museum is in Busan."]
@@ -144,7 +144,7 @@ def test_embeddings_are_those_of_sentence_transformers(
     np.testing.assert_allclose(result, theirs, rtol=0, atol=1e-5)
 
 
-def test_static_embeddings_are_those_of_sentence_transformers(imported: MakeCheckpoint) -> None:
+def test_static_embeddings_equal_those_of_sentence_transformers(imported: MakeCheckpoint) -> None:
     model = mean_pooling(imported("static"))
     texts = ["오늘 과제는 코딩 과제입니다.", "값", "The museum"]
     theirs = model.encode(texts, normalize_embeddings=True)
@@ -154,7 +154,7 @@ def test_static_embeddings_are_those_of_sentence_transformers(imported: MakeChec
     np.testing.assert_allclose(ours.outputs(batch_of(*ids), "sentence_embedding")[0], theirs, rtol=0, atol=1e-6)
 
 
-def test_a_text_without_tokens_has_no_direction(imported: MakeCheckpoint) -> None:
+def test_a_text_without_tokens_has_a_zero_embedding(imported: MakeCheckpoint) -> None:
     ours = SentenceTransformerEngine(mean_pooling(imported("static")), cpu())
     assert flat_arrays(batch_of([], [5]))["offsets"].tolist() == [0, 0]
     assert (ours.outputs(batch_of([]), "sentence_embedding")[0] == 0).all()

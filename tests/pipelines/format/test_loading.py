@@ -35,14 +35,14 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path, mark: Path) -> None:
     assert not mark.exists()
 
 
-def test_the_planted_code_would_run_in_a_careless_reader(tmp_path: Path, mark: Path) -> None:
+def test_the_planted_code_runs_without_weights_only(tmp_path: Path, mark: Path) -> None:
     torch.save(Planted(mark), tmp_path / "file.bin")
     torch.load(tmp_path / "file.bin", weights_only=False)
     assert mark.exists()
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.99])
-def test_a_cut_file_is_damage(tmp_path: Path, share: float) -> None:
+def test_a_truncated_file_is_damaged(tmp_path: Path, share: float) -> None:
     path = tmp_path / "file.bin"
     torch.save({"weights": torch.ones(200)}, path)
     cut(path, int(len(path.read_bytes()) * share))
@@ -50,7 +50,7 @@ def test_a_cut_file_is_damage(tmp_path: Path, share: float) -> None:
         read_pickle(path)
 
 
-def test_noise_is_refused_whatever_it_is(tmp_path: Path) -> None:
+def test_random_damage_raises_only_checkpoint_errors(tmp_path: Path) -> None:
     draw = random.Random(0)
     whole = tmp_path / "whole.bin"
     torch.save({"weights": torch.ones(20)}, whole, _use_new_zipfile_serialization=False)
@@ -63,15 +63,15 @@ def test_noise_is_refused_whatever_it_is(tmp_path: Path) -> None:
         try:
             read_pickle(path)
         except (CheckpointDamaged, CheckpointUnsafe) as error:
-            assert error.where == str(path)  # noqa: PT017  some noise only changes a number
+            assert error.where == str(path)  # noqa: PT017  some damage only changes a number
 
 
-def test_a_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFound):
         read_pickle(tmp_path / "nothing.bin")
 
 
-def test_only_weights_that_a_library_would_unpickle_are_read(tmp_path: Path, mark: Path) -> None:
+def test_only_files_that_a_library_unpickles_as_weights_are_read(tmp_path: Path, mark: Path) -> None:
     plain_pickle(tmp_path / "training_args.bin", Planted(mark))
     (tmp_path / "openvino").mkdir()
     (tmp_path / "openvino" / "openvino_model.bin").write_bytes(b"\0\1\2")

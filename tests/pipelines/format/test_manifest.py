@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_written_is_read_again_with_the_same_digest(folder: Path) -> None:
+def test_a_written_manifest_is_read_with_the_same_digest(folder: Path) -> None:
     written = write_manifest(folder, FULL)
     assert read_manifest(folder) == written
     assert read_manifest(folder).digest == written.digest
@@ -50,21 +50,21 @@ def test_what_is_written_is_read_again_with_the_same_digest(folder: Path) -> Non
     assert isinstance(read_manifest(folder).golden[1].output, str)
 
 
-def test_every_file_is_hashed_but_the_manifest_and_the_card(folder: Path) -> None:
+def test_every_file_except_the_manifest_and_the_card_is_hashed(folder: Path) -> None:
     files = write_manifest(folder, FULL).files
     assert list(files) == ["1_Pooling/config.json", "weights"]
     assert files["weights"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert hash_files(folder) == files
 
 
-def test_the_digest_stands_for_all_that_the_manifest_says(folder: Path) -> None:
+def test_the_digest_depends_on_the_threshold_and_the_files(folder: Path) -> None:
     digest = write_manifest(folder, FULL).digest
     assert write_manifest(folder, FULL.model_copy(update={"threshold": 0.7})).digest != digest
     (folder / "weights").write_bytes(b"abd")
     assert write_manifest(folder, FULL).digest != digest
 
 
-def test_the_digest_stands_for_the_prompts(folder: Path) -> None:
+def test_the_digest_depends_on_the_prompts(folder: Path) -> None:
     digests = {
         write_manifest(folder, FULL.model_copy(update={"prompts": prompts})).digest
         for prompts in (Prompts(), Prompts(symmetric="a"), Prompts(query="a"), Prompts(document="a"))
@@ -72,15 +72,15 @@ def test_the_digest_stands_for_the_prompts(folder: Path) -> None:
     assert len(digests) == 4
 
 
-def test_a_manifest_older_than_prompts_is_read_and_keeps_its_digest(folder: Path) -> None:
+def test_a_manifest_without_prompts_is_read_and_keeps_its_digest(folder: Path) -> None:
     written = json.loads(FULL.model_dump_json())
     del written["prompts"]
     (folder / MANIFEST).write_text(json.dumps(written), encoding="utf-8")
     assert read_manifest(folder) == FULL
-    assert read_manifest(folder).digest == "77d0c506c3d20784"  # computed when there were no prompts
+    assert read_manifest(folder).digest == "77d0c506c3d20784"  # computed before manifests had prompts
 
 
-def test_without_a_manifest_its_path_is_named(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(CheckpointNotFound) as caught:
             read_manifest(folder)
@@ -99,7 +99,7 @@ def test_without_a_manifest_its_path_is_named(tmp_path: Path) -> None:
         ({"name": ""}, "name"),
     ],
 )
-def test_what_is_no_manifest_is_refused_with_the_field_named(
+def test_an_invalid_manifest_is_refused_and_the_field_is_named(
     folder: Path, change: dict[str, object], named: str
 ) -> None:
     content = json.loads(FULL.model_dump_json()) | change
@@ -110,7 +110,7 @@ def test_what_is_no_manifest_is_refused_with_the_field_named(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
-def test_a_manifest_that_is_no_json_object_is_damage(folder: Path, content: bytes) -> None:
+def test_a_manifest_that_is_not_a_json_object_is_damaged(folder: Path, content: bytes) -> None:
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(CheckpointDamaged):
         read_manifest(folder)
@@ -119,7 +119,7 @@ def test_a_manifest_that_is_no_json_object_is_damage(folder: Path, content: byte
 WINDOWS = WindowSettings(max_seq_length=384, doc_stride=128)
 
 
-def test_windows_count_for_the_digest_and_a_manifest_without_them_has_the_one_it_always_had(folder: Path) -> None:
+def test_windows_change_the_digest_and_a_manifest_without_windows_keeps_its_digest(folder: Path) -> None:
     extractor = Manifest(name="QA", task="qa", kind="extractor", max_tokens=512, threshold=None)
     assert extractor.digest == "1979c44780dc82ca"
     with_windows = write_manifest(folder, extractor.model_copy(update={"windows": WINDOWS}))
@@ -138,14 +138,14 @@ def test_windows_count_for_the_digest_and_a_manifest_without_them_has_the_one_it
         (None, WindowOverrides(max_answer_length=9), WindowSettings(max_answer_length=9)),
     ],
 )
-def test_windows_are_the_checkpoints_but_for_what_was_set(
+def test_overrides_replace_the_windows_of_the_checkpoint(
     own: WindowSettings | None, overrides: WindowOverrides | None, expected: WindowSettings
 ) -> None:
     manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
     assert manifest.windows_with(overrides) == expected
 
 
-def test_windows_that_do_not_go_with_the_checkpoints_own_are_refused() -> None:
+def test_overrides_that_do_not_fit_the_windows_of_the_checkpoint_are_refused() -> None:
     own = WindowSettings(max_seq_length=384, max_answer_length=200)
     manifest = Manifest(name="QA", task="qa", kind="extractor", threshold=None, windows=own)
     with pytest.raises(CheckpointUnsupported, match=r"qa\.windows .*max_seq_length has no room"):
@@ -157,11 +157,11 @@ def whole(imported: MakeCheckpoint, tmp_path: Path) -> Path:
     return copy(imported("bi-encoder"), tmp_path / "copy")
 
 
-def test_a_whole_checkpoint_passes(whole: Path) -> None:
+def test_an_intact_checkpoint_passes(whole: Path) -> None:
     assert verify(whole, "sts") == read_manifest(whole)
 
 
-def test_the_card_may_be_written_later(whole: Path) -> None:
+def test_the_card_may_change_after_the_manifest_is_written(whole: Path) -> None:
     (whole / "README.md").write_text("how good it is")
     verify(whole, "sts")
 
@@ -188,7 +188,7 @@ def test_a_checkpoint_for_another_task_is_refused(whole: Path) -> None:
     assert caught.value.where == str(whole)
 
 
-def test_without_a_manifest_there_is_no_checkpoint(whole: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_found(whole: Path) -> None:
     (whole / MANIFEST).unlink()
     with pytest.raises(CheckpointNotFound) as caught:
         verify(whole, "sts")

@@ -57,7 +57,7 @@ def test_pairs_for_a_cross_encoder_are_the_tokens_of_transformers(imported: Make
     assert ours.truncated == [False] * len(TEXTS) + [True, True]
 
 
-def test_a_text_stands_behind_the_prompt_of_its_role(imported: MakeCheckpoint) -> None:
+def test_the_prompt_of_the_role_is_put_before_each_text(imported: MakeCheckpoint) -> None:
     plain, prompted = load(imported("bi-encoder")), load(imported("bi-encoder"), prompts=PROMPTS)
     roles: list[tuple[Role, str]] = [("symmetric", "the "), ("query", "museum "), ("document", "\u1100")]
     for role, prompt in roles:
@@ -67,12 +67,12 @@ def test_a_text_stands_behind_the_prompt_of_its_role(imported: MakeCheckpoint) -
     assert pairs.rows.tolist() == [[0, 1], [1, 1]]
 
 
-def test_a_prompt_and_its_text_are_composed_together(imported: MakeCheckpoint) -> None:
+def test_prompt_and_text_are_normalized_together(imported: MakeCheckpoint) -> None:
     plain, prompted = load(imported("bi-encoder")), load(imported("bi-encoder"), prompts=PROMPTS)
     assert ids(prompted.passages(["\u1161\u11a8"], "document")) == ids(plain.passages(["각"]))
 
 
-def test_a_prompt_counts_among_the_tokens(imported: MakeCheckpoint) -> None:
+def test_a_prompt_counts_towards_the_token_limit(imported: MakeCheckpoint) -> None:
     texts = ["a " * (MAX_TOKENS - 2), "a " * (MAX_TOKENS - 3)]
     assert load(imported("bi-encoder")).passages(texts).truncated.tolist() == [False, False]
     prompted = load(imported("bi-encoder"), prompts=PROMPTS)
@@ -113,7 +113,7 @@ def test_decomposed_text_gives_the_tokens_of_composed_text(imported: MakeCheckpo
 
 
 def with_nfc(folder: Path, to: Path, *added: str) -> Path:
-    """The checkpoint, its tokenizer with a first NFC step and further tokens."""
+    """A copy of the checkpoint whose tokenizer has a leading NFC step and additional tokens."""
     folder = copy(folder, to)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.normalizer = Sequence([NFC(), tokenizer.normalizer] if tokenizer.normalizer else [NFC()])
@@ -123,11 +123,11 @@ def with_nfc(folder: Path, to: Path, *added: str) -> Path:
 
 
 @given(text=st.text() | st.sampled_from(TEXTS).map(lambda text: unicodedata.normalize("NFD", text)))
-def test_nfc_as_the_tokenizers_have_it_leaves_our_nfc_as_it_is(text: str) -> None:
+def test_the_nfc_of_tokenizers_does_not_change_text_in_nfc(text: str) -> None:
     assert NFC().normalize_str(nfc(text)) == nfc(text)
 
 
-def test_the_tokenizer_does_not_bring_text_to_nfc_again(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_the_tokenizer_does_not_normalize_a_second_time(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = with_nfc(imported("classifier"), tmp_path)
     ours, plain = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     assert "NFC" in str(plain.normalizer)
@@ -155,21 +155,21 @@ def test_repeated_pairs_are_one_item_of_a_cross_encoder(imported: MakeCheckpoint
     assert pairs.rows.tolist() == [[0, 0], [1, 1], [0, 0]]
 
 
-def test_a_pair_is_truncated_where_either_sentence_is(imported: MakeCheckpoint) -> None:
+def test_a_pair_is_truncated_if_either_sentence_is(imported: MakeCheckpoint) -> None:
     long = "가 " * MAX_TOKENS
     pairs = load(imported("bi-encoder")).sentence_pairs([("a", "b"), ("a", long), (long, "b"), (long, long)])
     assert pairs.truncated == [False, True, True, True]
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
-def test_no_pairs_are_no_items(imported: MakeCheckpoint, kind: str) -> None:
+def test_no_pairs_give_no_items(imported: MakeCheckpoint, kind: str) -> None:
     pairs = load(imported(kind)).sentence_pairs([])
     assert len(pairs.tokens) == 0
     assert pairs.rows.shape == (0, 2)
     assert pairs.truncated == []
 
 
-def test_truncation_that_the_file_asks_for_does_not_count(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_truncation_set_in_the_tokenizer_file_is_ignored(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("static"), tmp_path)
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     content["truncation"] = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
@@ -178,7 +178,7 @@ def test_truncation_that_the_file_asks_for_does_not_count(imported: MakeCheckpoi
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "not json"])
-def test_a_file_that_is_no_tokenizer_is_named(imported: MakeCheckpoint, tmp_path: Path, content: str | None) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_named(imported: MakeCheckpoint, tmp_path: Path, content: str | None) -> None:
     folder = copy(imported("classifier"), tmp_path)
     (folder / "tokenizer.json").unlink()
     if content is not None:
@@ -195,7 +195,7 @@ def test_a_model_too_short_for_the_windows_is_refused(imported: MakeCheckpoint) 
         WindowTokenizer.load(folder, manifest, WindowOverrides(max_seq_length=MAX_TOKENS + 1))
 
 
-def test_the_config_says_whether_context_tokens_carry_the_overlap(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_the_config_decides_whether_token_types_mark_the_overlap(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("extractor"), tmp_path)
     request = [("museum", "The museum is in Busan")]
     manifest = read_manifest(folder)
@@ -207,7 +207,7 @@ def test_the_config_says_whether_context_tokens_carry_the_overlap(imported: Make
     assert set(marked.tokens.types.tolist()) == {0, 1, 2}
 
 
-def test_overlap_types_of_another_number_are_refused(imported: MakeCheckpoint, tmp_path: Path) -> None:
+def test_an_unsupported_number_of_overlap_types_is_refused(imported: MakeCheckpoint, tmp_path: Path) -> None:
     folder = copy(imported("extractor"), tmp_path)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": 7}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -19,7 +19,7 @@ def model() -> TwoLayersForSequenceClassification:
     return TwoLayersForSequenceClassification.on(BertModel(bert_config()), num_labels=1).eval()
 
 
-def test_what_is_saved_is_loaded_by_transformers(model: PreTrainedModel, tmp_path: Path) -> None:
+def test_transformers_loads_a_saved_model(model: PreTrainedModel, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     loaded, report = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
@@ -28,7 +28,7 @@ def test_what_is_saved_is_loaded_by_transformers(model: PreTrainedModel, tmp_pat
         torch.testing.assert_close(loaded.eval()(IDS, MASK).logits, model(IDS, MASK).logits)
 
 
-def test_padding_changes_nothing(model: PreTrainedModel) -> None:
+def test_padding_does_not_change_the_logits(model: PreTrainedModel) -> None:
     with torch.inference_mode():
         together = model(IDS, attention_mask=MASK).logits
         alone = model(IDS[1:, :3]).logits

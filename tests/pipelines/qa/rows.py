@@ -1,4 +1,4 @@
-"""Hand-made KorQuAD articles for tests."""
+"""Hand-made articles in the formats of KorQuAD and SQuAD 2.0 for tests."""
 
 import json
 import lzma
@@ -12,7 +12,7 @@ CITIES = ("Busan", "Paris", "Oslo", "Delhi", "Quito", "Lima")
 
 
 def article(number: int) -> dict[str, Any]:
-    """One article of one paragraph and one question; its answer is a colour."""
+    """Make an article with one paragraph and one question, whose answer is a colour."""
     colour = COLOURS[number % len(COLOURS)]
     context = f"마을 {number}번지에는 집이 있다. 그 집의 지붕은 {colour} 기와로 덮여 있다. 마당에는 나무가 있다."
     context += " 나무 아래에는 긴 의자가 있고 의자 옆에는 작은 연못이 있다. 연못에는 물고기가 산다."
@@ -22,9 +22,9 @@ def article(number: int) -> dict[str, Any]:
 
 
 def town(number: int, *, long: bool = False) -> dict[str, Any]:
-    """One article as in SQuAD 2.0: the context says where the museum is, and of odd numbers not where the school is.
+    """Make an article as in SQuAD 2.0, with a question for the museum and one for the school of a town.
 
-    A long one has several windows.
+    If `number` is odd, the context does not answer the second one. A long context has several windows.
     """
     museum, school = CITIES[number % len(CITIES)], CITIES[number * 5 % len(CITIES)]
     start = " ".join(["It is cold here."] * (number % 4 * 6)) if long else f"No {number}."
@@ -52,7 +52,7 @@ def _asked(number: int, what: str, where: str, context: str) -> dict[str, Any]:
 
 
 def write_squad(path: Path, articles: list[dict[str, Any]]) -> Path:
-    """The articles as a file, packed where its name ends in .xz."""
+    """Write the articles to a file, which is compressed if its name ends in .xz."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"data": articles}).encode()
     path.write_bytes(lzma.compress(content) if path.suffix == ".xz" else content)
@@ -60,13 +60,13 @@ def write_squad(path: Path, articles: list[dict[str, Any]]) -> Path:
 
 
 def write_korquad(folder: Path, articles: list[dict[str, Any]]) -> Path:
-    """The data folder, with these articles in KorQuAD's place."""
+    """Write the articles as the file of KorQuAD, and return the data folder."""
     write_squad(folder / KORQUAD, articles)
     return folder
 
 
 def as_row(example: Example) -> dict[str, Any]:
-    """As data sets hold it."""
+    """Convert an example to a row of a data set."""
     texts, starts = ([example.answer], [example.start]) if example.answerable else ([], [])
     return {
         "id": example.id,

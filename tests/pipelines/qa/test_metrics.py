@@ -17,7 +17,7 @@ def test_case_punctuation_and_quotes_do_not_count(answer: str, expected: str) ->
     assert normalize(answer) == expected
 
 
-def test_exact_match_keeps_spaces_within_words_apart() -> None:
+def test_exact_match_distinguishes_words_with_and_without_a_space() -> None:
     assert exact_match("<서울>", "서울.")
     assert not exact_match("서울 시", "서울시")
 
@@ -47,13 +47,13 @@ def test_score_averages_over_questions() -> None:
     assert score(["서울", "서울시"], ["서울", "서울"]) == Score(exact_match=0.5, f1=0.9)
 
 
-def test_of_several_accepted_answers_the_nearest_counts() -> None:
+def test_the_best_score_over_the_accepted_answers_counts() -> None:
     accepted = [("서울", "서울시"), ("부산",), ("대구", "")]
     assert score_each(["서울시", "부산시", ""], accepted) == [(True, 1.0), (False, pytest.approx(0.8)), (True, 1.0)]
     assert score_any(["서울시", "부산시", ""], accepted).exact_match == pytest.approx(2 / 3)
 
 
-def test_answers_and_expectations_must_be_equally_many_and_some() -> None:
+def test_empty_lists_and_lists_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         score(["가"], [])
     with pytest.raises(ValueError, match="no answers"):

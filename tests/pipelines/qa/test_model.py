@@ -58,7 +58,7 @@ def test_the_best_span_is_that_of_plain_transformers(
 
 @on_both_backends
 @pytest.mark.parametrize("kind", [*KINDS, "shipped qa"])
-def test_windows_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+def test_a_batch_gives_the_same_spans_as_single_windows(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
     folder = served(kind)
     model = model_of(folder, backend, spans_per_window=3)
     tokens = windows_of(folder, [*REQUESTS, LONG]).tokens
@@ -70,7 +70,7 @@ def test_windows_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, ki
     np.testing.assert_array_equal(together["end"], alone["end"])
 
 
-def test_a_limited_model_gives_shorter_answers(imported: MakeCheckpoint) -> None:
+def test_a_lower_limit_gives_shorter_answers(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     model, tokens = model_of(folder), windows_of(folder).tokens
     limited = model.limited(2).run(tokens)[:, 1:]
@@ -79,7 +79,7 @@ def test_a_limited_model_gives_shorter_answers(imported: MakeCheckpoint) -> None
     assert (longest["end"] - longest["start"]).max() > 2
 
 
-def test_sequences_without_regions_are_refused(imported: MakeCheckpoint) -> None:
+def test_token_batches_without_regions_are_refused(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     tokens = windows_of(folder).tokens
     plain = TokenBatch(tokens.checkpoint, tokens.ids, tokens.types, tokens.lengths, tokens.truncated)
@@ -88,7 +88,7 @@ def test_sequences_without_regions_are_refused(imported: MakeCheckpoint) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_runs(imported: MakeCheckpoint, kind: str) -> None:
+def test_bfloat16_gives_nearly_the_same_scores(imported: MakeCheckpoint, kind: str) -> None:
     folder = imported(kind)
     tokens = windows_of(folder).tokens
     dtypes: tuple[Dtype, Dtype] = ("float32", "bfloat16")

@@ -49,7 +49,7 @@ def test_answers_come_in_the_order_of_the_requests(imported: MakeCheckpoint, kin
     assert together[0].windows > 1  # type: ignore[union-attr]
 
 
-def test_a_decomposed_request_is_answered_from_the_text_as_it_came(imported: MakeCheckpoint) -> None:
+def test_answers_to_a_decomposed_context_are_spans_of_its_original_text(imported: MakeCheckpoint) -> None:
     pipeline = load_pipeline(imported("extractor"), "qa")
     decomposed = [tuple(unicodedata.normalize("NFD", text) for text in request) for request in REQUESTS]
     answers = zip(asyncio.run(ask(pipeline, REQUESTS)), asyncio.run(ask(pipeline, decomposed)), strict=True)  # type: ignore[arg-type]
@@ -61,7 +61,9 @@ def test_a_decomposed_request_is_answered_from_the_text_as_it_came(imported: Mak
 
 
 @pytest.mark.parametrize("threshold", [-1e9, 0.0, 1e9, None])
-def test_the_setting_decides_before_the_manifest(imported: MakeCheckpoint, threshold: float | None) -> None:
+def test_the_null_threshold_setting_overrides_that_of_the_manifest(
+    imported: MakeCheckpoint, threshold: float | None
+) -> None:
     async def extract(batch: TokenBatch) -> Outcome:
         assert batch.regions is not None
         low = batch.regions[:, 0]
@@ -80,7 +82,7 @@ def test_the_setting_decides_before_the_manifest(imported: MakeCheckpoint, thres
         assert bool(answer.text) == (counts is None or counts > 0)
 
 
-def test_a_failed_window_fails_its_own_request_only(imported: MakeCheckpoint) -> None:
+def test_a_failed_window_fails_only_its_own_request(imported: MakeCheckpoint) -> None:
     async def extract(batch: TokenBatch) -> Outcome:
         rows = np.zeros((len(batch) - 1, 3), dtype=[("start", np.int32), ("end", np.int32), ("score", np.float32)])
         rows["score"] = -np.inf
@@ -103,7 +105,7 @@ def test_a_request_fails_with_the_error_of_its_first_window_that_failed(imported
     assert not isinstance(results[1], EngineError)
 
 
-def test_when_every_window_fails_every_request_with_windows_does(imported: MakeCheckpoint) -> None:
+def test_if_every_window_fails_every_request_with_windows_fails(imported: MakeCheckpoint) -> None:
     async def extract(batch: TokenBatch) -> Outcome:
         return Outcome(np.array([]), {item: EngineError("RuntimeError") for item in range(len(batch))})
 
@@ -111,9 +113,9 @@ def test_when_every_window_fails_every_request_with_windows_does(imported: MakeC
     assert [isinstance(result, EngineError) for result in results] == [True, False, True, True, True]
 
 
-def test_nothing_is_asked_of_the_model_without_a_window(imported: MakeCheckpoint) -> None:
+def test_the_model_is_not_run_without_windows(imported: MakeCheckpoint) -> None:
     async def extract(batch: TokenBatch) -> Outcome:
-        raise AssertionError("called")
+        raise AssertionError("the model was run")
 
     results = asyncio.run(ask(failing(imported, extract), [("who?", ""), ("who?", " \n")]))
     assert [(answer.text, answer.start, answer.end) for answer in results] == [("", 0, 0)] * 2  # type: ignore[union-attr]

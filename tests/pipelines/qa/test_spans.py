@@ -46,7 +46,7 @@ def make(folder: Path, requests: list[tuple[str, str]]) -> Windows:
 
 
 def logits(windows: Windows, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Drawn from few whole numbers, so that ties happen too."""
+    """Random logits from few whole numbers, so that equal scores occur."""
     draw = np.random.default_rng(seed)
     shape = windows.tokens.mask.shape
     return draw.integers(-9, 9, shape).astype(np.float32), draw.integers(-9, 9, shape).astype(np.float32)
@@ -58,7 +58,7 @@ def search(windows: Windows, seed: int, count: int = 5) -> NDArray[np.void]:
 
 
 @given(seed=seeds, tokens=st.integers(1, 14), width=st.integers(1, 16), count=st.integers(1, 20), data=st.data())
-def test_the_banded_search_finds_what_trying_all_spans_finds(
+def test_the_banded_search_finds_the_same_spans_as_an_exhaustive_search(
     seed: int, tokens: int, width: int, count: int, data: st.DataObject
 ) -> None:
     low = data.draw(st.integers(0, tokens - 1))
@@ -82,7 +82,7 @@ specials = st.sampled_from([np.nan, np.inf, -np.inf, 3e38])
     count=st.integers(1, 20),
     data=st.data(),
 )
-def test_ties_and_logits_that_are_no_numbers_are_met_as_by_a_full_sort(
+def test_equal_scores_nan_and_infinity_are_handled_as_by_a_full_sort(
     shape: tuple[int, int], width: int, count: int, data: st.DataObject
 ) -> None:
     windows, tokens = shape
@@ -101,7 +101,7 @@ def test_ties_and_logits_that_are_no_numbers_are_met_as_by_a_full_sort(
 def sorted_spans(
     start: NDArray[np.float32], end: NDArray[np.float32], regions: NDArray[np.int32], width: int, count: int
 ) -> NDArray[np.void]:
-    """(windows, count): the first `count` of all spans by falling score, then by where they start and end."""
+    """The best spans (windows, count): sorted by falling score, then by start and end."""
     spans = np.zeros((len(start), count), dtype=SPAN)
     spans["score"] = -np.inf
     for row, (low, high) in enumerate(regions.tolist()):
@@ -134,7 +134,7 @@ def test_spans_of_each_window_stay_in_its_region() -> None:
     assert spans["score"][:, 0].tolist() == [100, 100, 100]
 
 
-def test_logits_that_are_no_numbers_give_no_spans() -> None:
+def test_nan_logits_give_no_spans() -> None:
     start = np.full((1, 5), np.nan, dtype=np.float32)
     start[0, 2] = 1
     spans = best_spans(start, np.zeros_like(start), np.array([[1, 5]], dtype=np.int32), max_answer_length=2, count=5)
@@ -171,7 +171,7 @@ def test_rank_finds_the_best_span_of_all_windows(imported: MakeCheckpoint, seed:
     threshold=st.none() | st.integers(-20, 20).map(float),
     asked=st.sampled_from(["museum", "the museum of Busan"]),
 )
-def test_requests_are_ranked_as_each_is_alone(
+def test_each_request_is_ranked_as_if_it_were_alone(
     imported: MakeCheckpoint, seed: int, texts: list[str], threshold: float | None, asked: str
 ) -> None:
     windows = make(imported("extractor"), [(asked, text) for text in texts])
@@ -184,7 +184,7 @@ def test_requests_are_ranked_as_each_is_alone(
 
 
 @given(seed=seeds, text=contexts, decompose=st.booleans())
-def test_the_answer_is_cut_from_the_context_as_it_came(
+def test_the_answer_is_a_span_of_the_original_context(
     imported: MakeCheckpoint, seed: int, text: str, decompose: bool
 ) -> None:
     context = unicodedata.normalize("NFD", text) if decompose else text
@@ -201,7 +201,7 @@ def test_a_decomposed_context_gets_the_same_answer(imported: MakeCheckpoint, see
     first, second = (make(imported("extractor"), [("museum", context)]) for context in (composed, decomposed))
     one = rank([composed], first, search(first, seed), null_threshold=None)[0]
     other = rank([decomposed], second, search(second, seed), null_threshold=None)[0]
-    assert one.text in nfc(other.text)  # a whole cluster, where the token is a part of one
+    assert one.text in nfc(other.text)  # if the token is a part of a character cluster, the whole cluster
     assert one.score == other.score
 
 
@@ -209,7 +209,7 @@ CONTEXT = "The museum is in Busan"
 
 
 def two_windows(imported: MakeCheckpoint, scores: list[tuple[float, float]]) -> tuple[str, Windows, NDArray[np.void]]:
-    """A context of two windows, whose null score and best score are given."""
+    """A context with two windows, whose (null score, best score) are `scores`."""
     context = f"{CONTEXT}. {CONTEXT}."
     windows = make(imported("extractor"), [("museum", context)])
     spans = np.zeros((len(windows.tokens), 2), dtype=SPAN)
@@ -225,7 +225,7 @@ def two_windows(imported: MakeCheckpoint, scores: list[tuple[float, float]]) -> 
 @pytest.mark.parametrize(
     ("threshold", "answered"), [(None, True), (2.0, True), (1.9, False), (0.0, False), (-5.0, False)]
 )
-def test_the_empty_answer_wins_by_more_than_the_threshold(
+def test_the_answer_is_empty_if_the_margin_is_above_the_threshold(
     imported: MakeCheckpoint, threshold: float | None, answered: bool
 ) -> None:
     context, windows, spans = two_windows(imported, [(7.0, 1.0), (5.0, 3.0)])  # lowest null 5, best 3
@@ -238,12 +238,12 @@ def test_the_empty_answer_wins_by_more_than_the_threshold(
         assert answer == Answer("", 0, 0, 5.0, 5.0, len(windows.tokens), windows.tokens.checkpoint.digest)
 
 
-def test_ties_go_to_what_is_read_first(imported: MakeCheckpoint) -> None:
+def test_the_first_of_equal_spans_is_the_answer(imported: MakeCheckpoint) -> None:
     context, windows, spans = two_windows(imported, [(0.0, 3.0), (0.0, 3.0)])
     assert rank([context], windows, spans, null_threshold=None)[0].start == 0
 
 
-def test_ties_go_to_what_is_read_first_even_where_a_later_window_saw_it(imported: MakeCheckpoint) -> None:
+def test_the_first_of_equal_spans_is_the_answer_even_if_only_a_later_window_has_it(imported: MakeCheckpoint) -> None:
     context, windows, spans = two_windows(imported, [(0.0, 3.0), (0.0, 3.0)])
     assert windows.tokens.regions is not None
     high = windows.tokens.regions[0, 1]
@@ -252,7 +252,7 @@ def test_ties_go_to_what_is_read_first_even_where_a_later_window_saw_it(imported
 
 
 @given(seed=seeds)
-def test_spans_seen_by_two_windows_do_not_crowd_out_the_best_of_a_third(imported: MakeCheckpoint, seed: int) -> None:
+def test_one_span_per_window_gives_the_same_answer_as_many(imported: MakeCheckpoint, seed: int) -> None:
     context = " ".join(f"{letter}{number}" for number, letter in enumerate("abcdefghijklmnopqrst"))
     windows = make(imported("extractor"), [("museum", context)])
     assert len(windows.tokens) > 3
@@ -260,7 +260,7 @@ def test_spans_seen_by_two_windows_do_not_crowd_out_the_best_of_a_third(imported
     assert few == all_of_them
 
 
-def test_white_space_alone_is_no_answer(imported: MakeCheckpoint) -> None:
+def test_white_space_is_not_an_answer(imported: MakeCheckpoint) -> None:
     context = "ab  \n  cd"
     windows = make(imported("extractor-roberta"), [("museum", context)])
     blank = [i for i, (start, end) in enumerate(windows.offsets.tolist()) if not context[start:end].strip()]

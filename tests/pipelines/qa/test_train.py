@@ -1,3 +1,4 @@
+import argparse
 import asyncio
 import contextlib
 import json
@@ -14,15 +15,14 @@ from pipelines.checkpoints.golden import check
 from pipelines.checkpoints.in_process import load_model, load_pipeline
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines.choice import EngineSettings
-from pipelines.evaluate import evaluate_checkpoint
 from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.windows import WindowSettings
+from pipelines.measure.evaluate import evaluate_checkpoint
 from pipelines.qa import train
-from pipelines.qa.data import Example, read_squad, together
+from pipelines.qa.data import Example, all_examples, read_squad
 from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.training import command
 from pipelines.training.command import parse
-from pipelines.training.experiment import parser_of
 from pipelines.training.qa.recipe import RECIPE
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
@@ -52,7 +52,7 @@ def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]]) -> Main:
 
 
 def asked(source: Path, articles: slice) -> list[Example]:
-    return together(read_squad(source)[articles])
+    return all_examples(read_squad(source)[articles])
 
 
 def served(folder: Path, examples: Sequence[Example]) -> list[str]:
@@ -60,7 +60,7 @@ def served(folder: Path, examples: Sequence[Example]) -> list[str]:
     return [answer.text for answer in answers]
 
 
-def test_a_model_learns_when_not_to_answer_and_serves_as_it_was_measured(
+def test_a_model_learns_when_not_to_answer_and_has_the_measured_scores_when_served(
     main: Main, checkpoint: MakeCheckpoint, squad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, base = tmp_path / "to", checkpoint("bare-encoder")
@@ -87,14 +87,14 @@ def test_a_model_learns_when_not_to_answer_and_serves_as_it_was_measured(
     assert capsys.readouterr().out.endswith(f"serve it with\nmake serve QA={output}\n")
 
 
-def test_the_epoch_with_the_lowest_loss_is_kept_and_no_context_both_learned_and_measured(
+def test_the_epoch_with_the_lowest_loss_is_exported_and_contexts_to_measure_on_are_not_trained_on(
     main: Main, checkpoint: MakeCheckpoint, squad: Path, tmp_path: Path, fitted: list[dict[str, Any]]
 ) -> None:
     data = ["--train", f"{squad}[:9]", "--dev", f"{squad}[8:20]"]
     assert main(tmp_path / "to", "--models", checkpoint("bare-encoder"), *QUICK, *data) == 0
     results = (tmp_path / "to" / "results.md").read_text(encoding="utf-8")
     losses = [float(cell) for cell in results.splitlines()[-1].split("|")[2:-1]]
-    assert losses[-1] > min(losses)  # few rows are soon known by heart
+    assert losses[-1] > min(losses)  # few rows are soon overfitted
     assert read_manifest(tmp_path / "to").scores["loss"] == pytest.approx(min(losses), abs=1e-3)
     assert (fitted[0]["stages"][0].sources[0].rows, fitted[0]["dev"]) == (
         asked(squad, slice(8)),
@@ -107,7 +107,8 @@ def test_without_files_the_first_articles_of_korquads_dev_file_are_trained_on(
 ) -> None:
     korquad = write_korquad(tmp_path, [article(number) for number in range(102)])
     monkeypatch.setenv("MUNJANG_DATA", str(korquad))
-    parser = parser_of(RECIPE, "pipelines.qa.train", None)
+    parser = argparse.ArgumentParser()
+    train.TRAIN.add_options(parser)
     arguments = parser.parse_args(["to"])
     data = command.read_data(RECIPE, parser, arguments)
     assert [[int(row.id[1:]) for row in rows] for rows in (data.sources[0].rows, data.dev)] == [
@@ -116,8 +117,9 @@ def test_without_files_the_first_articles_of_korquads_dev_file_are_trained_on(
     ]
 
 
-def test_defaults_are_the_originals_settings_with_warm_up() -> None:
-    parser = parser_of(RECIPE, "pipelines.qa.train", None)
+def test_the_default_settings() -> None:
+    parser = argparse.ArgumentParser()
+    train.TRAIN.add_options(parser)
     arguments = parser.parse_args(["to"])
     settings, windows = parse(parser, arguments, RECIPE.training), parse(parser, arguments, RECIPE.options)
     assert tuple(arguments.models) == ("beomi/kcbert-base",)
@@ -127,7 +129,7 @@ def test_defaults_are_the_originals_settings_with_warm_up() -> None:
     assert "Windows of one step" in parser.format_help()
 
 
-def test_what_was_trained_with_other_windows_is_served_with_them(
+def test_the_windows_of_training_are_those_of_serving(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, squad: Path
 ) -> None:
     output, windows = tmp_path / "to", WindowSettings(max_seq_length=76, max_answer_length=20, doc_stride=16)
@@ -161,7 +163,7 @@ def test_what_was_trained_with_other_windows_is_served_with_them(
         (["--models", "owner/nothing", "--dev", "{good}[1:]"], "CheckpointNotFound: owner/nothing: "),
     ],
 )
-def test_what_can_not_be_used_is_refused_before_anything_starts(
+def test_bad_data_and_models_are_refused_before_training_starts(
     main: Main,
     tmp_path: Path,
     fitted: list[dict[str, Any]],
@@ -190,7 +192,7 @@ def test_windows_without_room_for_an_answer_end_the_program(
 
 
 @pytest.mark.train
-def test_a_model_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: Path) -> None:
+def test_a_model_and_data_from_the_hub_are_trained_on_ray_and_exported(tmp_path: Path) -> None:
     options = ["--models", "owner/bert", "--epochs", "1", "--num-workers", "2", "--storage", "storage"]
     options += ["--train", "owner/towns", "--dev", "owner/towns:default:validation"]
     with _hub(tmp_path) as environment:
@@ -206,14 +208,14 @@ def test_a_model_and_data_of_the_hub_are_trained_on_ray_and_exported(tmp_path: P
     manifest = verify(tmp_path / "to", "qa")
     assert manifest.base_model == "owner/bert"
     assert manifest.threshold is not None
-    said = process.stdout.splitlines()
-    assert [line for line in said if "epoch 1 of 1: exact_match " in line]
-    assert said[-1] == "make serve QA=to"
+    lines = process.stdout.splitlines()
+    assert [line for line in lines if "epoch 1 of 1: exact_match " in line]
+    assert lines[-1] == "make serve QA=to"
 
 
 @contextlib.contextmanager
 def _hub(folder: Path) -> Iterator[dict[str, str]]:
-    """The environment for a command that finds a model and a data set on a hub of its own."""
+    """Serve a model and a data set on a local hub; yield the environment of a command that uses it."""
     examples = asked(write_squad(folder / "squad.json", TOWNS), slice(None))
     (folder / "towns").mkdir()
     for split, rows in (("train", examples[:16]), ("validation", examples[16:24])):

@@ -62,7 +62,7 @@ def maker(folder: Path, settings: WindowSettings = SMALL, *, overlap_types: int 
 
 
 def spans(windows: Windows) -> list[range]:
-    """Per window, the rows of `offsets` that it holds."""
+    """The range of rows of `offsets` of each window."""
     assert windows.tokens.regions is not None
     sizes = windows.tokens.regions[:, 1] - windows.tokens.regions[:, 0]
     return [range(first, first + size) for first, size in zip(windows.first, sizes, strict=True)]
@@ -86,11 +86,11 @@ def test_windows_cover_the_context_and_hold_every_answer_whole(
     for start in range(tokens - longest + 1 if tokens else 0):
         assert any(start in window and start + longest - 1 in window for window in windows)
     assert all(b - a <= settings.doc_stride for a, b in pairwise(starts))
-    assert all(window.stop < tokens for window in windows[:-1])  # none without need
+    assert all(window.stop < tokens for window in windows[:-1])  # no superfluous window
 
 
 @given(requests=st.lists(st.tuples(texts, texts), min_size=1, max_size=3), settings=settings_of_any_kind)
-def test_windows_never_exceed_the_length_and_hold_question_and_context(
+def test_windows_are_not_too_long_and_hold_question_and_context(
     imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings
 ) -> None:
     for kind in KINDS:
@@ -118,7 +118,7 @@ def test_windows_never_exceed_the_length_and_hold_question_and_context(
 
 
 def rows_of_contexts(plain: Tokenizer, requests: list[tuple[str, str]]) -> dict[str, int]:
-    """Row of `offsets` where each different context begins; for "", where the last of them ends."""
+    """The row of `offsets` at which each context begins, and under "" the number of rows."""
     contexts = list(dict.fromkeys(context for _, context in requests if context))
     sizes = [len(plain.encode(nfc(context), add_special_tokens=False).ids) for context in contexts]
     return dict(zip([*contexts, ""], accumulate(sizes, initial=0), strict=True))
@@ -134,7 +134,7 @@ few_texts = st.sampled_from(
     settings=settings_of_any_kind,
     overlap_types=st.sampled_from([0, 1, GRADES]),
 )
-def test_requests_that_share_texts_get_the_windows_that_each_gets_alone(
+def test_requests_that_share_texts_have_the_same_windows_as_alone(
     imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings, overlap_types: int
 ) -> None:
     for kind in KINDS:
@@ -149,7 +149,7 @@ def test_requests_that_share_texts_get_the_windows_that_each_gets_alone(
         assert [together.offsets[part].tolist() for part in map(list, spans(together))] == held
 
 
-def test_the_offsets_of_a_shared_context_are_held_once(folder: Path) -> None:
+def test_the_offsets_of_a_shared_context_are_stored_once(folder: Path) -> None:
     context = "The museum is in Busan. " * 5
     alone = maker(folder)([("who?", context)], REF)
     shared = maker(folder)([("who?", context), ("where is it?", context), ("who?", context)], REF)
@@ -181,7 +181,7 @@ def test_windows_are_those_of_transformers(imported: MakeCheckpoint, question: s
 
 
 @given(context=texts)
-def test_offsets_lead_to_text_that_gives_the_token(imported: MakeCheckpoint, context: str) -> None:
+def test_offsets_span_the_text_of_their_token(imported: MakeCheckpoint, context: str) -> None:
     for kind in KINDS:
         plain = tokenizer(imported(kind))
         encoding = plain.encode(nfc(context), add_special_tokens=False)
@@ -191,7 +191,7 @@ def test_offsets_lead_to_text_that_gives_the_token(imported: MakeCheckpoint, con
             assert text in nfc(context[start:end])
 
 
-def test_a_question_is_cut_at_its_limit_and_that_is_said(folder: Path) -> None:
+def test_a_long_question_is_cut_and_marked_as_truncated(folder: Path) -> None:
     windows = maker(folder)([("a b c d e f g h i", "the museum"), ("a", "the museum")], REF)
     template = PairTemplate.of(tokenizer(folder))
     assert windows.tokens.regions is not None
@@ -209,12 +209,12 @@ def test_a_context_without_tokens_has_no_window(imported: MakeCheckpoint, contex
     assert nothing.tokens.regions is not None
 
 
-def test_an_empty_question_leaves_its_room_to_the_context(folder: Path) -> None:
+def test_with_an_empty_question_the_context_fills_the_window(folder: Path) -> None:
     windows = maker(folder)([("", "a " * 60)], REF)
     assert windows.tokens.lengths[0] == SMALL.max_seq_length
 
 
-def test_overlapping_context_tokens_have_type_2_whatever_window_they_are_in(imported: MakeCheckpoint) -> None:
+def test_overlapping_context_tokens_have_type_2_in_every_window(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     question, context = "the museum", "it is the museum of Busan and the old museum " * 3
     plain, marked = (maker(folder, overlap_types=on)([(question, context)], REF) for on in (0, 1))
@@ -231,7 +231,7 @@ def test_overlapping_context_tokens_have_type_2_whatever_window_they_are_in(impo
         assert len(ids) == len(types)
 
 
-def test_graded_context_tokens_have_types_from_2_up(imported: MakeCheckpoint) -> None:
+def test_graded_context_tokens_have_types_from_2(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     question, context = "the museum", "it is the museum of Busan and the old museum " * 3
     plain, graded = (maker(folder, overlap_types=kinds)([(question, context)], REF) for kinds in (0, GRADES))
@@ -243,12 +243,12 @@ def test_graded_context_tokens_have_types_from_2_up(imported: MakeCheckpoint) ->
         assert types[low:high] == (grades[held.start : held.stop] + 1).tolist()
 
 
-def test_another_number_of_overlap_types_is_refused(folder: Path) -> None:
+def test_an_unknown_number_of_overlap_types_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="overlap_types 2"):
         maker(folder, overlap_types=2)
 
 
-def test_templates_are_read_off_the_tokenizer(imported: MakeCheckpoint) -> None:
+def test_templates_are_derived_from_the_tokenizer(imported: MakeCheckpoint) -> None:
     bert, roberta = (PairTemplate.of(tokenizer(imported(kind))) for kind in KINDS)
     assert (bert.head, bert.middle, bert.tail) == ((2,), (3,), (3,))
     assert (bert.question_type, bert.context_type, bert.size) == (0, 1, 3)

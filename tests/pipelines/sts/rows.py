@@ -1,4 +1,4 @@
-"""Hand-made STS data for tests: every file that training reads, a few rows each."""
+"""Hand-made STS files for tests, with a few rows each."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ KORSTS = [("비행기가 이륙하고 있다.", "비행기가 막 이륙한다."
 
 
 def write_all(folder: Path) -> Path:
-    """The data folder."""
+    """Write all files, and return the data folder."""
     dev = [{"sentence1": a, "sentence2": b, "labels": {"real-label": score}} for a, b, score in KLUE_DEV]
     klue = [{"sentence1": a, "sentence2": b, "label": score} for a, b, score in KLUE_TRAIN]
     files = {

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 from pipelines.sts.metrics import f1_at, pearson, spearman
 
 
-def test_correlations_are_those_of_their_definitions() -> None:
+def test_correlations_match_their_definitions() -> None:
     draw = np.random.default_rng(0)
     cosines, scores = draw.random(40), draw.random(40)
     ranks = [np.argsort(np.argsort(values)) for values in (cosines, scores)]
@@ -14,7 +14,7 @@ def test_correlations_are_those_of_their_definitions() -> None:
     assert spearman(cosines, scores) == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
-def test_spearman_sees_only_the_order() -> None:
+def test_spearman_depends_only_on_the_order() -> None:
     cosines, scores = np.array([0.1, 0.2, 0.9]), np.array([0.0, 4.9, 5.0])
     assert spearman(cosines, scores) == pytest.approx(kendalltau(cosines, scores).statistic) == pytest.approx(1.0)
     assert pearson(cosines, scores) < 0.9
@@ -27,7 +27,7 @@ def test_f1_is_scikit_learns(threshold: float) -> None:
     assert f1_at(cosines, same, threshold) == pytest.approx(f1_score(same, cosines >= threshold))
 
 
-def test_f1_without_a_hit_is_0() -> None:
+def test_f1_without_a_true_positive_is_0() -> None:
     assert f1_at([0.1, 0.2], [True, False], 0.9) == 0.0
 
 

@@ -46,7 +46,7 @@ def test_embeddings_are_those_of_sentence_transformers(served: MakeCheckpoint, k
 
 
 @on_both_backends
-def test_the_folder_as_it_came_gives_the_same_embeddings(
+def test_the_folder_before_the_import_gives_the_same_embeddings(
     checkpoint: MakeCheckpoint, imported: MakeCheckpoint, backend: Backend
 ) -> None:
     for kind in ("bi-encoder", "static"):
@@ -57,7 +57,9 @@ def test_the_folder_as_it_came_gives_the_same_embeddings(
 
 @on_both_backends
 @pytest.mark.parametrize("kind", [*BI_ENCODERS, "shipped sts"])
-def test_sentences_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
+def test_a_batch_gives_the_same_embeddings_as_single_sentences(
+    served: MakeCheckpoint, kind: str, backend: Backend
+) -> None:
     tokens = tokens_of(served(kind), PAIRS).tokens
     model = model_of(served(kind), backend)
     alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
@@ -65,7 +67,7 @@ def test_sentences_give_the_same_batched_and_one_by_one(served: MakeCheckpoint, 
 
 
 @on_both_backends
-def test_text_without_tokens_has_no_direction(imported: MakeCheckpoint, backend: Backend) -> None:
+def test_a_text_without_tokens_has_a_zero_embedding(imported: MakeCheckpoint, backend: Backend) -> None:
     model = model_of(imported("static"), backend)
     tokens = tokens_of(imported("static"), [("", "")]).tokens
     assert tokens.lengths.tolist() == [0]
@@ -75,7 +77,7 @@ def test_text_without_tokens_has_no_direction(imported: MakeCheckpoint, backend:
 
 
 @on_both_backends
-def test_scores_of_a_cross_encoder_are_those_of_sentence_transformers_on_the_scale_of_0_to_5(
+def test_cross_encoder_scores_are_those_of_sentence_transformers_clipped_to_0_to_5(
     imported: MakeCheckpoint, backend: Backend
 ) -> None:
     folder = imported("cross-encoder")
@@ -89,7 +91,7 @@ def test_scores_of_a_cross_encoder_are_those_of_sentence_transformers_on_the_sca
 
 
 @on_both_backends
-def test_a_cross_encoder_trained_through_a_sigmoid_gives_a_share_of_5(
+def test_outputs_of_a_cross_encoder_trained_with_a_sigmoid_are_multiplied_by_5(
     checkpoint: MakeCheckpoint, imported: MakeCheckpoint, backend: Backend
 ) -> None:
     kind = "cross-encoder-sigmoid"
@@ -102,27 +104,27 @@ def test_a_cross_encoder_trained_through_a_sigmoid_gives_a_share_of_5(
 
 @on_both_backends
 @pytest.mark.parametrize("kind", ["cross-encoder", "cross-encoder-sigmoid"])
-def test_pairs_give_the_same_batched_and_one_by_one(imported: MakeCheckpoint, kind: str, backend: Backend) -> None:
+def test_a_batch_gives_the_same_scores_as_single_pairs(imported: MakeCheckpoint, kind: str, backend: Backend) -> None:
     tokens = tokens_of(imported(kind), PAIRS).tokens
     model = model_of(imported(kind), backend)
     alone = [model.run(TokenBatch.take([(tokens, i)]))[0] for i in range(len(tokens))]
     np.testing.assert_allclose(model.run(tokens), alone, rtol=0, atol=1e-5)
 
 
-def test_very_sure_models_give_0_and_5(imported: MakeCheckpoint) -> None:
-    class Sure:
-        name = "sure"
+def test_extreme_logits_give_scores_0_and_5(imported: MakeCheckpoint) -> None:
+    class ExtremeEngine:
+        name = "extreme"
 
         def outputs(self, batch: TokenBatch, *names: str) -> tuple[np.ndarray, ...]:
             return (np.array([[-500], [0], [500]], dtype=np.float32),)
 
     tokens = tokens_of(imported("cross-encoder"), PAIRS).tokens
-    assert CrossEncoder(Sure(), sigmoid=True).run(tokens).tolist() == [0, 2.5, 5]  # type: ignore[arg-type]
-    assert CrossEncoder(Sure(), sigmoid=False).run(tokens).tolist() == [0, 0, 5]  # type: ignore[arg-type]
+    assert CrossEncoder(ExtremeEngine(), sigmoid=True).run(tokens).tolist() == [0, 2.5, 5]  # type: ignore[arg-type]
+    assert CrossEncoder(ExtremeEngine(), sigmoid=False).run(tokens).tolist() == [0, 0, 5]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("kind", "atol"), [(kind, 0.05) for kind in BI_ENCODERS] + [("cross-encoder", 0.3)])
-def test_bfloat16_runs(imported: MakeCheckpoint, kind: str, atol: float) -> None:
+def test_bfloat16_gives_nearly_the_same_results(imported: MakeCheckpoint, kind: str, atol: float) -> None:
     tokens = tokens_of(imported(kind), PAIRS).tokens
     dtypes: tuple[Dtype, Dtype] = ("bfloat16", "float32")
     rough, exact = (model_of(imported(kind), "torch", dtype).run(tokens) for dtype in dtypes)
@@ -132,7 +134,9 @@ def test_bfloat16_runs(imported: MakeCheckpoint, kind: str, atol: float) -> None
 
 @on_both_backends
 @pytest.mark.parametrize("kind", ["bi-encoder", "static", "cross-encoder"])
-def test_cut_weights_are_damage(imported: MakeCheckpoint, tmp_path: Path, kind: str, backend: Backend) -> None:
+def test_a_truncated_weights_file_is_refused(
+    imported: MakeCheckpoint, tmp_path: Path, kind: str, backend: Backend
+) -> None:
     folder = Path(shutil.copytree(imported(kind), tmp_path / "copy"))
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])

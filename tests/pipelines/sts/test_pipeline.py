@@ -54,7 +54,7 @@ def test_results_come_in_the_order_of_the_pairs(make: Make, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "static"])
-def test_a_sentence_is_fully_similar_to_itself_and_order_does_not_matter(make: Make, kind: str) -> None:
+def test_a_sentence_has_cosine_1_with_itself_and_the_order_in_a_pair_does_not_matter(make: Make, kind: str) -> None:
     results = ask(make(kind), PAIRS)
     assert results[1].score == pytest.approx(1.0, abs=1e-6)
     assert all(-1 <= result.score <= 1 for result in results)
@@ -75,7 +75,9 @@ def test_each_different_sentence_is_encoded_once(make: Make) -> None:
 @pytest.mark.parametrize(
     ("threshold", "similar"), [(None, [False, True]), (0.5, [True, True]), (0.51, [False, True]), (1.1, [False, False])]
 )
-def test_the_setting_decides_before_the_manifest(make: Make, threshold: float | None, similar: list[bool]) -> None:
+def test_the_threshold_setting_overrides_that_of_the_manifest(
+    make: Make, threshold: float | None, similar: list[bool]
+) -> None:
     rows = np.array([[1, 0], [0.5, 3**0.5 / 2]], dtype=np.float32)
 
     async def encode(batch: TokenBatch) -> Outcome:
@@ -85,7 +87,7 @@ def test_the_setting_decides_before_the_manifest(make: Make, threshold: float | 
     assert [result.similar for result in results] == similar  # the manifest says 0.6
 
 
-def test_a_threshold_of_zero_is_a_threshold(make: Make) -> None:
+def test_a_threshold_setting_of_zero_is_not_ignored(make: Make) -> None:
     async def encode(batch: TokenBatch) -> Outcome:
         return Outcome(np.full(len(batch), 1.0, dtype=np.float32))
 
@@ -94,7 +96,7 @@ def test_a_threshold_of_zero_is_a_threshold(make: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pairs_are_flagged_where_text_was_cut(make: Make, kind: str) -> None:
+def test_pairs_with_a_cut_text_are_marked_as_truncated(make: Make, kind: str) -> None:
     results = ask(make(kind), [("가", "나"), ("가 " * MAX_TOKENS, "나")])
     assert [result.truncated for result in results] == [False, kind != "static"]
 
@@ -109,7 +111,7 @@ def test_only_the_pairs_of_a_failed_sentence_fail(make: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_when_every_item_fails_every_pair_does(make: Make, kind: str) -> None:
+def test_if_every_sentence_fails_every_pair_fails(make: Make, kind: str) -> None:
     async def encode(batch: TokenBatch) -> Outcome:
         return Outcome(np.array([]), dict.fromkeys(range(len(batch)), BOOM))
 
@@ -117,11 +119,11 @@ def test_when_every_item_fails_every_pair_does(make: Make, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_pairs_have_no_results(make: Make, kind: str) -> None:
+def test_no_pairs_give_no_results(make: Make, kind: str) -> None:
     assert ask(make(kind), []) == []
 
 
-def test_the_whole_pipeline_loads_from_a_folder(imported: MakeCheckpoint) -> None:
+def test_the_pipeline_is_loaded_from_a_folder(imported: MakeCheckpoint) -> None:
     assert ask(load_pipeline(imported("static"), "sts"), PAIRS)[1].similar
 
 
@@ -143,7 +145,7 @@ def embed(embeds: EmbeddingPipeline, texts: Sequence[str]) -> list[object]:
 
 
 @pytest.mark.parametrize("kind", ["bi-encoder", "static"])
-def test_each_text_has_an_embedding_of_unit_length_as_alone(imported: MakeCheckpoint, kind: str) -> None:
+def test_each_text_has_the_same_unit_length_embedding_in_a_batch_and_alone(imported: MakeCheckpoint, kind: str) -> None:
     embeds = pipeline(imported, kind)
     together = embed(embeds, TEXTS)
     for text, embedding in zip(TEXTS, together, strict=True):
@@ -157,14 +159,14 @@ def test_each_text_has_an_embedding_of_unit_length_as_alone(imported: MakeCheckp
     assert embed(embeds, []) == []
 
 
-def test_a_cross_encoder_embeds_nothing_and_is_not_asked(imported: MakeCheckpoint) -> None:
+def test_a_cross_encoder_gives_no_embeddings_and_is_not_run(imported: MakeCheckpoint) -> None:
     async def encode(batch: TokenBatch) -> Outcome:
-        raise AssertionError("asked")
+        raise AssertionError("the model was run")
 
     assert embed(pipeline(imported, "cross-encoder", encode), TEXTS) == [None] * 3
 
 
-def test_a_text_that_fails_has_its_own_error(imported: MakeCheckpoint) -> None:
+def test_only_a_failed_text_has_an_error(imported: MakeCheckpoint) -> None:
     async def encode(batch: TokenBatch) -> Outcome:
         return Outcome(np.ones((2, 4), dtype=np.float32), {1: EngineError("RuntimeError")})
 
@@ -174,7 +176,7 @@ def test_a_text_that_fails_has_its_own_error(imported: MakeCheckpoint) -> None:
     assert isinstance(third, Embedding)
 
 
-def test_where_all_fail_each_has_its_error(imported: MakeCheckpoint) -> None:
+def test_if_every_text_fails_each_has_its_error(imported: MakeCheckpoint) -> None:
     async def encode(batch: TokenBatch) -> Outcome:
         return Outcome(np.array([]), {item: EngineError("RuntimeError") for item in range(len(batch))})
 

@@ -1,3 +1,4 @@
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from pipelines.format.manifest import verify
 from pipelines.sts import data
 from pipelines.sts import train as command
 from pipelines.training.command import parse
-from pipelines.training.experiment import parser_of
 from pipelines.training.sts.recipe import RECIPE
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all
@@ -23,7 +23,7 @@ HEADS = list(RECIPE.heads)
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """The options that name the data."""
+    """The options for the data."""
     folder = write_all(tmp_path / "data")
     return ["--train", str(folder / data.KLUE_TRAIN), "--dev", str(folder / KORSTS_TRAIN)]
 
@@ -39,7 +39,7 @@ def main(monkeypatch: pytest.MonkeyPatch, fitted: list[dict[str, Any]], files: l
     return main
 
 
-def test_the_best_of_all_heads_is_exported_and_serves_as_it_was_measured(
+def test_the_best_of_all_heads_is_exported_and_has_the_measured_score_when_served(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]], files: list[str]
 ) -> None:
     output, model = tmp_path / "to", checkpoint("bare-encoder")
@@ -61,7 +61,7 @@ def test_the_best_of_all_heads_is_exported_and_serves_as_it_was_measured(
     assert any(f"head {head}," in card for head in HEADS)
 
 
-def test_heads_may_be_chosen(
+def test_the_user_can_choose_heads(
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]]
 ) -> None:
     words = ["--models", checkpoint("bare-encoder"), "--epochs", 1, "--score-column", "label|score"]
@@ -70,16 +70,16 @@ def test_heads_may_be_chosen(
     assert verify(tmp_path / "to", "sts").kind == "bi-encoder"
 
 
-def test_klues_own_files_are_read_without_a_word_on_columns(tmp_path: Path) -> None:
+def test_the_files_of_klue_are_read_with_the_default_columns(tmp_path: Path) -> None:
     folder, columns = write_all(tmp_path), [column.default for column in RECIPE.columns.values()]
     for path, read in ((data.KLUE_TRAIN, data.read_scored_pairs), (data.KLUE_DEV, data.read_klue)):
         assert RECIPE.read(str(folder / path), columns, "train") == read(folder / path)
 
 
-def test_no_pair_is_trained_on_that_is_measured_on() -> None:
+def test_pairs_to_measure_on_are_not_trained_on_in_any_order_or_spelling() -> None:
     pair = data.ScoredPair("가 나", "다", 1.0)
-    turned, other = data.ScoredPair("다.", "가나", 2.0), data.ScoredPair("가 나", "라", 2.0)
-    assert RECIPE.apart([pair, turned, other], [pair]) == [other]
+    swapped, other = data.ScoredPair("다.", "가나", 2.0), data.ScoredPair("가 나", "라", 2.0)
+    assert RECIPE.without_dev_rows([pair, swapped, other], [pair]) == [other]
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,21 @@ def test_no_pair_is_trained_on_that_is_measured_on() -> None:
     [
         ("가,나,6", "score '6' is not from 0 to 5"),
         ("가,나,nan", "score 'nan' is not from 0 to 5"),
-        ("가,나,viel", "score 'viel' is no number"),
+        ("가,나,viel", "score 'viel' is not a number"),
         ("가, ,1", "a sentence is blank"),
         ("가,나", r"has no column labels.real-label\|label\|score; it has sentence1, sentence2"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(cells: str, why: str, tmp_path: Path) -> None:
+def test_the_error_for_a_bad_row_names_its_file_and_line(cells: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(f"sentence1,sentence2,label\n가,나,1.5\n{cells}\n", encoding="utf-8")
     with pytest.raises(BadRow, match=f"rows.csv, line 3: {why}"):
         RECIPE.read(str(path), [column.default for column in RECIPE.columns.values()], "train")
 
 
-def test_defaults_are_the_originals() -> None:
-    parser = parser_of(RECIPE, "pipelines.sts.train", None)
+def test_the_default_settings() -> None:
+    parser = argparse.ArgumentParser()
+    command.TRAIN.add_options(parser)
     arguments = parser.parse_args(["to"])
     assert len(arguments.models) == 3
     assert arguments.heads == HEADS

@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import re
@@ -17,12 +18,11 @@ from pipelines.training import tuning
 from pipelines.training.command import parse
 from pipelines.training.settings import SearchSettings, TuneSettings
 from pipelines.training.sts.recipe import RECIPE
-from pipelines.training.tuning import parser_of
 from tests.checkpoint_factory import make_checkpoint
 from tests.pipelines.sts.rows import KLUE_TRAIN
 from tests.pipelines.training.test_on_ray import ENVIRONMENT
 
-LONGEST_S = 240
+TIMEOUT_S = 240
 
 
 def write(path: Path, rows: Sequence[tuple[str, str, float]]) -> str:
@@ -33,7 +33,7 @@ def write(path: Path, rows: Sequence[tuple[str, str, float]]) -> str:
 
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
-    """A model and rows of which none is to be called the same: F1 is always 0, so that the loss decides."""
+    """Options for a model and data whose dev rows have no paraphrase: F1 is always 0, so that the loss decides."""
     different = [row for row in KLUE_TRAIN if row[2] < 3]
     return [
         *("--models", str(make_checkpoint("bare-encoder", tmp_path / "bert"))),
@@ -54,12 +54,12 @@ def start(folder: Path, options: list[str]) -> "subprocess.Popen[str]":
     )
 
 
-def said(lines: list[str], trial: int) -> list[str]:
+def lines_of(lines: list[str], trial: int) -> list[str]:
     return [line.partition(": ")[2] for line in lines if line.startswith(f"trial {trial} of 3: ")]
 
 
 def epochs(lines: list[str], trial: int) -> list[int]:
-    return [int(found[1]) for line in said(lines, trial) if (found := re.match(r"epoch (\d) of \d: f1 ", line))]
+    return [int(found[1]) for line in lines_of(lines, trial) if (found := re.match(r"epoch (\d) of \d: f1 ", line))]
 
 
 def test_a_model_that_can_not_be_trained_is_refused_before_the_first_trial(
@@ -67,15 +67,13 @@ def test_a_model_that_can_not_be_trained_is_refused_before_the_first_trial(
 ) -> None:
     static = make_checkpoint("static", tmp_path / "static")
     monkeypatch.setattr(sys, "argv", ["tune", str(tmp_path / "to"), *options, "--models", str(static)])
-    monkeypatch.setattr(tuning, "cluster", lambda: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(tuning, "cluster", lambda: pytest.fail("Ray was started"))
     assert command.main() == 1
     assert f"CheckpointDamaged: {static}: " in capsys.readouterr().err
 
 
 @pytest.mark.train
-def test_a_search_that_was_killed_goes_on_and_repeats_no_trial_that_was_over(
-    tmp_path: Path, options: list[str]
-) -> None:
+def test_a_killed_search_continues_and_repeats_no_finished_trial(tmp_path: Path, options: list[str]) -> None:
     killed = start(tmp_path, options)
     assert killed.stdout is not None
     before = []
@@ -83,17 +81,17 @@ def test_a_search_that_was_killed_goes_on_and_repeats_no_trial_that_was_over(
         before.append(line.rstrip())
         if epochs(before, 2)[-1:] == [2]:
             os.kill(killed.pid, signal.SIGKILL)
-    _, errors = killed.communicate(timeout=LONGEST_S)
-    assert said(before, 1)[-1].startswith("over, "), errors
+    _, errors = killed.communicate(timeout=TIMEOUT_S)
+    assert lines_of(before, 1)[-1].startswith("finished: "), errors
     assert not (tmp_path / "to").exists()
 
     ended = start(tmp_path, options)
-    output, errors = ended.communicate(timeout=LONGEST_S)
+    output, errors = ended.communicate(timeout=TIMEOUT_S)
     assert ended.returncode == 0, errors
     after = output.splitlines()
-    assert said(after, 1) == []
+    assert lines_of(after, 1) == []
     assert epochs(after, 2)[:1] != [1]
-    assert said(after, 3)[-1].startswith("over, ")
+    assert lines_of(after, 3)[-1].startswith("finished: ")
     reports = [path.read_text().splitlines() for path in (tmp_path / "storage").glob("sts-tune-*/trial-*/result.json")]
     assert len(reports) == 3
     for lines in reports:
@@ -112,8 +110,9 @@ def test_a_search_that_was_killed_goes_on_and_repeats_no_trial_that_was_over(
         assert picture.format == "PNG"
 
 
-def test_defaults_are_the_originals_space() -> None:
-    parser = parser_of(RECIPE, "pipelines.sts.tune", None, ["classification"])
+def test_the_default_search_space() -> None:
+    parser = argparse.ArgumentParser()
+    command.TUNE.add_options(parser)
     arguments = parser.parse_args(["to"])
     space = parse(parser, arguments, SearchSettings)
     assert (arguments.models, arguments.heads) == (RECIPE.models, ["classification"])
@@ -132,7 +131,7 @@ def test_defaults_are_the_originals_space() -> None:
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],
 )
-def test_what_can_not_be_searched_is_refused(
+def test_bad_search_options_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["tune", "to", *words])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.text.normalization import Normalized, nfc
 
-# Text that decomposes, composes and clusters in every way there is, next to text of any kind.
+# Characters that decompose, compose and form grapheme clusters in all possible ways.
 TRICKY = [
     "각",
     "값",
@@ -40,7 +40,7 @@ def test_text_is_the_nfc_of_the_original(text: str) -> None:
     assert Normalized.of(text).text == nfc(text) == unicodedata.normalize("NFC", text)
 
 
-def test_no_two_characters_of_unicode_compose_across_clusters() -> None:
+def test_no_characters_compose_across_clusters() -> None:
     letters = [letter for letter in map(chr, range(sys.maxunicode + 1)) if unicodedata.decomposition(letter)]
     syllables = [chr(code) for code in range(ord("가"), ord("힣") + 1, 27)]
     decompositions = (unicodedata.normalize("NFD", letter) for letter in letters + syllables)
@@ -50,7 +50,7 @@ def test_no_two_characters_of_unicode_compose_across_clusters() -> None:
 
 @given(texts, st.data())
 @example("가나", None)
-def test_a_span_comes_from_text_that_holds_it_when_normalised(text: str, data: st.DataObject | None) -> None:
+def test_the_original_span_contains_the_text_of_the_normalized_span(text: str, data: st.DataObject | None) -> None:
     normalized = Normalized.of(text)
     length = len(normalized.text)
     start = data.draw(st.integers(0, length)) if data else 0
@@ -62,7 +62,7 @@ def test_a_span_comes_from_text_that_holds_it_when_normalised(text: str, data: s
 
 
 @given(texts.filter(lambda text: not unicodedata.is_normalized("NFC", text)))
-def test_spans_of_changed_text_end_on_borders_of_clusters(text: str) -> None:
+def test_original_spans_end_on_cluster_borders(text: str) -> None:
     normalized = Normalized.of(text)
     every = np.array([[i, i + 1] for i in range(len(normalized.text))], dtype=np.int32)
     borders = {0, *(match.end() for match in regex.finditer(r"\X", text))}
@@ -75,7 +75,7 @@ def test_spans_of_changed_text_end_on_borders_of_clusters(text: str) -> None:
 
 
 @given(texts.map(nfc), st.data())
-def test_spans_of_composed_text_stay_as_they_are(text: str, data: st.DataObject) -> None:
+def test_spans_of_text_in_nfc_stay_the_same(text: str, data: st.DataObject) -> None:
     normalized = Normalized.of(text)
     ends = st.integers(0, len(text))
     offsets = np.array([sorted(data.draw(st.tuples(ends, ends)))], dtype=np.int32)

@@ -30,12 +30,12 @@ def write(folder: Path, name: str, text: str) -> str:
 
 @pytest.mark.parametrize("ending", ["", ".xz"])
 @pytest.mark.parametrize("name", CONTENTS)
-def test_files_are_read_by_their_columns_names(name: str, ending: str, tmp_path: Path) -> None:
+def test_columns_of_a_file_are_found_by_name(name: str, ending: str, tmp_path: Path) -> None:
     assert read_rows(write(tmp_path, name + ending, CONTENTS[name]), COLUMNS, judgement) == EXPECTED
 
 
 @pytest.mark.parametrize(("name", "between"), [("cola.tsv", "\t"), ("cola.csv", ",")])
-def test_columns_of_a_file_without_header_have_numbers(name: str, between: str, tmp_path: Path) -> None:
+def test_columns_of_a_file_without_header_are_found_by_number(name: str, between: str, tmp_path: Path) -> None:
     lines = [between.join(["gj04", "1", "", "A boy walks."]), between.join(["gj04", "0", "*", "Boy a walk."])]
     rows = read_rows(write(tmp_path, name, "\n".join(lines)), ("4", "2"), judgement)
     assert [row.acceptable for row in rows] == [True, False]
@@ -52,7 +52,7 @@ def test_columns_of_a_file_without_header_have_numbers(name: str, between: str, 
         ("[:]", [0, 1, 2, 3, 4]),
     ],
 )
-def test_a_source_may_be_some_of_the_rows(part: str, numbers: list[int], tmp_path: Path) -> None:
+def test_a_slice_after_the_source_selects_rows(part: str, numbers: list[int], tmp_path: Path) -> None:
     rows = [f"Sentence {number}." for number in range(5)]
     source = write(tmp_path, "rows.tsv", "text\tlabel\n" + "".join(f"{row}\t1\n" for row in rows))
     assert [row.sentence for row in read_rows(source + part, COLUMNS, judgement)] == [
@@ -60,13 +60,13 @@ def test_a_source_may_be_some_of_the_rows(part: str, numbers: list[int], tmp_pat
     ]
 
 
-def test_a_part_without_rows_is_refused(tmp_path: Path) -> None:
+def test_a_slice_without_rows_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path, "rows.tsv", "text\tlabel\nA boy walks.\t1\n")
-    with pytest.raises(DataNotFound, match="holds no row"):
+    with pytest.raises(DataNotFound, match="holds no rows"):
         read_rows(f"{source}[5:]", COLUMNS, judgement)
 
 
-def test_quotes_mean_nothing_in_a_tsv_file(tmp_path: Path) -> None:
+def test_quotes_have_no_meaning_in_a_tsv_file(tmp_path: Path) -> None:
     source = write(tmp_path, "rows.tsv", 'text\tlabel\r\n"A" boy "walks.\t1\r\n')
     assert read_rows(source, COLUMNS, judgement) == [Judgement('"A" boy "walks.', True)]
 
@@ -75,7 +75,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=
 
 
 @given(rows=st.lists(st.builds(Judgement, TEXTS, st.booleans()), min_size=1))
-def test_what_the_csv_module_writes_is_read_back(
+def test_a_file_written_by_the_csv_module_is_read_back(
     rows: list[Judgement], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     written = io.StringIO(newline="")
@@ -89,7 +89,7 @@ def test_what_the_csv_module_writes_is_read_back(
     [
         ("rows.csv", "text,label\nfine,1\nbad,2\n", 3, "label '2' is neither 0 nor 1"),
         ("rows.csv", 'text,label\n"two\nlines",1\nshort\n', 4, "has no column label; it has text"),
-        ("rows.csv", "text,label\na,1,2\n", 2, "has 3 cells, its header 2"),
+        ("rows.csv", "text,label\na,1,2\n", 2, "has 3 cells, but its header has 2"),
         ("rows.csv", 'text,label\nfine,1\n"open,1\n', 3, "unexpected end of data"),
         ("rows.tsv", "text\tlabel\n\nfine\t1\n \t1\n", 4, "the text is blank"),
         ("rows.tsv", "text\tlabel\n\nfine\n", 3, "has no column label; it has text"),
@@ -115,34 +115,34 @@ def test_a_bad_row_is_reported_with_its_file_and_line(
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("nowhere.csv", "there is no such file"), ("empty.csv", "holds no row"), ("rows.parquet", "ends in .parquet")],
+    [("nowhere.csv", "there is no such file"), ("empty.csv", "holds no rows"), ("rows.parquet", "ends in .parquet")],
 )
-def test_files_that_can_not_be_rows_are_refused(name: str, why: str, tmp_path: Path) -> None:
+def test_missing_empty_and_unknown_files_are_refused(name: str, why: str, tmp_path: Path) -> None:
     write(tmp_path, "empty.csv", "text,label\n")
     write(tmp_path, "rows.parquet", "")
     with pytest.raises(DataNotFound, match=why):
         read_rows(str(tmp_path / name), COLUMNS, judgement)
 
 
-def test_a_json_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
+def test_a_json_file_without_a_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRow, match="not a JSON list"):
         read_rows(write(tmp_path, "rows.json", "{}"), COLUMNS, judgement)
 
 
-def test_columns_may_be_nested_and_have_other_names_elsewhere(tmp_path: Path) -> None:
+def test_columns_may_be_nested_and_have_alternative_names(tmp_path: Path) -> None:
     lines = [{"text": "a", "labels": {"binary": 1, "real": 4.5}}, {"text": "b", "label": 0}]
     source = write(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, lines)))
     rows = read_rows(source, ("text", "labels.binary|label"), judgement)
     assert rows == [Judgement("a", True), Judgement("b", False)]
 
 
-def test_a_name_with_a_dot_is_a_name(tmp_path: Path) -> None:
+def test_a_column_name_may_contain_a_dot(tmp_path: Path) -> None:
     source = write(tmp_path, "rows.csv", "text.ko,label\na,1\n")
     assert read_rows(source, ("text.ko", "label"), judgement) == [Judgement("a", True)]
 
 
 @given(rows=st.lists(st.builds(Judgement, TEXTS, st.booleans()), min_size=1), indent=st.sampled_from([None, 0, 3]))
-def test_each_row_of_a_json_list_has_the_line_that_it_begins_in(
+def test_each_row_of_a_json_list_has_the_number_of_the_line_on_which_it_begins(
     rows: list[Judgement], indent: int | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     values = [{"text": row.sentence, "label": int(row.acceptable)} for row in rows]
@@ -156,7 +156,7 @@ def test_each_row_of_a_json_list_has_the_line_that_it_begins_in(
 
 
 @pytest.mark.parametrize("name", ["rows.csv.xz", "rows.csv"])
-def test_bytes_that_are_no_text_are_refused(name: str, tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(BadRow, match="can't be read as UTF-8 text"):
         read_rows(str(tmp_path / name), COLUMNS, judgement)
@@ -164,7 +164,7 @@ def test_bytes_that_are_no_text_are_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A folder as the Hub's data sets are, with two splits."""
+    """The folder of a data set with two splits, laid out as on the Hub."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     folder = tmp_path / "judged"
@@ -181,10 +181,10 @@ def test_a_data_set_is_read_by_name_and_split(data_set: str) -> None:
     assert read_rows(f"{data_set}:default:validation", COLUMNS, judgement) == [Judgement("from validation", False)]
 
 
-def test_what_a_data_set_lacks_is_named(data_set: str) -> None:
+def test_missing_columns_splits_and_data_sets_are_named(data_set: str) -> None:
     with pytest.raises(BadRow, match=r"judged, row 0: has no column sentence; it has text, label"):
         read_rows(data_set, ("sentence", "label"), judgement)
-    with pytest.raises(DataNotFound, match="not read by the datasets library"):
+    with pytest.raises(DataNotFound, match="the datasets library can't read it"):
         read_rows(f"{data_set}:default:test", COLUMNS, judgement)
     with pytest.raises(DataNotFound, match="owner/nothing"):
         read_rows("owner/nothing", COLUMNS, judgement)

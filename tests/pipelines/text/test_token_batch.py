@@ -31,7 +31,7 @@ def items_of(batch: TokenBatch) -> list[list[int]]:
 
 
 @given(sequences)
-def test_padding_stands_behind_each_item_and_mask_tells_it_apart(items: list[list[int]]) -> None:
+def test_padding_follows_each_item_and_the_mask_marks_it(items: list[list[int]]) -> None:
     batch = make_batch(items)
     padded, mask = batch.padded_ids(-7), batch.mask
     longest = max(map(len, items), default=0)
@@ -42,19 +42,19 @@ def test_padding_stands_behind_each_item_and_mask_tells_it_apart(items: list[lis
 
 
 @given(st.lists(sequences.filter(bool), min_size=1, max_size=3), st.data(), st.booleans())
-def test_gathered_items_are_those_named_in_that_order(
+def test_take_returns_the_named_items_in_the_given_order(
     batches: list[list[list[int]]], data: st.DataObject, regions: bool
 ) -> None:
     made = [make_batch(items, regions=regions) for items in batches]
     places = [(b, i) for b, items in enumerate(batches) for i in range(len(items))]
     chosen = data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=12))
-    gathered = TokenBatch.take([(made[b], i) for b, i in chosen])
+    taken = TokenBatch.take([(made[b], i) for b, i in chosen])
     expected = make_batch([batches[b][i] for b, i in chosen], regions=regions)
-    assert_same(gathered, expected)
+    assert_same(taken, expected)
 
 
 @given(sequences.filter(bool), st.data(), st.booleans())
-def test_selected_items_are_those_numbered_in_that_order(
+def test_select_returns_the_items_in_the_given_order(
     items: list[list[int]], data: st.DataObject, regions: bool
 ) -> None:
     numbers = data.draw(st.lists(st.integers(0, len(items) - 1), max_size=12))
@@ -69,7 +69,7 @@ def test_batches_are_concatenated_in_order(batches: list[list[list[int]]], regio
 
 
 @given(sequences, st.booleans())
-def test_a_batch_survives_pickling(items: list[list[int]], regions: bool) -> None:
+def test_a_batch_stays_the_same_when_pickled(items: list[list[int]], regions: bool) -> None:
     batch = make_batch(items, regions=regions)
     assert_same(pickle.loads(pickle.dumps(batch)), batch)
 
@@ -83,7 +83,7 @@ def assert_same(one: TokenBatch, other: TokenBatch) -> None:
         assert left is None or left.dtype == right.dtype
 
 
-def test_tokens_of_a_batch_without_items_have_no_shape_to_trip_over() -> None:
+def test_a_batch_may_have_no_items() -> None:
     empty = make_batch([])
     assert len(empty) == 0
     assert empty.starts.tolist() == [0]
@@ -91,7 +91,7 @@ def test_tokens_of_a_batch_without_items_have_no_shape_to_trip_over() -> None:
 
 
 @given(sequences, st.integers(1, 30))
-def test_batches_by_length_hold_every_item_once_and_keep_to_their_budget(items: list[list[int]], budget: int) -> None:
+def test_batches_by_length_hold_every_item_once_within_the_budget(items: list[list[int]], budget: int) -> None:
     batch = make_batch(items)
     batches = [numbers.tolist() for numbers in batch.by_length(budget)]
     order = [number for numbers in batches for number in numbers]

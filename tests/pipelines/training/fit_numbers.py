@@ -1,4 +1,4 @@
-"""Trains on numbers on Ray, in a process of its own; prints what came of it as JSON.
+"""Train a `NumbersLearner` on Ray in a separate process, and print the result as JSON.
 
 python -m tests.pipelines.training.fit_numbers STORAGE WORKERS (die | interrupt | nothing)
 """
@@ -14,7 +14,7 @@ from pipelines.training.settings import RaySettings
 from pipelines.training.stage import Stage
 from tests.pipelines.training.numbers import DEV, SETTINGS, TRAIN, Disturbed, NumbersLearner, die, interrupt
 
-SECOND_EPOCH = 10  # steps; each epoch has seven
+SECOND_EPOCH = 10  # number of a step in the second epoch; each epoch has seven steps
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""A learner that needs no files: is a number above one half? Nothing is as quick to train."""
+"""A learner that needs no files and trains quickly: it decides whether a number is above one half."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ from pipelines.training.learner import Figures
 from pipelines.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=8, learning_rate=0.2, warmup_ratio=0.25, schedule="linear")
-TRAIN = [number / 50 for number in range(50)]  # the last batch of an epoch holds two
+TRAIN = [number / 50 for number in range(50)]  # the last batch of an epoch has two rows
 STEPS = 4 * 7
 DEV = [(2 * number + 1) / 60 for number in range(30)]
 
 
 class NumbersLearner:
-    """Two layers with dropout between them."""
+    """A model of two layers with dropout between them."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         self.model = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1))
@@ -51,7 +51,7 @@ class NumbersLearner:
 
 
 class Disturbed(NumbersLearner):
-    """Something happens, once, when it is at its `at`-th step."""
+    """Calls `happens` once, at the `at`-th step; the file `marker` records that it was called."""
 
     def __init__(self, at: int, marker: Path, happens: Callable[[], None]) -> None:
         super().__init__()
@@ -66,11 +66,11 @@ class Disturbed(NumbersLearner):
 
 
 def die() -> None:
-    """As the kernel kills a process that takes too much memory."""
+    """Kill this process, like the kernel does if a process uses too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def interrupt(user: int) -> None:
-    """The user's process gets a Ctrl-C, and this step never ends by itself."""
+    """Send Ctrl-C to the user's process, and never return."""
     os.kill(user, signal.SIGINT)
     threading.Event().wait()

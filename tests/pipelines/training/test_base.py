@@ -23,13 +23,13 @@ def test_a_folder_is_found_by_its_absolute_path(checkpoint: MakeCheckpoint, monk
     assert Base.find(folder.name) == Base(str(folder.resolve()), folder.name, None)
 
 
-def test_a_zip_file_is_a_base_too(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_a_zip_file_can_be_a_base(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "encoder"), "zip", checkpoint("bare-encoder"))
     model, _ = Base.find(archive).load(AutoModelForSequenceClassification, num_labels=2)
     assert model.config.num_labels == 2
 
 
-def test_the_encoder_is_the_bases_and_the_head_comes_from_the_seed(checkpoint: MakeCheckpoint) -> None:
+def test_the_encoder_is_loaded_and_the_head_depends_on_the_seed(checkpoint: MakeCheckpoint) -> None:
     models = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -40,7 +40,7 @@ def test_the_encoder_is_the_bases_and_the_head_comes_from_the_seed(checkpoint: M
     assert torch.equal(tables[0], tables[2])
 
 
-def test_weights_kept_in_half_precision_are_trained_in_full(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_half_precision_weights_are_loaded_as_float32(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     source = AutoModelForSequenceClassification.from_pretrained(checkpoint("classifier"))
     folder = copy(checkpoint("classifier"), tmp_path / "half")
     source.to(torch.bfloat16).save_pretrained(folder)
@@ -51,7 +51,7 @@ def test_weights_kept_in_half_precision_are_trained_in_full(checkpoint: MakeChec
 @pytest.mark.parametrize(
     ("count", "kept"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3]), (None, [0, 1, 2, 3])]
 )
-def test_the_layers_that_are_kept_are_evenly_spread(tmp_path: Path, count: int | None, kept: list[int]) -> None:
+def test_the_remaining_layers_are_evenly_spread(tmp_path: Path, count: int | None, kept: list[int]) -> None:
     whole = four_layers(tmp_path / "four")
     model, _ = replace(Base.find(str(tmp_path / "four")), layers=count).load(AutoModelForSequenceClassification)
     assert model.config.num_hidden_layers == len(model.bert.encoder.layer) == len(kept)
@@ -59,13 +59,13 @@ def test_the_layers_that_are_kept_are_evenly_spread(tmp_path: Path, count: int |
         assert torch.equal(layer.output.dense.weight, whole.encoder.layer[number].output.dense.weight)
 
 
-def test_more_layers_than_there_are_can_not_be_kept(checkpoint: MakeCheckpoint) -> None:
+def test_keeping_more_layers_than_there_are_is_refused(checkpoint: MakeCheckpoint) -> None:
     with pytest.raises(CheckpointUnsupported, match="bert: can't be cut to 99 layers"):
         replace(Base.find(str(checkpoint("bare-encoder"))), layers=99).load(AutoModel)
 
 
 @pytest.mark.parametrize("kind", ["classifier", "classifier-distilbert"])
-def test_attention_drops_out_as_much_as_is_wanted_and_the_rest_as_before(checkpoint: MakeCheckpoint, kind: str) -> None:
+def test_only_attention_gets_the_given_dropout(checkpoint: MakeCheckpoint, kind: str) -> None:
     base = Base.find(str(checkpoint(kind)))
     before, _ = base.load(AutoModelForSequenceClassification)
     model, _ = replace(base, attention_dropout=0.25).load(AutoModelForSequenceClassification)
@@ -80,7 +80,7 @@ def dropout_rates(model: nn.Module) -> dict[str, float]:
 
 
 def four_layers(folder: Path) -> Any:
-    """A base with four layers that all differ."""
+    """Save and return a base with four different layers."""
     config = BertConfig(vocab_size=200, hidden_size=8, num_hidden_layers=4, num_attention_heads=2, intermediate_size=8)
     model = BertModel(config)
     save_with_wordpiece(model, folder)
@@ -92,7 +92,7 @@ def test_a_shipped_checkpoint_can_be_trained_on() -> None:
     assert model.config.model_type == "gated_conv"
 
 
-def test_a_head_of_another_shape_is_made_anew(checkpoint: MakeCheckpoint) -> None:
+def test_a_head_of_another_shape_is_replaced_by_a_new_one(checkpoint: MakeCheckpoint) -> None:
     base, (encoder, _) = checkpoint("classifier"), Base.find(str(checkpoint("classifier"))).load(AutoModel)
     model, _ = Base.find(str(base)).load(AutoModelForSequenceClassification, num_labels=1)
     assert model.classifier.weight.shape == (1, model.config.hidden_size)
@@ -100,7 +100,7 @@ def test_a_head_of_another_shape_is_made_anew(checkpoint: MakeCheckpoint) -> Non
 
 
 @pytest.mark.parametrize("model_class", [AutoModel, AutoModelForSequenceClassification])
-def test_an_encoder_of_which_a_part_is_missing_is_refused(
+def test_an_encoder_with_missing_weights_is_refused(
     checkpoint: MakeCheckpoint, tmp_path: Path, model_class: Any
 ) -> None:
     folder = copy(checkpoint("bare-encoder"), tmp_path / "cut")

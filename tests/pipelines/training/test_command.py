@@ -21,7 +21,7 @@ def read(parser: argparse.ArgumentParser, *words: str, **others: Any) -> tuple[T
     return parse(parser, arguments, TrainingSettings, **others), parse(parser, arguments, RaySettings)
 
 
-def test_without_options_all_is_as_the_settings_say(parser: argparse.ArgumentParser) -> None:
+def test_without_options_the_settings_have_their_defaults(parser: argparse.ArgumentParser) -> None:
     assert read(parser) == (TrainingSettings(), RaySettings())
 
 
@@ -62,7 +62,7 @@ class TextRangeSettings(BaseModel):
         return self
 
 
-def test_values_that_do_not_go_together_end_the_program_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inconsistent_values_end_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     add_options(parser, TextRangeSettings)
     assert "Text range settings:" in parser.format_help()

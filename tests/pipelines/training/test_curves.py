@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from pipelines.training.curves import draw, places, smoothed, write_events
+from pipelines.training.curves import draw, epoch_positions, smoothed, write_events
 from pipelines.training.results import History
 
 
 def events(folder: Path) -> list[Event]:
-    """Of all event files in the order they were written; a record is its length, a sum, the event, and a sum."""
+    """The events of all files, in the order of writing. A record is a length, a checksum, the event and a checksum."""
     found = []
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
@@ -23,7 +23,7 @@ def events(folder: Path) -> list[Event]:
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:
-    """(name, step, value) of all that are not hidden by a later beginning."""
+    """(name, step, value) of all scalars that no later start event hides."""
     kept: list[tuple[str, int, float]] = []
     for event in events(folder):
         if event.session_log.status == event.session_log.START:
@@ -32,7 +32,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
     return kept
 
 
-def test_losses_stand_at_their_steps_and_figures_where_they_were_taken(tmp_path: Path) -> None:
+def test_losses_are_at_their_steps_and_figures_at_the_last_step_of_their_epoch(tmp_path: Path) -> None:
     history = History()
     for epoch in range(2):
         history.losses += [0.5 - epoch, 0.25]
@@ -43,11 +43,11 @@ def test_losses_stand_at_their_steps_and_figures_where_they_were_taken(tmp_path:
     assert scalars(tmp_path) == [*losses[:2], ("dev/f1", 1, 0.1), *losses[2:], ("dev/f1", 3, 1.1)]
 
 
-def test_what_an_attempt_wrote_of_an_epoch_that_was_lost_is_hidden(tmp_path: Path) -> None:
+def test_events_of_a_lost_epoch_are_hidden_when_it_is_repeated(tmp_path: Path) -> None:
     write_events(str(tmp_path), History([0.5], [{"f1": 0.1}], steps=[1]))
     write_events(str(tmp_path), History([0.5, 0.9], [{"f1": 0.1}, {"f1": 0.9}], steps=[1, 1]))
     (tmp_path / "events.out.tfevents.1.lost").write_bytes((lost := max(tmp_path.iterdir())).read_bytes())
-    lost.unlink()  # as if it were older: files of one second and one step have one name
+    lost.unlink()  # renamed, since files of the same second and step have the same name
     write_events(str(tmp_path), History([0.5, 0.25], [{"f1": 0.1}, {"f1": 0.2}], steps=[1, 1]))
     losses = [one for one in scalars(tmp_path) if one[0] == "train/loss"]
     assert losses == [("train/loss", 0, 0.5), ("train/loss", 1, 0.25)]
@@ -63,8 +63,8 @@ def test_curves_are_a_picture_with_a_panel_for_the_loss_and_each_figure(runs: in
         assert len(picture.getcolors(1 << 24) or []) > 10
 
 
-def test_every_epoch_has_the_same_room_on_the_axis_however_many_steps_it_has() -> None:
-    assert places([2, 4]) == [0.5, 1.0, 1.25, 1.5, 1.75, 2.0]
+def test_every_epoch_has_the_same_width_on_the_axis() -> None:
+    assert epoch_positions([2, 4]) == [0.5, 1.0, 1.25, 1.5, 1.75, 2.0]
 
 
 @given(st.lists(st.floats(-10, 10)))

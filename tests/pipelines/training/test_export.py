@@ -18,7 +18,7 @@ from tests.conftest import MakeCheckpoint
 
 ASKED = [Example(str(number), "어디?", f"답은 {number}번이다.", 3, 5) for number in range(4)]
 INT8 = (Examples.of_questions("train", ASKED), Examples.of_questions("dev", ASKED))
-NEVER = -1e9  # of null score - best score: no answer is good enough
+NEVER = -1e9  # a threshold with which every answer is empty
 
 
 @pytest.fixture
@@ -31,15 +31,13 @@ def provenance(base: Base, *epochs: dict[str, float], best: int) -> Provenance:
     return Provenance("qa", base, training, {}, "rows", History([0.5], list(epochs), steps=[1]), best)
 
 
-def test_the_threshold_of_the_epoch_that_was_kept_decides_also_golden_answers_and_int8(
-    base: Base, tmp_path: Path
-) -> None:
+def test_golden_answers_and_int8_use_the_threshold_of_the_exported_epoch(base: Base, tmp_path: Path) -> None:
     kept = provenance(base, {"f1": 0.1, "threshold": 5.0}, {"f1": 0.5, "threshold": NEVER}, best=1)
     export(QaLearner.load(base, WindowSettings()), kept, tmp_path / "to", {"results.md": "all"}, INT8)
     manifest = verify(tmp_path / "to", "qa")
     assert (manifest.threshold, manifest.scores) == (NEVER, {"f1": 0.5})
     assert [golden.output for golden in manifest.golden] == ["", ""]
-    assert manifest.int8 == Int8(metric="F1", dev="dev", float32=0, int8=0)  # every answer is the empty one in both
+    assert manifest.int8 == Int8(metric="F1", dev="dev", float32=0, int8=0)  # all answers are empty
     assert (tmp_path / "to" / "model.int8.onnx").is_file()
     check(tmp_path / "to", manifest, load_model(tmp_path / "to", manifest, EngineSettings(device="cpu")))
     assert (tmp_path / "to" / "results.md").read_text() == "all"
@@ -67,7 +65,7 @@ def test_an_int8_graph_that_loses_too_much_is_left_out_and_the_log_says_so(
     assert any("int8 loses more than" in message for message in caplog.messages)
 
 
-def test_an_export_that_fails_leaves_nothing(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_export_leaves_no_files(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = QaLearner.load(base, WindowSettings())
 
     def fail(folder: Path) -> None:

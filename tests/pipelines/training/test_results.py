@@ -6,10 +6,20 @@ import pytest
 from PIL import Image
 
 from pipelines.training.learner import Figures, comparable
-from pipelines.training.results import History, RunHistory, Trial, better, compare, draw_trials, tabulate, winner, words
+from pipelines.training.results import (
+    History,
+    RunHistory,
+    Trial,
+    better,
+    compare,
+    describe,
+    draw_trials,
+    tabulate,
+    winner,
+)
 
 
-def test_a_figure_that_is_no_number_is_below_all_others() -> None:
+def test_nan_is_below_all_other_figures() -> None:
     assert comparable((nan, 1.0)) == (-inf, 1.0)
     assert comparable((nan,)) < comparable((-1e9,))
 
@@ -19,11 +29,11 @@ def test_the_first_of_equal_epochs_is_the_best() -> None:
     assert history.best(lambda figures: (figures["f1"],)) == 2
 
 
-def test_a_run_that_diverged_at_once_still_has_a_best_epoch() -> None:
+def test_a_run_with_only_nan_figures_has_a_best_epoch() -> None:
     assert History(epochs=[{"f1": nan}, {"f1": nan}]).best(lambda figures: (figures["f1"],)) == 0
 
 
-def test_a_history_survives_being_a_dict() -> None:
+def test_a_history_is_restored_from_its_dict() -> None:
     history = History([0.5, 0.25], [{"f1": 0.1}], [1.5])
     assert History.of(history.as_dict()) == history
 
@@ -46,12 +56,12 @@ def test_the_table_has_a_row_for_each_model_and_a_column_for_each_epoch() -> Non
     ]
 
 
-def test_several_seeds_give_mean_and_deviation() -> None:
+def test_the_table_shows_mean_and_deviation_over_several_seeds() -> None:
     entries = [entry("bert", seed, value) for seed, value in enumerate((0.5, 0.6, 0.7))]
     assert compare(entries, "mcc").splitlines()[2] == "| bert | 0.600 ± 0.100 |"
 
 
-def test_a_run_that_stopped_early_leaves_the_later_cells_to_the_others() -> None:
+def test_a_run_that_stopped_early_does_not_count_in_later_epochs() -> None:
     entries = [entry("bert", 0, 0.5, 0.6), entry("bert", 1, 0.7), entry("albert", 0, 0.1)]
     assert compare(entries, "mcc").splitlines()[2:] == [
         "| bert | 0.600 ± 0.141 | 0.600 |",
@@ -85,13 +95,13 @@ TRIALS = [
 ]
 
 
-def test_the_best_is_the_one_with_the_best_epoch_and_the_first_of_equals() -> None:
+def test_the_winner_has_the_best_epoch_and_is_the_first_of_equal_trials() -> None:
     assert winner(TRIALS, f1_key).number == 2
     assert winner(TRIALS[::-1], f1_key).number == 2
     assert winner([TRIALS[3]], f1_key).number == 4
 
 
-def test_the_table_begins_with_the_best_and_says_which_were_stopped() -> None:
+def test_the_table_begins_with_the_best_trial_and_marks_stopped_ones() -> None:
     head, _, *rows = tabulate(TRIALS, f1_key).splitlines()
     assert head == "| trial | model | epochs | learning_rate | epochs done | f1 | loss |"
     assert rows == [
@@ -103,15 +113,15 @@ def test_the_table_begins_with_the_best_and_says_which_were_stopped() -> None:
 
 
 @pytest.mark.parametrize(("count", "panels"), [(4, 4), (1, 1)])
-def test_the_picture_has_a_panel_for_all_that_differs(count: int, panels: int, tmp_path: Path) -> None:
+def test_the_picture_has_a_panel_for_each_setting_that_differs(count: int, panels: int, tmp_path: Path) -> None:
     draw_trials(tmp_path / "trials.png", TRIALS[:count], "f1", f1_key)
     with Image.open(tmp_path / "trials.png") as picture:
         assert (picture.format, picture.width / picture.height) == ("PNG", pytest.approx(panels * 4 / 3.6, rel=0.01))
         assert len(picture.getcolors(1 << 24) or []) > 10
 
 
-def test_what_was_chosen_is_said_shortly() -> None:
+def test_chosen_settings_are_described_in_one_line() -> None:
     assert (
-        words({"model": "bert", "epochs": 3, "learning_rate": 5.04e-5})
+        describe({"model": "bert", "epochs": 3, "learning_rate": 5.04e-5})
         == "model bert, epochs 3, learning_rate 5.04e-05"
     )

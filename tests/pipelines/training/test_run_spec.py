@@ -19,7 +19,7 @@ PARTS: dict[str, Any] = {
 }
 
 
-def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
+def test_a_name_can_name_a_folder_and_is_always_the_same() -> None:
     assert run_name(**PARTS) == run_name(**PARTS)
     assert run_name(**PARTS).startswith("cola-owner-name-0-")
     assert "/" not in run_name(**PARTS)
@@ -35,18 +35,18 @@ def test_a_name_is_fit_for_a_folder_and_always_the_same() -> None:
         ("dev", ["d"]),
     ],
 )
-def test_whatever_changes_the_outcome_changes_the_name(part: str, other: object) -> None:
+def test_everything_that_changes_the_result_changes_the_name(part: str, other: object) -> None:
     assert run_name(**PARTS) != run_name(**(PARTS | {part: other}))
 
 
-def test_a_search_is_named_by_all_of_its_bases() -> None:
+def test_the_name_of_a_search_depends_on_all_its_bases() -> None:
     parts = {name: part for name, part in PARTS.items() if name != "base"}
     names = [search_name(bases=bases, **parts) for bases in ([BASE], [BASE, OTHER], [OTHER])]
     assert names[0] == search_name(bases=[BASE], **parts)
     assert len({*names, run_name(**PARTS)}) == 4
 
 
-def test_a_base_that_was_trained_anew_is_another(tmp_path: Path) -> None:
+def test_changed_files_of_a_base_change_the_name(tmp_path: Path) -> None:
     parts = PARTS | {"base": Base(str(tmp_path), "mine", None)}
     (tmp_path / "weights").write_text("old")
     before = run_name(**parts)

@@ -13,7 +13,7 @@ from pipelines.format.manifest import Role
 
 
 class HashEmbedder:
-    """A unit vector of 8 numbers for each text, the same every time and in every role; keeps what it was asked."""
+    """Gives each text a fixed unit vector of 8 numbers, the same in every role; records the texts and roles."""
 
     def __init__(self, checkpoint: str = "0123456789abcdef") -> None:
         self.checkpoint = checkpoint
@@ -32,7 +32,7 @@ class HashEmbedder:
 
 
 def make_store(folder: Path, *texts: str, checkpoint: str = "0123456789abcdef") -> Path:
-    """A store of one document for each text: `0.txt`, `1.txt`, ..."""
+    """Build a store with one document for each text: `0.txt`, `1.txt`, ..."""
     documents = [Document(f"{number}.txt", text) for number, text in enumerate(texts)]
     build(documents, folder, HashEmbedder(checkpoint))
     return folder

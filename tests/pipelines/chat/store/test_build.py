@@ -28,11 +28,11 @@ def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Stopped(Exception):
-    """In the midst of a build."""
+    """Raised in the middle of a build."""
 
 
-class Stops(HashEmbedder):
-    """Raises, or kills its process, when asked for a portion too many."""
+class StoppingEmbedder(HashEmbedder):
+    """Raises Stopped, or kills its process, when asked for more than `portions` portions."""
 
     def __init__(self, portions: int, *, kill: bool = False) -> None:
         super().__init__()
@@ -54,12 +54,12 @@ def vectors_of(documents: Sequence[Document]) -> NDArray[np.float32]:
 
 def stop_a_build(folder: Path, portions: int) -> None:
     with pytest.raises(Stopped):
-        build(DOCUMENTS, folder, Stops(portions))
+        build(DOCUMENTS, folder, StoppingEmbedder(portions))
 
 
 def build_and_die(folder: Path) -> None:
-    build_module.PORTION = 4  # this is another process
-    build(DOCUMENTS, folder, Stops(3, kill=True))
+    build_module.PORTION = 4  # the fixture has no effect in this new process
+    build(DOCUMENTS, folder, StoppingEmbedder(3, kill=True))
 
 
 def assert_same(left: Path, right: Path) -> None:
@@ -79,12 +79,12 @@ def test_a_store_holds_its_chunks_and_their_vectors_in_order(tmp_path: Path) -> 
     np.testing.assert_array_equal(content.vectors, vectors_of(DOCUMENTS))
 
 
-def test_nothing_but_the_store_is_left(tmp_path: Path) -> None:
+def test_a_build_leaves_only_the_store(tmp_path: Path) -> None:
     build(DOCUMENTS, tmp_path, HashEmbedder())
     assert {path.name for path in tmp_path.iterdir()} <= {STORE, ".lock"}
 
 
-def test_a_text_that_comes_again_is_kept_where_it_came_first(tmp_path: Path) -> None:
+def test_a_repeated_text_is_kept_only_at_its_first_place(tmp_path: Path) -> None:
     texts = {"a": "하나다.", "b": "둘이다.", "c": "하나다."}
     assert build([Document(name, text) for name, text in texts.items()], tmp_path, HashEmbedder()) == 2
     assert read_store(tmp_path / STORE)[1].document_names == ["a", "b"]
@@ -99,7 +99,7 @@ def test_the_same_documents_are_not_embedded_again(tmp_path: Path) -> None:
     assert (tmp_path / STORE).stat().st_ino == before.st_ino
 
 
-def test_a_build_is_wanted_where_it_replaces_nothing_but_the_same_documents(tmp_path: Path) -> None:
+def test_a_build_is_wanted_only_where_it_would_not_replace_other_documents(tmp_path: Path) -> None:
     checkpoint = HashEmbedder().checkpoint
     assert wants_build(DOCUMENTS, tmp_path, checkpoint)
     build(DOCUMENTS, tmp_path, HashEmbedder())
@@ -108,7 +108,9 @@ def test_a_build_is_wanted_where_it_replaces_nothing_but_the_same_documents(tmp_
     assert not wants_build(DOCUMENTS[1:], tmp_path, "another")
 
 
-def test_a_damaged_store_of_the_same_documents_wants_a_build_and_an_unknown_file_none(tmp_path: Path) -> None:
+def test_a_damaged_store_of_the_same_documents_wants_a_build_and_an_unreadable_header_is_an_error(
+    tmp_path: Path,
+) -> None:
     build(DOCUMENTS, tmp_path, HashEmbedder())
     whole = (tmp_path / STORE).read_bytes()
     (tmp_path / STORE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -122,7 +124,7 @@ def test_a_damaged_store_of_the_same_documents_wants_a_build_and_an_unknown_file
     ("documents", "checkpoint", "max_characters"),
     [(DOCUMENTS[:-1], "0123456789abcdef", 240), (DOCUMENTS, "another", 240), (DOCUMENTS, "0123456789abcdef", 12)],
 )
-def test_other_documents_checkpoints_and_sizes_build_anew(
+def test_other_documents_checkpoints_or_sizes_build_a_new_store(
     tmp_path: Path, documents: list[Document], checkpoint: str, max_characters: int
 ) -> None:
     build(DOCUMENTS, tmp_path, HashEmbedder())
@@ -131,14 +133,14 @@ def test_other_documents_checkpoints_and_sizes_build_anew(
     assert read_store(tmp_path / STORE)[0] != before
 
 
-def test_a_corrupt_store_is_built_anew(tmp_path: Path) -> None:
+def test_a_corrupt_store_is_built_again(tmp_path: Path) -> None:
     build(DOCUMENTS, tmp_path, HashEmbedder())
     cut(tmp_path / STORE, 100)
     build(DOCUMENTS, tmp_path, HashEmbedder())
     assert len(read_store(tmp_path / STORE)[1].vectors) == 20
 
 
-def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_killed_build_continues_where_it_stopped(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=build_and_die, args=(tmp_path,))
     process.start()
     process.join()
@@ -146,14 +148,18 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / STORE).exists()
     rest = HashEmbedder()
     build(DOCUMENTS, tmp_path, rest)
-    assert rest.embedded[1:] == [document.text for document in DOCUMENTS[12:]]  # the first tells the dimension
+    assert rest.embedded[1:] == [
+        document.text for document in DOCUMENTS[12:]
+    ]  # the first chunk is embedded again to learn the dimension
     build(DOCUMENTS, tmp_path / "at once", HashEmbedder())
     assert_same(tmp_path, tmp_path / "at once")
 
 
 @settings(max_examples=40)
 @given(left=st.integers(0, 12 * 32))
-def test_wherever_the_vectors_end_the_store_is_the_same(tmp_path_factory: pytest.TempPathFactory, left: int) -> None:
+def test_a_vector_file_of_any_length_leads_to_the_same_store(
+    tmp_path_factory: pytest.TempPathFactory, left: int
+) -> None:
     folder = tmp_path_factory.mktemp("notes")
     build(DOCUMENTS[:12], folder / "at once", HashEmbedder())
     header, content = read_store(folder / "at once" / STORE)
@@ -164,14 +170,14 @@ def test_wherever_the_vectors_end_the_store_is_the_same(tmp_path_factory: pytest
     assert_same(folder / "resumed", folder / "at once")
 
 
-def test_what_was_done_for_other_documents_is_dropped(tmp_path: Path) -> None:
+def test_vectors_of_other_documents_are_removed(tmp_path: Path) -> None:
     stop_a_build(tmp_path, portions=3)
     build(DOCUMENTS[:3], tmp_path, HashEmbedder())
     np.testing.assert_array_equal(read_store(tmp_path / STORE)[1].vectors, vectors_of(DOCUMENTS[:3]))
     assert not (tmp_path / UNFINISHED).exists()
 
 
-def test_what_a_build_left_that_was_killed_at_its_end_is_dropped(tmp_path: Path) -> None:
+def test_vectors_left_by_a_build_killed_at_its_end_are_removed(tmp_path: Path) -> None:
     build(DOCUMENTS, tmp_path, HashEmbedder())
     (tmp_path / UNFINISHED).mkdir()
     (tmp_path / UNFINISHED / "vectors").write_bytes(bytes(640))
@@ -179,7 +185,7 @@ def test_what_a_build_left_that_was_killed_at_its_end_is_dropped(tmp_path: Path)
     assert not (tmp_path / UNFINISHED).exists()
 
 
-def test_vectors_are_on_the_disk_before_the_next_portion_is_made(
+def test_vectors_are_on_the_disk_before_the_next_portion_is_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -188,14 +194,14 @@ def test_vectors_are_on_the_disk_before_the_next_portion_is_made(
     assert synced == [4 * 32, 8 * 32, 12 * 32]
 
 
-def test_a_stopped_rebuild_leaves_the_old_store(tmp_path: Path) -> None:
+def test_a_stopped_rebuild_keeps_the_old_store(tmp_path: Path) -> None:
     build(DOCUMENTS[:3], tmp_path, HashEmbedder())
     before = (tmp_path / STORE).read_bytes()
     stop_a_build(tmp_path, portions=1)
     assert (tmp_path / STORE).read_bytes() == before
 
 
-def test_two_builds_at_once_leave_one_whole_store(tmp_path: Path) -> None:
+def test_two_concurrent_builds_leave_one_complete_store(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=build, args=(DOCUMENTS, tmp_path, HashEmbedder())) for _ in range(2)]
     for process in processes:

@@ -14,7 +14,7 @@ TEXTS = st.one_of(st.text(), st.lists(LETTERS).map("".join))
 
 
 @given(text=TEXTS, limit=st.integers(1, 60))
-def test_chunks_are_exact_bounded_and_lose_nothing(text: str, limit: int) -> None:
+def test_chunks_have_exact_offsets_and_bounded_length_and_lose_no_text(text: str, limit: int) -> None:
     covered = [False] * len(text)
     before = 0
     for chunk in chunks_of(Document("a", text), limit):
@@ -28,7 +28,7 @@ def test_chunks_are_exact_bounded_and_lose_nothing(text: str, limit: int) -> Non
 
 
 @given(text=TEXTS)
-def test_sentences_are_in_order_and_lose_nothing(text: str) -> None:
+def test_sentences_are_in_order_and_lose_no_text(text: str) -> None:
     spans = list(sentence_spans(text))
     assert "".join("".join(text[start:end].split()) for start, end in spans) == "".join(text.split())
     assert all(left[1] <= right[0] for left, right in pairwise(spans))
@@ -45,16 +45,16 @@ def test_sentences_are_in_order_and_lose_nothing(text: str) -> None:
         (" \n ", []),
     ],
 )
-def test_sentences_end_where_a_reader_would_say(text: str, sentences: list[str]) -> None:
+def test_sentences_end_where_a_reader_would_end_them(text: str, sentences: list[str]) -> None:
     assert [text[start:end] for start, end in sentence_spans(text)] == sentences
 
 
-def test_a_long_row_of_punctuation_is_one_sentence_at_once() -> None:
-    assert list(sentence_spans("." * 300_000)) == [(0, 300_000)]  # by a look from each of them to the end: minutes
+def test_a_long_run_of_punctuation_is_one_sentence_in_linear_time() -> None:
+    assert list(sentence_spans("." * 300_000)) == [(0, 300_000)]  # takes minutes if matching starts at each character
     assert list(sentence_spans("끝" + "." * 300_000 + "x")) == [(0, 300_002)]
 
 
-def test_a_chunk_has_room_for_a_character() -> None:
+def test_a_chunk_size_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="at most 0 characters"):
         texts_of("하나다.", 0)
 
@@ -75,6 +75,6 @@ def test_a_sentence_over_the_limit_is_cut_between_words() -> None:
     assert texts_of("가나다 라마바 사아자.", 8) == ["가나다 라마바", "사아자."]
 
 
-def test_a_word_over_the_limit_is_cut_between_characters_as_people_see_them() -> None:
+def test_a_word_over_the_limit_is_cut_between_user_perceived_characters() -> None:
     family = "👨‍👩‍👧"  # five code points
     assert texts_of(family * 3, 12) == [family * 2, family]

@@ -12,7 +12,7 @@ def read(folder: Path, name: str, content: bytes) -> list[Document]:
     return list(read_documents(folder))
 
 
-def test_text_and_markdown_are_taken_whole_and_as_they_are(tmp_path: Path) -> None:
+def test_text_and_markdown_files_are_read_unchanged(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.md").write_bytes("# 제목\r\n본문".encode())
     assert read(tmp_path, "a.txt", "\ufeff첫째\n".encode()) == [
@@ -31,19 +31,19 @@ def test_each_line_of_json_lines_is_a_document(tmp_path: Path) -> None:
     assert read(tmp_path, "a.jsonl", content) == [Document("a.jsonl#소개", "하나"), Document("a.jsonl#3", "둘\u2028셋")]
 
 
-def test_one_file_alone_can_be_read(tmp_path: Path) -> None:
+def test_a_single_file_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("둘")
     read(tmp_path, "a.txt", b"1")
     assert list(read_documents(tmp_path / "b.txt")) == [Document("b.txt", "둘")]
 
 
 @pytest.mark.parametrize("name", ["A.TXT", "README.Md"])
-def test_the_case_of_a_suffix_is_nothing(tmp_path: Path, name: str) -> None:
+def test_suffixes_are_compared_without_regard_to_case(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, name, b"1") == [Document(name, "1")]
     assert list(read_documents(tmp_path / name)) == [Document(name, "1")]
 
 
-def test_a_folder_may_be_called_as_a_document(tmp_path: Path) -> None:
+def test_a_folder_may_have_the_suffix_of_a_document(tmp_path: Path) -> None:
     (tmp_path / "notes.md").mkdir()
     (tmp_path / "notes.md" / "b.txt").write_text("2")
     assert read(tmp_path, "a.txt", b"1") == [Document("a.txt", "1"), Document("notes.md/b.txt", "2")]
@@ -54,7 +54,7 @@ def test_a_cell_may_be_as_long_as_a_document(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv", f"text\n{text}\n".encode()) == [Document("a.csv#1", text)]
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_files_with_other_suffixes_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "index.pkl").write_bytes(b"\x80")
     assert read(tmp_path, "a.txt", b"1") == [Document("a.txt", "1")]
 
@@ -62,9 +62,9 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("a.txt", "한글".encode("cp949"), "save it as UTF-8"),
+        ("a.txt", "한글".encode("cp949"), "save the file as UTF-8"),
         ("a.csv", "본문\n하나\n".encode(), "row 1 has no 'text'"),
-        ("a.csv", b'text\n"open\n', "not CSV"),
+        ("a.csv", b'text\n"open\n', "not valid CSV"),
         ("a.jsonl", b'{"text": "1"}\n{"text": ', "row 2 is not JSON"),
         ("a.jsonl", b"[" * 100_000, "row 1 is not JSON"),
         ("a.jsonl", b'["text"]', "row 1 has no 'text'"),
@@ -73,7 +73,7 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "\\ud800"}', "half of a surrogate pair"),
     ],
 )
-def test_what_is_not_text_is_refused_with_file_and_row(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+def test_unreadable_text_is_refused_with_file_and_row(tmp_path: Path, name: str, content: bytes, why: str) -> None:
     with pytest.raises(DocumentUnreadable, match=why) as caught:
         read(tmp_path, name, content)
     assert caught.value.where == str(tmp_path / name)
@@ -85,7 +85,7 @@ def test_a_file_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "a.pdf"])
-def test_nothing_to_read_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_source_without_documents_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
     with pytest.raises(DocumentUnreadable, match=r"no such file or folder, or none with \.txt"):

@@ -27,13 +27,13 @@ def assert_equal(left: StoreContent, right: StoreContent) -> None:
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
 
 
-def damaged(file: Path, why: str) -> None:
+def assert_corrupt(file: Path, why: str) -> None:
     with pytest.raises(StoreCorrupt, match=why) as caught:
         read_store(file)
-    assert caught.value.where == f"notes/{STORE}"  # the machine's folders are nobody's business
+    assert caught.value.where == f"notes/{STORE}"  # without the machine's folders
 
 
-def test_what_was_written_is_read(file: Path, tmp_path: Path) -> None:
+def test_a_written_store_is_read_back(file: Path, tmp_path: Path) -> None:
     header, content = read_store(file)
     write_store(tmp_path / STORE, StoreHeader("abc", "def"), content)
     again_header, again = read_store(tmp_path / STORE)
@@ -42,27 +42,27 @@ def test_what_was_written_is_read(file: Path, tmp_path: Path) -> None:
     assert_equal(again, content)
 
 
-def test_nothing_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound):
         read_store(tmp_path / STORE)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.999])
-def test_a_cut_file_is_damage(file: Path, share: float) -> None:
+def test_a_cut_file_is_corrupt(file: Path, share: float) -> None:
     cut(file, int(file.stat().st_size * share))
-    damaged(file, "not a whole safetensors file")
+    assert_corrupt(file, "not a complete safetensors file")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
-def test_an_altered_byte_is_damage_or_means_the_same(file: Path, data: st.DataObject) -> None:
+def test_a_file_with_an_altered_byte_is_corrupt_or_means_the_same(file: Path, data: st.DataObject) -> None:
     before, (header, content) = file.read_bytes(), read_store(file)
     place = data.draw(st.integers(0, len(before) - 1))
     changed = data.draw(st.integers(0, 255).filter(lambda byte: byte != before[place]))
     try:
         file.write_bytes(before[:place] + bytes([changed]) + before[place + 1 :])
         again, same = read_store(file)
-        assert again == header  # as where blank space of the JSON changed
+        assert again == header  # the case where white space of the JSON header changed
         assert_equal(same, content)
     except StoreCorrupt:
         pass
@@ -70,14 +70,14 @@ def test_an_altered_byte_is_damage_or_means_the_same(file: Path, data: st.DataOb
         file.write_bytes(before)
 
 
-def test_what_can_not_be_read_is_not_called_damage(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_read_raises_an_os_error(tmp_path: Path) -> None:
     (tmp_path / STORE).mkdir()
     with pytest.raises(OSError, match="os error"):
         read_store(tmp_path / STORE)
 
 
 def resave(file: Path, format_name: str | None = None, **changes: np.ndarray | None) -> None:
-    """With other arrays, or without those that are None, and a hash that fits them."""
+    """Save the store again with changed arrays, without those that are None, and with a matching hash."""
     with safe_open(file, framework="np") as opened:
         metadata, arrays = opened.metadata(), opened.get_tensors()
     arrays = {name: array for name, array in (arrays | changes).items() if array is not None}
@@ -113,38 +113,38 @@ def resave(file: Path, format_name: str | None = None, **changes: np.ndarray | N
         {"text_starts": np.array([0, 1, 34], np.int64)},
     ],
 )
-def test_arrays_that_do_not_fit_each_other_are_damage(file: Path, changes: dict[str, np.ndarray | None]) -> None:
+def test_arrays_that_do_not_fit_each_other_are_corrupt(file: Path, changes: dict[str, np.ndarray | None]) -> None:
     resave(file, **changes)
-    damaged(file, "do not fit")
+    assert_corrupt(file, "do not fit")
 
 
-def test_weights_that_are_no_numbers_are_damage(file: Path) -> None:
+def test_weights_that_are_not_numbers_are_corrupt(file: Path) -> None:
     weights = read_store(file)[1].weights
     resave(file, weights=np.full_like(weights, np.nan))
-    damaged(file, "do not fit")
+    assert_corrupt(file, "do not fit")
 
 
 @pytest.mark.parametrize("kind", ["F8_E4M3", "F4"])
-def test_a_type_that_numpy_does_not_know_is_damage(file: Path, kind: str) -> None:
+def test_a_type_that_numpy_does_not_know_is_corrupt(file: Path, kind: str) -> None:
     bits = 8 if kind.startswith("F8") else 4
     shape = [2, 8]
     array = {"dtype": kind, "shape": shape, "data_offsets": [0, 16 * bits // 8]}
     header = json.dumps({"__metadata__": {"format": FORMAT}, "vectors": array}).encode()
     file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16 * bits // 8))
-    damaged(file, "do not fit")
+    assert_corrupt(file, "do not fit")
 
 
 def test_a_foreign_file_is_refused_before_its_arrays_are_read(file: Path) -> None:
-    size = 2**40  # of a file that has blocks for its header alone
+    size = 2**40  # a sparse file: only its header takes space on the disk
     array = {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}
     header = json.dumps({"weight": array}).encode()
     file.write_bytes(struct.pack("<Q", len(header)) + header)
     with file.open("ab") as opened:
         opened.truncate(8 + len(header) + size)
-    damaged(file, "not of the format")
+    assert_corrupt(file, "not in the format")
 
 
-def test_a_store_may_be_read_by_whom_the_umask_lets(file: Path, tmp_path: Path) -> None:
+def test_the_file_mode_follows_the_umask(file: Path, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_store(tmp_path / STORE, *read_store(file))
@@ -153,7 +153,7 @@ def test_a_store_may_be_read_by_whom_the_umask_lets(file: Path, tmp_path: Path) 
     assert stat.S_IMODE((tmp_path / STORE).stat().st_mode) == 0o640
 
 
-def test_a_full_disk_is_an_error_of_the_system(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_an_os_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
@@ -163,17 +163,17 @@ def test_a_full_disk_is_an_error_of_the_system(file: Path, monkeypatch: pytest.M
     assert [path.name for path in file.parent.iterdir() if path.name != ".lock"] == [STORE]
 
 
-def test_another_format_is_told_from_damage(file: Path) -> None:
+def test_another_format_version_asks_for_a_rebuild(file: Path) -> None:
     resave(file, "munjang-store-0")
-    damaged(file, "build it again")
+    assert_corrupt(file, "build the store again")
 
 
-def test_files_of_other_libraries_are_no_stores(file: Path) -> None:
+def test_files_of_other_libraries_are_refused(file: Path) -> None:
     save_file({"weight": np.zeros(3)}, file)
-    damaged(file, "not of the format")
+    assert_corrupt(file, "not in the format")
 
 
-def test_a_failed_write_leaves_the_old_store(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_store(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file.read_bytes()
     header, content = read_store(file)
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -1,4 +1,4 @@
-"""`langchain_folder` was written by langchain-community 0.4.2 and faiss-cpu 1.15.1: two texts, vectors of 4 numbers."""
+"""langchain-community 0.4.2 and faiss-cpu 1.15.1 wrote `langchain_folder`: two texts, vectors of 4 numbers."""
 
 import pickle
 import struct
@@ -26,7 +26,7 @@ def docstore(**texts: object) -> Docstore:
     return Docstore({key: LangChainDocument(text) for key, text in texts.items()})
 
 
-def test_a_folder_that_langchain_wrote_is_read() -> None:
+def test_a_folder_written_by_langchain_is_read() -> None:
     assert read_faiss(FOLDER) == [
         Document("family.txt#1", "하늘이는 부산에서 태어났다."),
         Document("cats.txt#2", "하늘이는 고양이를 기른다."),
@@ -59,12 +59,12 @@ def test_a_planted_call_is_refused_and_does_not_run(tmp_path: Path) -> None:
         (Docstore({"a": docstore()}), {0: "a"}),
     ],
 )
-def test_other_content_is_damage(tmp_path: Path, content: object) -> None:
+def test_other_content_is_corrupt(tmp_path: Path, content: object) -> None:
     with pytest.raises(StoreCorrupt, match="not what LangChain"):
         read_faiss(write(tmp_path, content))
 
 
-def test_an_id_that_takes_for_ever_to_hash_is_damage(tmp_path: Path) -> None:
+def test_an_id_that_takes_for_ever_to_hash_is_corrupt(tmp_path: Path) -> None:
     key: tuple[object, ...] = ()
     for _ in range(60):
         key = (key, key)
@@ -72,12 +72,12 @@ def test_an_id_that_takes_for_ever_to_hash_is_damage(tmp_path: Path) -> None:
         read_faiss(write(tmp_path, (docstore(a="하나"), {0: key})))
 
 
-def test_vectors_of_another_folder_are_noticed(tmp_path: Path) -> None:
-    with pytest.raises(StoreCorrupt, match=r"holds 5 vectors of 1536 numbers, and index\.pkl 1 records"):
+def test_a_wrong_number_of_vectors_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreCorrupt, match=r"holds 5 vectors of 1536 numbers, but index\.pkl holds 1 records"):
         read_faiss(write(tmp_path, (docstore(a="하나"), {0: "a"}), 5))
 
 
-def test_what_is_no_index_is_damage(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_index_is_corrupt(tmp_path: Path) -> None:
     folder = write(tmp_path, (docstore(a="하나"), {0: "a"}))
     for content in (b"IxF2", b"%PDF" + bytes(100)):
         (folder / "index.faiss").write_bytes(content)

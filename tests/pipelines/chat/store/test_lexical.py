@@ -32,7 +32,7 @@ def test_words_become_pairs_and_single_characters(text: str, expected: list[str]
     assert pieces(text) == expected
 
 
-def test_particles_leave_the_noun_its_pairs() -> None:
+def test_a_noun_with_a_particle_keeps_the_pairs_of_the_noun() -> None:
     assert set(pieces("고양이")) < set(pieces("고양이를"))
 
 
@@ -53,7 +53,7 @@ TEXTS = st.lists(st.text(st.sampled_from("가나다라 b"), max_size=20), min_si
 
 
 def bm25(texts: list[str], query: str) -> list[float]:
-    """By the book, one text and one pair at a time."""
+    """BM25 computed directly from its definition, one text and one pair at a time."""
     counts = [Counter(grams_of(text).tolist()) for text in texts]
     mean = max(1.0, sum(map(Counter.total, counts)) / len(texts))
     scores = [0.0] * len(texts)
@@ -76,7 +76,7 @@ def test_a_word_is_found_with_another_particle() -> None:
     assert np.flatnonzero(scores).tolist() == [1]
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_texts_without_words_score_zero() -> None:
     index = LexicalIndex.of(["", "!"])
     assert index.scores("고양이", 2).tolist() == [0, 0]
     assert index.scores("", 2).tolist() == [0, 0]

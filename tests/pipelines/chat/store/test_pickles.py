@@ -39,7 +39,7 @@ def read(tmp_path: Path) -> Callable[[bytes], object]:
 
 @SAME_FOLDER
 @given(value=PLAIN, protocol=st.integers(4, pickle.HIGHEST_PROTOCOL))
-def test_plain_values_are_what_they_were(read: Callable[[bytes], object], value: object, protocol: int) -> None:
+def test_plain_values_are_read_unchanged(read: Callable[[bytes], object], value: object, protocol: int) -> None:
     assert read(pickle.dumps(value, protocol)) == value
 
 
@@ -54,8 +54,8 @@ def test_records_keep_their_state(read: Callable[[bytes], object], module: str, 
     assert record.state == getattr(value, "state", {"_dict": {}})
 
 
-class ByName:
-    """Pickled as a call of any function, whether it is there or not."""
+class CallOf:
+    """Pickles as a call of the given function."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = (function, arguments)
@@ -67,10 +67,10 @@ class ByName:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (ByName(os.system, "true"), r"posix\.system"),
-        (ByName(eval, "1"), r"(builtins|__builtin__)\.eval"),
-        (ByName(getattr, "", "join"), r"(builtins|__builtin__)\.getattr"),
-        ({"metadata": [{"deep": ByName(os.system, "true")}]}, r"posix\.system"),
+        (CallOf(os.system, "true"), r"posix\.system"),
+        (CallOf(eval, "1"), r"(builtins|__builtin__)\.eval"),
+        (CallOf(getattr, "", "join"), r"(builtins|__builtin__)\.getattr"),
+        ({"metadata": [{"deep": CallOf(os.system, "true")}]}, r"posix\.system"),
         (OrderedDict(a=1), r"collections\.OrderedDict"),
         (date(2026, 1, 1), r"datetime\.date"),
         (Path("a"), r"pathlib\.PosixPath"),
@@ -79,7 +79,7 @@ class ByName:
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_what_is_more_than_data_is_refused_by_name(
+def test_anything_except_data_is_refused_with_its_name(
     read: Callable[[bytes], object], value: object, named: str, protocol: int
 ) -> None:
     with pytest.raises(StoreUnsafe, match=f"names {named},"):
@@ -89,15 +89,15 @@ def test_what_is_more_than_data_is_refused_by_name(
 @pytest.mark.parametrize(
     "program",
     [
-        b"cos\nsystem\n(S'touch planted'\ntR.",  # the classic
+        b"cos\nsystem\n(S'touch planted'\ntR.",  # GLOBAL, REDUCE
         b"(S'touch planted'\nios\nsystem\n.",  # INST
         b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0dtouch planted\x85R.",  # STACK_GLOBAL, REDUCE
-        b"\x80\x04\x8c\x0flangchain.schema\x94\x8c\x08Document\x93\x8c\x01a\x85R.",  # a call of what may be named
-        b"\x80\x04\x8c\x10langchain.schema\x94\x8c\x08Document\x93\x8c\x01a\x85\x81.",  # arguments to what may be named
-        b"\x80\x04\x8c\x10langchain.schema\x94\x8c\x0bDocument.os\x93.",  # a way through what may be named
+        b"\x80\x04\x8c\x0flangchain.schema\x94\x8c\x08Document\x93\x8c\x01a\x85R.",  # a call of an allowed class
+        b"\x80\x04\x8c\x10langchain.schema\x94\x8c\x08Document\x93\x8c\x01a\x85\x81.",  # arguments to an allowed class
+        b"\x80\x04\x8c\x10langchain.schema\x94\x8c\x0bDocument.os\x93.",  # an attribute of an allowed class
         b"\x80\x02\x82\x01.",  # the extension registry
         b"\x80\x04Pplanted\n.",  # a persistent id
-        b"\x80\x04}}b.",  # a state for what is no record
+        b"\x80\x04}}b.",  # a state for something that is not a record
     ],
 )
 def test_hand_written_programs_are_refused(
@@ -110,18 +110,18 @@ def test_hand_written_programs_are_refused(
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.99])
-def test_a_cut_file_is_damage(read: Callable[[bytes], object], share: float) -> None:
+def test_a_cut_file_is_corrupt(read: Callable[[bytes], object], share: float) -> None:
     content = pickle.dumps([{"글": "하나"}] * 50)
     with pytest.raises(StoreCorrupt):
         read(content[: int(len(content) * share)])
 
 
-def test_a_large_number_of_a_memo_takes_no_memory(read: Callable[[bytes], object]) -> None:
-    assert read(b"\x80\x04Nr\xff\xff\xff\x7f.") is None  # Python's own machine would set 16 GB aside
+def test_a_large_memo_index_takes_no_memory(read: Callable[[bytes], object]) -> None:
+    assert read(b"\x80\x04Nr\xff\xff\xff\x7f.") is None  # Python's own machine would allocate 16 GB
 
 
 NESTED = b")" + b"".join(b"\x94h" + bytes([place]) + b"\x86" for place in range(60))
-"""() twice in a tuple, that twice in another, and so on, 60 deep: to hash the last takes 2**60 steps."""
+"""A tuple that contains () twice, within a tuple that contains it twice, 60 deep: hashing it takes 2**60 steps."""
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ NESTED = b")" + b"".join(b"\x94h" + bytes([place]) + b"\x86" for place in range(
         b"\x8c\x01a" + NESTED + b"\x93.",  # a class
     ],
 )
-def test_what_takes_for_ever_to_hash_is_damage(read: Callable[[bytes], object], program: bytes) -> None:
+def test_a_value_that_takes_for_ever_to_hash_is_corrupt(read: Callable[[bytes], object], program: bytes) -> None:
     with pytest.raises(StoreCorrupt):
         read(b"\x80\x04" + program)
 
 
 @SAME_FOLDER
 @given(data=st.data())
-def test_noise_never_runs_and_never_escapes(
+def test_altered_bytes_never_run_code_and_raise_only_store_errors(
     read: Callable[[bytes], object], data: st.DataObject, tmp_path: Path
 ) -> None:
     mark = tmp_path / "the planted code ran"
@@ -151,5 +151,5 @@ def test_noise_never_runs_and_never_escapes(
     try:
         read(bytes(content))
     except (StoreUnsafe, StoreCorrupt) as error:
-        assert error.where == str(tmp_path / "index.pkl")  # noqa: PT017  some noise leaves the harmless part alone
+        assert error.where == str(tmp_path / "index.pkl")  # noqa: PT017  some altered files are still harmless
     assert not mark.exists()

@@ -29,12 +29,12 @@ def documents(passages: list[Passage]) -> list[str]:
     return [passage.document for passage in passages]
 
 
-async def test_a_store_says_what_it_was_built_with(folder: Path) -> None:
+async def test_a_store_has_its_name_dimension_and_checkpoint(folder: Path) -> None:
     store = await Store.open(folder)
     assert (store.name, store.dimension, store.checkpoint) == ("notes", 8, EMBEDDER.checkpoint)
 
 
-async def test_a_passage_stands_where_it_says(folder: Path) -> None:
+async def test_a_passage_has_the_right_place_in_its_document(folder: Path) -> None:
     (passage,) = await (await Store.open(folder)).nearest(EMBEDDER.one(TEXTS[1]), 1)
     assert (passage.document, passage.text) == ("1.txt", TEXTS[1])
     assert TEXTS[1][passage.start : passage.end] == passage.text
@@ -42,7 +42,7 @@ async def test_a_passage_stands_where_it_says(folder: Path) -> None:
     assert passage.lexical is None
 
 
-async def test_words_find_what_holds_them_and_nothing_else(folder: Path) -> None:
+async def test_a_search_by_words_finds_only_passages_that_contain_them(folder: Path) -> None:
     store = await Store.open(folder)
     found = await store.matching("고양이를 보았니?", 4)
     assert sorted(documents(found)) == ["0.txt", "2.txt"]
@@ -50,7 +50,7 @@ async def test_words_find_what_holds_them_and_nothing_else(folder: Path) -> None
     assert await store.matching("전화기", 4) == []
 
 
-async def test_both_together_are_the_weighted_sum(folder: Path) -> None:
+async def test_the_combined_score_is_the_weighted_sum(folder: Path) -> None:
     store = await Store.open(folder)
     vector = EMBEDDER.one("아무 말")
     found = await store.search("고양이", vector, 4)
@@ -63,13 +63,13 @@ async def test_both_together_are_the_weighted_sum(folder: Path) -> None:
     assert [passage.score for passage in found] == sorted((passage.score for passage in found), reverse=True)
 
 
-async def test_a_question_without_known_words_is_answered_by_meaning(folder: Path) -> None:
+async def test_a_question_without_known_words_finds_passages_by_meaning(folder: Path) -> None:
     found = await (await Store.open(folder)).search("xyz", EMBEDDER.one(TEXTS[3]), 1)
     assert documents(found) == ["3.txt"]
     assert found[0].lexical is None
 
 
-async def test_searches_at_once_get_what_they_get_alone(folder: Path) -> None:
+async def test_concurrent_searches_find_what_single_searches_find(folder: Path) -> None:
     store = await Store.open(folder)
     questions = [(f"{text} {number}", EMBEDDER.one(f"{number}")) for number in range(25) for text in TEXTS]
     alone = [await store.search(text, vector, 3) for text, vector in questions]
@@ -79,7 +79,7 @@ async def test_searches_at_once_get_what_they_get_alone(folder: Path) -> None:
         assert [passage.score for passage in left] == pytest.approx([passage.score for passage in right], abs=1e-6)
 
 
-async def test_a_caller_that_leaves_takes_no_one_along(folder: Path) -> None:
+async def test_a_cancelled_search_does_not_cancel_others(folder: Path) -> None:
     store = await Store.open(folder)
     leaving = asyncio.create_task(store.matching("고양이", 1))
     staying = asyncio.create_task(store.matching("우산", 1))
@@ -89,7 +89,7 @@ async def test_a_caller_that_leaves_takes_no_one_along(folder: Path) -> None:
     assert documents(await store.matching("바다", 1)) == ["3.txt"]
 
 
-async def test_a_vector_of_another_size_fails_alone(folder: Path) -> None:
+async def test_a_vector_of_another_size_fails_only_its_own_search(folder: Path) -> None:
     store = await Store.open(folder)
     results = await asyncio.gather(
         store.nearest(np.ones(9, np.float32), 1), store.nearest(EMBEDDER.one(TEXTS[0]), 1), return_exceptions=True
@@ -99,7 +99,7 @@ async def test_a_vector_of_another_size_fails_alone(folder: Path) -> None:
     assert documents(results[1]) == ["0.txt"]
 
 
-async def test_a_failed_pass_fails_its_searches_and_no_later_ones(
+async def test_a_failed_pass_fails_its_own_searches_but_not_later_ones(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await Store.open(folder)
@@ -110,7 +110,7 @@ async def test_a_failed_pass_fails_its_searches_and_no_later_ones(
     assert len(await store.matching("고양이", 1)) == 1
 
 
-async def test_an_open_store_outlives_its_folder(folder: Path) -> None:
+async def test_an_open_store_works_after_its_folder_is_removed(folder: Path) -> None:
     store = await Store.open(folder)
     shutil.rmtree(folder)
     assert documents(await store.matching("우산", 1)) == ["1.txt"]
@@ -119,7 +119,7 @@ async def test_an_open_store_outlives_its_folder(folder: Path) -> None:
 
 
 @given(similarities=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=1, max_size=9), limit=st.integers(0, 12))
-def test_the_best_come_first_and_equals_in_their_order(similarities: list[float], limit: int) -> None:
+def test_the_best_passages_come_first_and_equal_ones_in_row_order(similarities: list[float], limit: int) -> None:
     chunks = [Chunk("a", row, row + 1, "가") for row in range(len(similarities))]
     passages = Passages(StoreContent.of(chunks, np.array(similarities, np.float32)[:, None]))
     (found,) = passages.search([Search(limit, vector=np.ones(1, np.float32))])

@@ -24,7 +24,7 @@ MAX_BYTES = 2**20
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """With the store `notes`; beside the root, where no client may read, the store `secret`."""
+    """A root with the store `notes`. The store `secret` is beside the root, where no client may read."""
     make_store(tmp_path / "secret", "비밀이다.")
     make_store(tmp_path / "root" / "notes", "고양이는 잔다.")
     return tmp_path / "root"
@@ -71,7 +71,7 @@ async def test_names_may_be_in_any_script(root: Path, name: str) -> None:
         *("\ud800", "notes\u202e", "notes\u200b"),
     ],
 )
-async def test_every_other_path_gets_one_and_the_same_refusal(root: Path, db_path: str) -> None:
+async def test_every_other_path_gets_the_same_error(root: Path, db_path: str) -> None:
     with pytest.raises(StoreNotFound) as caught:
         await Stores(root, 2, MAX_BYTES).get(db_path)
     assert caught.value.args == ()
@@ -89,7 +89,7 @@ async def test_an_absolute_path_is_refused(root: Path) -> None:
         st.lists(st.sampled_from(["..", ".", "/", "notes", "secret", "root", "\\", "%2e", "\0"])).map("".join),
     )
 )
-def test_no_path_leads_elsewhere(root: Path, db_path: str) -> None:
+def test_no_path_leads_out_of_the_root(root: Path, db_path: str) -> None:
     try:
         store = asyncio.run(Stores(root, 2, MAX_BYTES).get(db_path))
     except StoreNotFound:
@@ -140,7 +140,7 @@ async def test_a_store_stays_open(root: Path, opened: list[str]) -> None:
     assert opened == ["notes"]
 
 
-async def test_those_asked_for_last_stay_open(root: Path, opened: list[str]) -> None:
+async def test_the_last_requested_stores_stay_open(root: Path, opened: list[str]) -> None:
     for name in ("b", "c"):
         make_store(root / name, "고양이는 잔다.")
     stores = Stores(root, 2, MAX_BYTES)
@@ -149,7 +149,7 @@ async def test_those_asked_for_last_stay_open(root: Path, opened: list[str]) -> 
     assert opened == ["notes", "b", "c", "b"]
 
 
-async def test_stores_together_over_the_limit_of_bytes_do_not_stay_open(root: Path, opened: list[str]) -> None:
+async def test_stores_over_the_limit_of_bytes_do_not_stay_open(root: Path, opened: list[str]) -> None:
     for name in ("b", "c"):
         make_store(root / name, "고양이는 잔다.")
     size = (root / "notes" / STORE).stat().st_size
@@ -159,13 +159,13 @@ async def test_stores_together_over_the_limit_of_bytes_do_not_stay_open(root: Pa
     assert opened == ["notes", "b", "c", "b"]
 
 
-async def test_a_store_over_the_limit_by_itself_is_open_alone(root: Path, opened: list[str]) -> None:
+async def test_a_single_store_over_the_limit_is_open_alone(root: Path, opened: list[str]) -> None:
     stores = Stores(root, 8, 1)
     assert await stores.get("notes") is await stores.get("notes")
     assert opened == ["notes"]
 
 
-async def test_stores_asked_for_at_once_are_opened_one_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stores_requested_at_once_are_opened_one_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["notes", "b", "c"]
     for name in names[1:]:
         make_store(root / name, "고양이는 잔다.")
@@ -183,9 +183,9 @@ async def test_stores_asked_for_at_once_are_opened_one_at_a_time(root: Path, mon
     assert [store.name for store in await asyncio.gather(*map(stores.get, names))] == names
 
 
-async def test_what_is_kept_of_a_corrupt_store_holds_nothing_of_who_asked(root: Path) -> None:
+async def test_a_corrupt_store_does_not_keep_the_request_in_memory(root: Path) -> None:
     class Request:
-        """Holds a key."""
+        """Stands for a request that holds a key."""
 
     async def ask(request: Request) -> None:
         with pytest.raises(StoreCorrupt):
@@ -201,7 +201,7 @@ async def test_what_is_kept_of_a_corrupt_store_holds_nothing_of_who_asked(root: 
     assert last() is None
 
 
-async def test_a_rebuilt_store_is_picked_up(root: Path) -> None:
+async def test_a_rebuilt_store_is_opened_again(root: Path) -> None:
     stores = Stores(root, 2, MAX_BYTES)
     old = await stores.get("notes")
     make_store(root / "notes", "강아지가 뛴다.")
@@ -209,7 +209,7 @@ async def test_a_rebuilt_store_is_picked_up(root: Path) -> None:
     assert await texts(old) == ["고양이는 잔다."]
 
 
-async def test_a_store_that_was_removed_is_gone(root: Path) -> None:
+async def test_a_removed_store_is_not_found(root: Path) -> None:
     stores = Stores(root, 2, MAX_BYTES)
     await stores.get("notes")
     (root / "notes" / STORE).unlink()
@@ -217,7 +217,7 @@ async def test_a_store_that_was_removed_is_gone(root: Path) -> None:
         await stores.get("notes")
 
 
-async def test_a_corrupt_store_is_read_once_and_works_again_when_rebuilt(root: Path, opened: list[str]) -> None:
+async def test_a_corrupt_store_is_read_once_and_works_after_a_rebuild(root: Path, opened: list[str]) -> None:
     cut(root / "notes" / STORE, 100)
     stores = Stores(root, 2, MAX_BYTES)
     for _ in range(3):
@@ -229,7 +229,7 @@ async def test_a_corrupt_store_is_read_once_and_works_again_when_rebuilt(root: P
     assert await texts(await stores.get("notes")) == ["강아지가 뛴다."]
 
 
-async def test_a_store_that_is_cut_while_open_is_damage_and_not_the_end(root: Path) -> None:
+async def test_a_file_cut_while_its_store_is_open_is_corrupt_and_kills_no_process(root: Path) -> None:
     stores = Stores(root, 2, MAX_BYTES)
     store = await stores.get("notes")
     cut(root / "notes" / STORE, 0)
@@ -238,7 +238,7 @@ async def test_a_store_that_is_cut_while_open_is_damage_and_not_the_end(root: Pa
         await stores.get("notes")
 
 
-async def test_a_caller_that_leaves_does_not_stop_the_opening_for_others(root: Path) -> None:
+async def test_a_cancelled_request_does_not_stop_the_opening_for_others(root: Path) -> None:
     stores = Stores(root, 2, MAX_BYTES)
     leaving = asyncio.create_task(stores.get("notes"))
     staying = asyncio.create_task(stores.get("notes"))
@@ -247,7 +247,9 @@ async def test_a_caller_that_leaves_does_not_stop_the_opening_for_others(root: P
     assert (await staying).name == "notes"
 
 
-async def test_a_store_that_can_not_be_read_for_now_is_read_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_can_not_be_read_temporarily_is_read_later(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stores = Stores(root, 2, MAX_BYTES)
     with monkeypatch.context() as patched:
         patched.setattr("pipelines.chat.store.store.read_store", _too_many_files)
@@ -260,6 +262,6 @@ def _too_many_files(_: Path) -> None:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
-def test_the_setting_counts_from_the_repository(tmp_path: Path) -> None:
+def test_a_relative_setting_starts_at_the_root_of_the_repository(tmp_path: Path) -> None:
     assert stores_root("stores") == ROOT / "stores"
     assert stores_root(str(tmp_path)) == tmp_path

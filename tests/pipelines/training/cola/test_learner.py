@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_serving_code(learner: ColaLearner, tmp_path: P
     assert figures["matthews"] != 0
 
 
-def test_the_loss_is_the_mean_over_the_rows_whatever_the_batch(learner: ColaLearner) -> None:
+def test_the_loss_is_the_mean_over_the_rows_for_any_batch_size(learner: ColaLearner) -> None:
     with torch.inference_mode():
         whole = learner.measure(ROWS, learner.predict(ROWS))["loss"]
         assert learner.loss(learner.model, ROWS).item() == pytest.approx(whole, abs=1e-5)
@@ -67,7 +67,7 @@ def test_the_loss_is_computed_through_the_model_it_is_given(learner: ColaLearner
     assert wrapped.calls == 1
 
 
-def test_decomposed_text_is_the_same_text(learner: ColaLearner) -> None:
+def test_composed_and_decomposed_text_give_the_same_prediction(learner: ColaLearner) -> None:
     with torch.inference_mode():
         one, other = learner.predict([Judgement("caf\u00e9", True), Judgement("cafe\u0301", True)])
     np.testing.assert_allclose(one, other, atol=1e-6)
@@ -82,7 +82,7 @@ def test_long_inputs_are_cut(checkpoint: MakeCheckpoint) -> None:
 
 
 @pytest.mark.parametrize("most", [12, 10_000])
-def test_inputs_are_cut_where_serving_cuts_them(checkpoint: MakeCheckpoint, tmp_path: Path, most: int) -> None:
+def test_inputs_are_cut_at_the_same_length_as_in_serving(checkpoint: MakeCheckpoint, tmp_path: Path, most: int) -> None:
     learner = ColaLearner.load(Base.find(str(checkpoint("classifier"))), max_tokens=most)
     learner.model.eval()
     rows = [*ROWS, Judgement("각낱말 " * 200, True)]
@@ -96,22 +96,22 @@ def test_inputs_are_cut_where_serving_cuts_them(checkpoint: MakeCheckpoint, tmp_
     assert results[-1].truncated
 
 
-def test_matthews_decides_and_loss_between_equals() -> None:
+def test_the_matthews_correlation_decides_and_the_loss_if_it_is_equal() -> None:
     figures: list[Figures] = [{"matthews": 0.5, "loss": 0.6}, {"matthews": 0.5, "loss": 0.4}]
     figures.append({"matthews": 0.51, "loss": math.inf})
     keys = [ColaLearner.sort_key(one) for one in figures]
     assert keys == sorted(keys)
 
 
-# The originals' ALBERT scored 0 after every epoch. Twelve times the same layer, each behind its residual's norm: a step
-# changes all twelve at once, and Adam's first steps are of full length in whatever direction the first batches show.
-# At this rate the outputs are driven to where no gradient leads back, and one class is all that is left.
+# A high learning rate without warm-up makes ALBERT collapse: it then predicts one class for every sentence. Its twelve
+# layers share their weights, so a step changes all of them at once. Adam's first steps have the full length, but their
+# direction depends on only a few batches. They drive the outputs to a region where the gradient vanishes.
 TOO_FAST = TrainingSettings(epochs=4, batch_size=16, learning_rate=4e-3, warmup_ratio=0.0)
 LETTERS = "abcdefghijklmnop"
 
 
 def words(count: int, seed: int) -> list[Judgement]:
-    """Words of seven letters, of which three in ten hold a z; those are not acceptable."""
+    """Words of seven letters. Three in ten contain a z, which makes them unacceptable."""
     draw = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
@@ -145,17 +145,19 @@ def epochs(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> lis
 
 
 def ends(albert: Callable[[], ColaLearner], **changes: float) -> list[Figures]:
-    """The figures after the last epoch, for three seeds."""
+    """The figures after the last epoch for each of three seeds."""
     settings = [TOO_FAST.model_copy(update={"seed": seed, **changes}) for seed in range(3)]
     return [list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
 
 
-def test_a_shared_layer_collapses_at_a_high_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:
+def test_albert_collapses_at_a_high_learning_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:
     collapsed = ends(albert)
     assert median(figures["matthews"] for figures in collapsed) == 0.0
     assert median(figures["called_acceptable"] for figures in collapsed) == 1.0
 
 
 @pytest.mark.parametrize("changes", [{"warmup_ratio": 0.8}, {"learning_rate": 1e-3}], ids=str)
-def test_warm_up_or_a_lower_rate_cures_it(albert: Callable[[], ColaLearner], changes: dict[str, float]) -> None:
+def test_warm_up_or_a_lower_learning_rate_prevents_the_collapse(
+    albert: Callable[[], ColaLearner], changes: dict[str, float]
+) -> None:
     assert median(figures["matthews"] for figures in ends(albert, **changes)) > 0.9

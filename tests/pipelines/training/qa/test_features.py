@@ -27,7 +27,7 @@ def labelled(examples: list[Example], imported: MakeCheckpoint) -> LabelledWindo
     return label(examples, maker(imported("extractor"), SETTINGS))
 
 
-def test_labels_lead_back_to_the_answer(labelled: LabelledWindows, examples: list[Example]) -> None:
+def test_labels_are_the_positions_of_the_answer(labelled: LabelledWindows, examples: list[Example]) -> None:
     answered = np.flatnonzero(labelled.starts).tolist()
     assert set(labelled.windows.request[answered]) == set(range(len(examples)))
     for number in answered:
@@ -44,14 +44,16 @@ words = st.sampled_from(["과제는", "museum", "the", "Busan.", "각", "e\u0301
 
 
 @given(st.data(), st.lists(words, min_size=1, max_size=40).map(" ".join).filter(str.strip))
-def test_labels_of_any_answer_lead_back_to_its_characters(make: WindowMaker, data: st.DataObject, context: str) -> None:
-    """Those of all tokens that the answer has a part in; and some window has them all, if it is not too long."""
+def test_labels_of_any_answer_are_the_positions_of_its_characters(
+    make: WindowMaker, data: st.DataObject, context: str
+) -> None:
+    """The labelled tokens are all that overlap the answer. If it is not too long, some window has all of them."""
     start = data.draw(st.sampled_from([at for at, letter in enumerate(context) if not letter.isspace()]))
     end = data.draw(st.sampled_from([at for at in range(start + 1, len(context) + 1) if not context[at - 1].isspace()]))
     labelled = label([Example("", "museum", context, start, end)], make)
     tokens = [(low, high) for low, high in labelled.windows.offsets.tolist() if low < end and high > start]
     spans = {characters(labelled, number) for number in np.flatnonzero(labelled.starts).tolist()}
-    if not tokens:  # the tokenizer leaves out control characters
+    if not tokens:  # the tokenizer drops control characters
         assert not spans
     else:
         assert spans <= {(tokens[0][0], tokens[-1][1])}
@@ -59,7 +61,7 @@ def test_labels_of_any_answer_lead_back_to_its_characters(make: WindowMaker, dat
 
 
 def characters(labelled: LabelledWindows, number: int) -> tuple[int, int]:
-    """What a window's label points at, in the context."""
+    """The characters of the context, as (start, end), that the label of a window denotes."""
     windows = labelled.windows
     assert windows.tokens.regions is not None
     shift = windows.first[number] - windows.tokens.regions[number, 0]
@@ -67,6 +69,6 @@ def characters(labelled: LabelledWindows, number: int) -> tuple[int, int]:
     return int(windows.offsets[first, 0]), int(windows.offsets[last, 1])
 
 
-def test_some_windows_miss_the_answer_and_point_at_the_first_token(labelled: LabelledWindows) -> None:
+def test_windows_without_the_answer_are_labelled_with_the_first_token(labelled: LabelledWindows) -> None:
     assert (labelled.starts == 0).any()
     assert ((labelled.starts == 0) == (labelled.ends == 0)).all()

@@ -15,7 +15,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.data import Example, read_squad, together
+from pipelines.qa.data import Example, all_examples, read_squad
 from pipelines.qa.spans import Answer
 from pipelines.qa.windows import OVERLAP_TYPE
 from pipelines.training.base import Base
@@ -34,12 +34,12 @@ MakeLearner = Callable[[str], QaLearner]
 
 def towns(folder: Path, numbers: range, *, long: bool) -> list[Example]:
     articles = [town(number, long=long) for number in numbers]
-    return together(read_squad(write_squad(folder / "towns.json", articles)))
+    return all_examples(read_squad(write_squad(folder / "towns.json", articles)))
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[Example]:
-    """On contexts of several windows; some have no answer."""
+    """Examples whose contexts have several windows; some have no answer."""
     return towns(tmp_path, range(8), long=True)
 
 
@@ -82,8 +82,8 @@ def test_answers_are_those_of_the_serving_code(
         np.testing.assert_allclose([ours_of(one) for one in ours], expected, atol=1e-3)
 
 
-def test_the_loss_is_that_of_plain_transformers_where_serving_reads(learner: QaLearner, tmp_path: Path) -> None:
-    """One window, whose question is without say: its tokens can't be the answer's."""
+def test_the_loss_is_that_of_plain_transformers_over_the_context_tokens(learner: QaLearner, tmp_path: Path) -> None:
+    """The example has one window. Tokens of the question are not candidates for the answer."""
     row = Example("", "Where is the museum?", "The museum is in Busan.", 17, 22)
     learner.save(tmp_path)
     encoded = AutoTokenizer.from_pretrained(tmp_path)(row.question, row.context, return_tensors="pt")
@@ -100,15 +100,15 @@ def test_the_loss_is_that_of_plain_transformers_where_serving_reads(learner: QaL
     assert ours.item() == pytest.approx(float(sum(expected)) / 2, abs=1e-4)
 
 
-def test_all_windows_are_learned_and_most_have_no_answer(learner: QaLearner, rows: list[Example]) -> None:
+def test_rows_are_unfolded_to_all_windows_of_which_most_have_no_answer(learner: QaLearner, rows: list[Example]) -> None:
     features = unfold(learner, rows)
     assert len(features) == sum(answer.windows for answer in predict(learner, rows)) > 2 * len(rows)
-    pointing = [feature.start > 0 for feature in features]
-    assert sum(row.answerable for row in rows) <= sum(pointing) < len(features)
+    with_answer = [feature.start > 0 for feature in features]
+    assert sum(row.answerable for row in rows) <= sum(with_answer) < len(features)
     assert all((feature.start > 0) == (feature.end > 0) for feature in features)
 
 
-def test_the_loss_is_the_mean_over_the_windows_whatever_the_batch(learner: QaLearner, rows: list[Example]) -> None:
+def test_the_loss_is_the_mean_over_the_windows_for_any_batch_size(learner: QaLearner, rows: list[Example]) -> None:
     features = learner.unfold(rows)
     with torch.inference_mode():
         whole = learner.measure(rows, learner.predict(rows))["loss"]
@@ -117,7 +117,7 @@ def test_the_loss_is_the_mean_over_the_windows_whatever_the_batch(learner: QaLea
     assert np.mean(alone) == pytest.approx(whole, abs=1e-4)
 
 
-def test_questions_are_answered_alike_together_and_alone(learner: QaLearner, rows: list[Example]) -> None:
+def test_questions_have_the_same_answers_in_a_batch_and_alone(learner: QaLearner, rows: list[Example]) -> None:
     together, alone = predict(learner, rows), [predict(learner, [row])[0] for row in rows]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
@@ -135,7 +135,7 @@ def test_the_loss_is_computed_through_the_model_it_is_given(learner: QaLearner, 
     assert wrapped.calls == 1
 
 
-def test_decomposed_text_is_the_same_text(learner: QaLearner) -> None:
+def test_composed_and_decomposed_text_have_the_same_loss(learner: QaLearner) -> None:
     composed = Example("", "오늘?", "각 과제는 오늘 한글로 쓴다", 2, 4)
     context = unicodedata.normalize("NFD", composed.context)
     start = context.index(unicodedata.normalize("NFD", "과제"))
@@ -145,18 +145,18 @@ def test_decomposed_text_is_the_same_text(learner: QaLearner) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-def test_a_context_without_a_token_gets_no_answer(learner: QaLearner) -> None:
+def test_a_context_without_tokens_gets_the_empty_answer(learner: QaLearner) -> None:
     blank = Example("", "who?", " ", 0, 0)
     assert learner.unfold([blank]) == []
     assert [answer.text for answer in predict(learner, [blank, blank])] == ["", ""]
 
 
-def test_the_lowest_loss_wins() -> None:
+def test_the_lowest_loss_is_the_best() -> None:
     keys = [QaLearner.sort_key({"f1": f1, "loss": loss}) for f1, loss in ((0.9, 0.5), (0.1, 0.4))]
     assert keys == sorted(keys)
 
 
-def test_a_base_that_can_not_read_the_windows_is_refused(tmp_path: Path) -> None:
+def test_a_base_whose_input_is_shorter_than_the_windows_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "short"
     folder.mkdir()
     save_with_wordpiece(AutoModelForQuestionAnswering.from_config(bert_config(max_position_embeddings=100)), folder)
@@ -165,7 +165,7 @@ def test_a_base_that_can_not_read_the_windows_is_refused(tmp_path: Path) -> None
         QaLearner.load(Base.find(str(folder)), WindowSettings(max_seq_length=101))
 
 
-def test_tokens_that_share_something_with_the_question_are_marked_where_the_base_expects_it() -> None:
+def test_overlapping_tokens_are_marked_if_the_base_has_overlap_types() -> None:
     from pipelines.checkpoints.resolve import ROOT
 
     learner = QaLearner.load(Base.find(str(ROOT / "checkpoints" / "qa")), WINDOWS)
@@ -174,14 +174,16 @@ def test_tokens_that_share_something_with_the_question_are_marked_where_the_base
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["one window", "several windows"])
-def test_a_task_is_learned_also_when_not_to_answer(checkpoint: MakeCheckpoint, tmp_path: Path, long: bool) -> None:
+def test_a_model_learns_to_answer_and_when_not_to_answer(
+    checkpoint: MakeCheckpoint, tmp_path: Path, long: bool
+) -> None:
     torch.set_num_threads(1)
     load = partial(QaLearner.load, Base.find(str(checkpoint("bare-encoder"))), WINDOWS)
     train, dev = (towns(tmp_path, numbers, long=long) for numbers in (range(24), range(24, 36)))
     settings = TrainingSettings(epochs=14, batch_size=8, learning_rate=3e-3)
-    run = Trainer(load, [Stage.of(train)], dev, settings)
-    figures = list(run.epochs())
-    best = figures[run.history.best(QaLearner.sort_key)]
+    trainer = Trainer(load, [Stage.of(train)], dev, settings)
+    figures = list(trainer.epochs())
+    best = figures[trainer.history.best(QaLearner.sort_key)]
     assert figures[0]["exact_match"] < 0.5 < 0.8 < best["exact_match"]
     assert best["no_answer_accuracy"] > 0.8
     assert best["has_answer_f1"] > 0.8

@@ -13,7 +13,7 @@ CONTEXT = "The museum is in Busan."
 BUSAN = Example("1", "Where?", CONTEXT, 17, 22, ("in Busan",))
 NOWHERE = Example("2", "Who?", CONTEXT, 0, 0)
 
-margins = st.integers(-40, 40).map(lambda number: number / 8)  # few, so that some are the same
+margins = st.integers(-40, 40).map(lambda number: number / 8)  # few values, so that some are equal
 questions = st.lists(st.tuples(margins, st.sampled_from([0.0, 0.3, 1.0]), st.booleans()), min_size=1, max_size=12)
 
 
@@ -22,7 +22,7 @@ def answer(text: str, margin: float) -> Answer:
 
 
 @given(questions)
-def test_no_other_threshold_gives_more(asked: Sequence[tuple[float, float, bool]]) -> None:
+def test_no_other_threshold_gives_a_higher_score(asked: Sequence[tuple[float, float, bool]]) -> None:
     margins, spans, nothing = (np.array(column, dtype=float) for column in zip(*asked, strict=True))
 
     def total(threshold: float) -> float:
@@ -33,12 +33,12 @@ def test_no_other_threshold_gives_more(asked: Sequence[tuple[float, float, bool]
     assert all(total(best) >= total(other) - 1e-9 for other in [*margins, margins.min() - 1, margins.max() + 1])
 
 
-def test_of_equally_good_thresholds_the_one_with_most_room_is_taken() -> None:
+def test_among_equally_good_thresholds_the_widest_gap_is_taken() -> None:
     assert fit_threshold(np.array([0.0, 1.0, 5.0, 6.0]), np.array([1.0, 0.0, 0.0, -1.0])) == 3.0
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(1.0, 2.5), (-1.0, 0.5)])
-def test_where_all_or_none_should_be_answered_the_threshold_is_beyond_them(gain: float, expected: float) -> None:
+def test_if_all_or_none_should_be_answered_the_threshold_is_beyond_all_margins(gain: float, expected: float) -> None:
     assert fit_threshold(np.array([1.0, 2.0]), np.array([gain, gain])) == expected
 
 
@@ -47,11 +47,11 @@ def test_without_unanswerable_questions_the_figures_are_those_of_the_spans() -> 
     assert found == {"exact_match": 0.5, "f1": pytest.approx((1 + 8 / 9) / 2)}
 
 
-def test_any_of_the_right_answers_is_right() -> None:
+def test_each_accepted_answer_is_right() -> None:
     assert figures([BUSAN], [answer("in Busan", 0.0)])["exact_match"] == 1.0
 
 
-def test_questions_with_and_without_answer_are_told_apart_where_they_can_be() -> None:
+def test_figures_of_questions_with_and_without_an_answer() -> None:
     asked = [BUSAN, NOWHERE, BUSAN, NOWHERE]
     found = figures(asked, [answer("Busan", margin) for margin in (-3.0, -2.0, -1.0, 1.0)])
     assert found == {
@@ -64,12 +64,12 @@ def test_questions_with_and_without_answer_are_told_apart_where_they_can_be() ->
     }
 
 
-def test_questions_that_nothing_answers_have_figures_too() -> None:
+def test_data_with_only_unanswerable_questions_has_figures() -> None:
     found = figures([NOWHERE], [answer("Busan", 1.0)])
     assert found == {"exact_match": 1.0, "f1": 1.0, "no_answer_accuracy": 1.0, "threshold": 0.5}
 
 
-def test_a_context_without_windows_has_no_say_in_the_threshold() -> None:
+def test_a_context_without_windows_does_not_affect_the_threshold() -> None:
     blank = Answer("", 0, 0, np.inf, np.inf, 0, "digest")
     found = figures([NOWHERE, NOWHERE, BUSAN], [blank, answer("x", 4.0), answer("Busan", -2.0)])
     assert found["exact_match"] == 1.0

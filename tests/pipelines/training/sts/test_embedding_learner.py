@@ -1,4 +1,4 @@
-"""Training behind a prompt; what the head has in common with the others is in `test_learner.py`."""
+"""Training with a prompt, and centering; `test_learner.py` tests what all heads have in common."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ NAMED = {"mine": "회의: ", "query": "query: "}
 
 @pytest.fixture
 def base(checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bi-encoder, not to be traced: what a prompt does comes before the model."""
+    """A bi-encoder that is not exported to ONNX: prompts are applied before the model."""
 
     def refuse(*_: object) -> Path:
         raise RuntimeError("not in this test")
@@ -60,7 +60,7 @@ def cosines(learner: EmbeddingLearner) -> list[float]:
         ("mine", "오늘: ", Prompts(symmetric="오늘: ", query="query: ")),
     ],
 )
-def test_what_is_learned_behind_a_prompt_is_served_behind_it(
+def test_the_prompt_of_training_is_used_in_serving(
     base: Path, tmp_path: Path, default: str | None, setting: str, expected: Prompts
 ) -> None:
     edit_json(base / CONFIG, prompts=NAMED, default_prompt_name=default)
@@ -72,14 +72,14 @@ def test_what_is_learned_behind_a_prompt_is_served_behind_it(
 
 
 @pytest.mark.parametrize("setting", ["", "오늘: "])
-def test_a_prompt_is_put_where_the_library_puts_it(base: Path, setting: str) -> None:
+def test_a_prompt_has_the_same_effect_as_in_the_library(base: Path, setting: str) -> None:
     learner = load(base, prompt=setting)
     with torch.inference_mode():
         embeddings = np.stack(learner.predict(ROWS))[:, 0]
     np.testing.assert_allclose(embeddings, learner.model.encode([row.sentence1 for row in ROWS]), atol=1e-5)
 
 
-def test_the_prompt_changes_what_is_learned(base: Path) -> None:
+def test_the_prompt_changes_the_loss(base: Path) -> None:
     with torch.inference_mode():
         plain, prompted = (
             learner.loss(learner.model, ROWS).item() for learner in (load(base), load(base, prompt="오늘: "))
@@ -87,10 +87,10 @@ def test_the_prompt_changes_what_is_learned(base: Path) -> None:
     assert abs(plain - prompted) > 1e-4
 
 
-def test_pooling_without_the_prompt_is_unsupported_before_anything_is_learned(base: Path) -> None:
+def test_pooling_that_leaves_out_the_prompt_is_refused_before_training(base: Path) -> None:
     edit_json(base / "1_Pooling" / "config.json", include_prompt=False)
     load(base)
-    with pytest.raises(CheckpointUnsupported, match="pooling leaves out prompts"):
+    with pytest.raises(CheckpointUnsupported, match="pooling excludes prompts"):
         load(base, prompt="오늘: ")
 
 
@@ -99,7 +99,7 @@ def mean_before_normalizing(model: SentenceTransformer, texts: list[str]) -> Any
 
 
 @pytest.mark.parametrize("prompt", ["", "오늘: "])
-def test_centred_embeddings_have_no_mean_and_their_cosines_spread(base: Path, prompt: str) -> None:
+def test_centred_embeddings_have_mean_zero_and_their_cosines_spread(base: Path, prompt: str) -> None:
     plain, centred = load(base, prompt=prompt), load(base, prompt=prompt, center=True)
     expected = len(list(centred.model.parameters()))
     for learner in (plain, centred):
@@ -116,5 +116,5 @@ def test_a_model_that_can_not_be_centred_is_refused(checkpoint: MakeCheckpoint, 
         load(checkpoint("static"), center=True)
     learner = load(base, center=True)
     learner.model.insert(2, Dense(SIZES["hidden_size"], 4))
-    with pytest.raises(CheckpointUnsupported, match="do not move with its last layer norm"):
+    with pytest.raises(CheckpointUnsupported, match="do not shift with the bias of its last layer norm"):
         learner.prepare(ROWS)

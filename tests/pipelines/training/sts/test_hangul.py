@@ -16,21 +16,21 @@ def tokenizer(request: pytest.FixtureRequest, checkpoint: MakeCheckpoint) -> Pre
     return AutoTokenizer.from_pretrained(checkpoint(request.param), local_files_only=True)
 
 
-def test_what_is_no_hangul_is_a_space(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_other_characters_are_replaced_by_a_space(tokenizer: PreTrainedTokenizerBase) -> None:
     stripped = hangul_only(tokenizer)
     assert stripped("1) 오늘 the과제!", "日과제ㅋ")["input_ids"] == tokenizer("오늘 과제", "과제ㅋ")["input_ids"]
     assert stripped("ABC, 12.")["input_ids"] == tokenizer("")["input_ids"]
 
 
 @given(text=MIXED)
-def test_hangul_alone_is_left_as_it_is(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
+def test_text_of_hangul_only_is_not_changed(tokenizer: PreTrainedTokenizerBase, text: str) -> None:
     stripped = hangul_only(tokenizer)
     kept = stripped.backend_tokenizer.normalizer.normalize_str(text)
     assert stripped(kept)["input_ids"] == stripped(text)["input_ids"] == tokenizer(kept)["input_ids"]
     assert not any(letter.isascii() and letter != " " for letter in kept)
 
 
-def test_it_stays_when_transformers_saves_and_loads_it(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+def test_the_step_is_saved_and_loaded_by_transformers(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     stripped = hangul_only(tokenizer)
     stripped.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)

@@ -27,7 +27,7 @@ from pipelines.training.learner import comparable
 from pipelines.training.settings import TrainingSettings
 from pipelines.training.stage import Stage
 from pipelines.training.sts.embedding_learner import EmbeddingLearner
-from pipelines.training.sts.learner import NEAR, PairLearner, StsSettings, sort_key
+from pipelines.training.sts.learner import F1_STEP, PairLearner, StsSettings, sort_key
 from pipelines.training.sts.recipe import RECIPE
 from pipelines.training.trainer import Trainer, Worker
 from tests.conftest import MakeCheckpoint
@@ -41,7 +41,7 @@ Make = Callable[..., Any]
 
 
 def of_one_kind_or_two(count: int, seed: int) -> list[ScoredPair]:
-    """Pairs of words of the same letters, or the second of other ones."""
+    """Pairs of words: alternately from different sets of letters (score 0) and from the same set (score 5)."""
     draw = np.random.default_rng(seed)
     pairs = []
     for number in range(count):
@@ -53,7 +53,7 @@ def of_one_kind_or_two(count: int, seed: int) -> list[ScoredPair]:
 
 @pytest.fixture
 def make(checkpoint: MakeCheckpoint) -> Make:
-    """A head on an encoder, at rest."""
+    """Makes a head on an encoder, in evaluation mode."""
 
     def make(head: str, kind: str = "bare-encoder", **settings: Any) -> Any:
         torch.manual_seed(0)
@@ -71,7 +71,7 @@ def predicted(learner: Any, rows: list[ScoredPair]) -> list[Any]:
 
 
 def scores(predictions: list[Any]) -> list[float]:
-    """As they are served: bounded, or the cosines of embeddings."""
+    """The served scores: clipped predictions, or the cosines of embeddings."""
     if np.ndim(predictions[0]) == 0:
         return np.clip(predictions, 0, 5).tolist()
     return [float(first @ second) for first, second in predictions]
@@ -86,7 +86,7 @@ def scores(predictions: list[Any]) -> list[float]:
         ("layers", "classifier-distilbert", "raw"),
     ],
 )
-def test_what_is_saved_is_served_as_it_was_measured(
+def test_an_exported_model_gives_the_measured_scores_when_served(
     make: Make, exported: Callable[[str, str, str], tuple[Any, Path]], head: str, kind: str, text: str, backend: Any
 ) -> None:
     learner, folder = exported(head, kind, text)
@@ -110,7 +110,7 @@ def as_pairs(rows: list[ScoredPair]) -> list[tuple[str, str]]:
 def exported(
     checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str, str], tuple[Any, Path]]:
-    """A head on an encoder, and the checkpoint that it was exported as; made once."""
+    """Makes a head on an encoder and its exported checkpoint, once per module."""
     made: dict[tuple[str, ...], tuple[Any, Path]] = {}
 
     def export(head: str, kind: str, text: Any) -> tuple[Any, Path]:
@@ -134,17 +134,17 @@ def test_every_head_learns_which_pairs_are_alike(make: Make, head: str) -> None:
     settings = TrainingSettings(epochs=4, batch_size=16, learning_rate=2e-3)
     load = partial(make, head, "bare-encoder")
     stages = [Stage.of(of_one_kind_or_two(240, 0))]
-    run: Trainer[ScoredPair] = Trainer(load, stages, of_one_kind_or_two(60, 1), settings)
-    figures = list(run.epochs())
+    trainer: Trainer[ScoredPair] = Trainer(load, stages, of_one_kind_or_two(60, 1), settings)
+    figures = list(trainer.epochs())
     assert set(figures[-1]) == {"f1", "pearson", "spearman", "loss"}
-    best = figures[run.history.best(run.learner.sort_key)]
+    best = figures[trainer.history.best(trainer.learner.sort_key)]
     assert best["f1"] > 0.9
     assert best["pearson"] > 0.8
     assert best["loss"] < figures[0]["loss"]
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_loss_is_that_of_the_figures_whatever_the_batch(make: Make, head: str) -> None:
+def test_the_training_loss_is_that_of_the_figures(make: Make, head: str) -> None:
     learner = make(head, ranking_weight=0)
     whole = learner.measure(ROWS, predicted(learner, ROWS))["loss"]
     with torch.inference_mode():
@@ -153,15 +153,17 @@ def test_the_loss_is_that_of_the_figures_whatever_the_batch(make: Make, head: st
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_whatever_is_trained_takes_part_in_the_loss(make: Make, head: str) -> None:
+def test_all_trained_weights_contribute_to_the_loss(make: Make, head: str) -> None:
     learner = make(head)
     learner.loss(learner.model, ROWS).backward()
     trained = {name: value for name, value in learner.model.named_parameters() if value.requires_grad}
-    assert [name for name, value in trained.items() if value.grad is None] == []  # or workers would wait for it
+    assert [
+        name for name, value in trained.items() if value.grad is None
+    ] == []  # otherwise workers would wait for its gradient
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_text_that_is_not_hangul_is_seen_or_not(make: Make, head: str) -> None:
+def test_the_text_setting_decides_whether_other_characters_count(make: Make, head: str) -> None:
     rows = [ScoredPair("오늘 과제", "과제", 1.0), ScoredPair("오늘 ABC, 과제 12!", "과제.", 1.0)]
     for text, equal in (("raw", False), ("hangul", True)):
         one, other = predicted(make(head, text=text), rows)
@@ -169,7 +171,7 @@ def test_text_that_is_not_hangul_is_seen_or_not(make: Make, head: str) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_decomposed_text_is_the_same_text(make: Make, head: str) -> None:
+def test_composed_and_decomposed_text_give_the_same_prediction(make: Make, head: str) -> None:
     rows = [ScoredPair("각", "가", 1.0), ScoredPair("\u1100\u1161\u11a8", "\u1100\u1161", 1.0)]
     for text in ("raw", "hangul"):
         one, other = predicted(make(head, text=text), rows)
@@ -185,7 +187,7 @@ def test_long_inputs_are_cut(make: Make, head: str) -> None:
     np.testing.assert_allclose(*predicted(learner, rows), atol=1e-6)
 
 
-def test_correlations_are_those_of_the_librarys_evaluator(make: Make) -> None:
+def test_correlations_are_those_of_the_evaluator_of_the_library(make: Make) -> None:
     learner = make("sentence-transformer")
     rows = [replace(row, score=number % 7 / 2) for number, row in enumerate(of_one_kind_or_two(60, 0))]
     figures = learner.measure(rows, predicted(learner, rows))
@@ -199,7 +201,7 @@ def test_correlations_are_those_of_the_librarys_evaluator(make: Make) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("value", [0.0, math.nan])
-def test_a_model_that_gives_one_number_has_no_correlation(make: Make, head: str, value: float) -> None:
+def test_constant_predictions_have_correlation_0(make: Make, head: str, value: float) -> None:
     learner = make(head)
     one = np.full((2, 3), value) if head == "sentence-transformer" else value
     figures = learner.measure(ROWS, [one] * len(ROWS))
@@ -207,19 +209,19 @@ def test_a_model_that_gives_one_number_has_no_correlation(make: Make, head: str,
     assert comparable(learner.sort_key(figures)) < (1.0,)
 
 
-def test_static_embeddings_have_no_encoder_to_train(checkpoint: MakeCheckpoint) -> None:
+def test_static_embeddings_are_refused(checkpoint: MakeCheckpoint) -> None:
     with pytest.raises(CheckpointUnsupported, match="no encoder"):
         EmbeddingLearner.load(Base.find(str(checkpoint("static"))), StsSettings())
 
 
-def test_the_two_layers_are_new_and_the_encoder_is_the_bases(make: Make, checkpoint: MakeCheckpoint) -> None:
+def test_the_encoder_below_the_two_layers_is_that_of_the_base(make: Make, checkpoint: MakeCheckpoint) -> None:
     learner = PairLearner.layers(Base.find(str(checkpoint("bare-encoder"))), StsSettings())
     other = make("classification")
     for name, value in learner.model.encoder.state_dict().items():
         assert torch.equal(value, other.model.bert.state_dict()[name])
 
 
-def test_f1_decides_and_the_lower_loss_where_it_is_near() -> None:
+def test_f1_decides_and_the_lower_loss_if_f1_is_nearly_equal() -> None:
     worse, near, better, best = (
         {"f1": f1, "loss": loss} for f1, loss in ((0.79, 0.1), (0.801, 0.05), (0.7995, 0.04), (0.82, 0.9))
     )
@@ -229,13 +231,13 @@ def test_f1_decides_and_the_lower_loss_where_it_is_near() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), min_size=2))
-def test_the_order_has_no_circles_and_only_near_ones_are_swapped(pairs: list[tuple[float, float]]) -> None:
+def test_the_order_is_transitive_and_deviates_from_f1_by_at_most_one_step(pairs: list[tuple[float, float]]) -> None:
     ordered = sorted(({"f1": f1, "loss": loss} for f1, loss in pairs), key=sort_key)
-    assert all(one["f1"] <= other["f1"] + NEAR * (1 + 1e-9) for one, other in pairwise(ordered))
-    assert all(one["f1"] <= ordered[-1]["f1"] + NEAR * (1 + 1e-9) for one in ordered)
+    assert all(one["f1"] <= other["f1"] + F1_STEP * (1 + 1e-9) for one, other in pairwise(ordered))
+    assert all(one["f1"] <= ordered[-1]["f1"] + F1_STEP * (1 + 1e-9) for one in ordered)
 
 
-def test_a_wrong_order_of_pairs_costs_the_more_the_more_ranking_weighs(make: Make) -> None:
+def test_the_loss_of_wrongly_ordered_pairs_grows_with_the_ranking_weight(make: Make) -> None:
     losses = []
     for weight in (0.0, 0.1, 0.2):
         learner = make("sentence-transformer", ranking_weight=weight)
@@ -245,33 +247,33 @@ def test_a_wrong_order_of_pairs_costs_the_more_the_more_ranking_weighs(make: Mak
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
 
 
-def test_layers_are_taken_out_of_a_sentence_transformer_too(checkpoint: MakeCheckpoint) -> None:
+def test_layers_of_a_sentence_transformer_can_be_removed(checkpoint: MakeCheckpoint) -> None:
     base = replace(Base.find(str(checkpoint("bare-encoder"))), layers=1, attention_dropout=0.25)
     encoder = EmbeddingLearner.load(base, StsSettings()).model[0].auto_model
     assert len(encoder.encoder.layer) == encoder.config.num_hidden_layers == 1
     assert encoder.encoder.layer[0].attention.self.dropout.p == 0.25
 
 
-def test_two_workers_in_step_stay_the_same(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_two_workers_have_the_same_weights_and_figures(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     base = Base.find(str(checkpoint("bare-encoder")))
-    torch.multiprocessing.spawn(_in_step, args=(2, base, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    torch.multiprocessing.spawn(_train_rank, args=(2, base, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     for head in HEADS:
         first, second = (torch.load(tmp_path / f"{head}-{rank}.pt", weights_only=True) for rank in range(2))
         assert first["figures"] == second["figures"]
         torch.testing.assert_close(first["weights"], second["weights"], atol=0, rtol=0)
 
 
-def _in_step(rank: int, world: int, base: Base, folder: Path) -> None:
+def _train_rank(rank: int, world: int, base: Base, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
     settings = TrainingSettings(epochs=2, batch_size=7)
     for head, load in RECIPE.heads.items():
-        run: Trainer[ScoredPair] = Trainer(
+        trainer: Trainer[ScoredPair] = Trainer(
             partial(load, base, StsSettings()), [Stage.of(ROWS)], ROWS, settings, Worker(rank, world)
         )
-        figures = list(run.epochs())
-        weights = run.learner.model.state_dict()
+        figures = list(trainer.epochs())
+        weights = trainer.learner.model.state_dict()
         torch.save({"figures": figures, "weights": weights}, folder / f"{head}-{rank}.pt")
-    del run
-    gc.collect()  # whatever has the group must go first: its end would wait, with the GIL, for threads that need it
+    del trainer
+    gc.collect()  # frees the users of the group first; otherwise destroying it can deadlock on the GIL
     dist.destroy_process_group()
