@@ -88,7 +88,7 @@ def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Han
             threshold=settings.threshold,
             unknown=settings.unknown,
         )
-    from pipelines.chat.generative import GenerativeAnswers  # the client takes half a second to import
+    from pipelines.chat.generative import GenerativeAnswers  # only a provider needs the HTTP client
     from pipelines.chat.provider import Provider
 
     logger.info("chats are answered by %s", settings.provider.model)

@@ -1,20 +1,21 @@
 """One request to a server of OpenAI's chat-completions protocol, with the caller's own key.
 
-The client's errors hold the request, and the request the key. So none of them leaves this module, nor is chained to
-one that does, and nothing that the provider says of an error is repeated.
+The HTTP client's errors hold the request, and the request holds the key. So no such error leaves this module, none is
+chained to an error that does, and no error repeats what the provider said.
 """
 
 import math
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx2
-import openai
-from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, Field, SecretStr
 
+from pipelines.chat.event_stream import event_data
 from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
@@ -27,13 +28,29 @@ from pipelines.errors import (
     ProviderTimedOut,
 )
 
+PATH = "chat/completions"  # under the base URL
+LEAST_RETRY_AFTER_S = 1.0
+SENT_WHERE_SET = {"temperature", "max_completion_tokens", "max_tokens"}
+
 
 class ResponseTooLong(ValueError):
-    """More bytes came than are taken."""
+    """The response has more bytes than the settings allow."""
+
+
+class ErrorInStream(ValueError):
+    """The provider sent an error as an event of a stream."""
+
+
+# httpx2 does not translate the TLS errors of a connection that is already open. ValueError covers the two errors above
+# and pydantic's, for JSON that is broken, nested too deeply or not a completion.
+ERRORS = (httpx2.HTTPError, ssl.SSLError, ValueError)
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that ends with ResponseTooLong, or, `quietly`, just ends, where more than `limit` bytes come."""
+    """The part of a response's body that is within `limit` bytes.
+
+    A longer body raises ResponseTooLong there. If `quietly` is true, it just ends there.
+    """
 
     def __init__(self, body: httpx2.AsyncByteStream, limit: int, *, quietly: bool) -> None:
         self._body = body
@@ -41,24 +58,25 @@ class _Bounded(httpx2.AsyncByteStream):
         self._quietly = quietly
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        come = 0
+        received = 0
         async for part in self._body:
-            come += len(part)
-            if come > self._limit:
+            received += len(part)
+            if received > self._limit:
                 if self._quietly:
                     return
                 raise ResponseTooLong
             yield part
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         await self._body.aclose()
 
 
 def bounded_to(limit: int) -> Callable[[httpx2.Response], Awaitable[None]]:
-    """A client's hook for responses. Of an error's body the rest is left, since its status says enough.
+    """Return a hook for a client that bounds the body of each response to `limit` bytes.
 
-    Bytes of a compressed body would say nothing of its size, so none is decompressed: requests ask for none.
+    The body of an error response is cut at the limit, because its status says enough. No body is decompressed, because
+    it could grow far beyond the limit; requests ask for uncompressed responses.
     """
 
     async def bound(response: httpx2.Response) -> None:
@@ -69,67 +87,65 @@ def bounded_to(limit: int) -> Callable[[httpx2.Response], Awaitable[None]]:
     return bound
 
 
-NO_KEY = "none"  # the client wants one; each request has its caller's in its place
-LEAST_RETRY_AFTER_S = 1.0
-WHERE_SET = {"temperature", "max_completion_tokens", "max_tokens"}
-# The last two where JSON is none, not a completion, or deeper than the parser goes.
-ERRORS = (openai.OpenAIError, httpx2.HTTPError, ValueError, RecursionError)
-
-
-class _Text(BaseModel):
-    content: str | None = None  # null where the model says nothing, or calls a tool
+class _Message(BaseModel):
+    content: str | None = None  # null where the model says nothing or calls a tool
 
 
 class _Choice(BaseModel):
-    message: _Text
+    message: _Message
 
 
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
 
 
+class _Delta(BaseModel):
+    content: Any = None  # some models send other things than text as well, such as their reasoning
+
+
+class _ChunkChoice(BaseModel):
+    delta: _Delta
+
+
+class _Chunk(BaseModel):
+    choices: list[_ChunkChoice] | None = None  # empty in a chunk with token counts
+    error: Any = None
+
+
 class Completions:
-    """Requests over one pool of connections. All raise ProviderError."""
+    """Sends requests over one pool of connections. `whole` and `pieces` raise ProviderError."""
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
         self._http = httpx2.AsyncClient(
+            base_url=settings.base_url,
             timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
             limits=httpx2.Limits(max_connections=settings.max_connections),
             headers={"Accept-Encoding": "identity"},
             event_hooks={"response": [bounded_to(settings.max_answer_bytes)]},
         )
-        client = openai.AsyncOpenAI(
-            api_key=NO_KEY,
-            admin_api_key="",
-            base_url=settings.base_url,
-            # The operator's environment may name these, but the key is another's.
-            default_headers={"OpenAI-Organization": openai.omit, "OpenAI-Project": openai.omit},  # type: ignore[dict-item]
-            max_retries=0,  # its own pauses know no deadline
-            http_client=self._http,
-        )
-        self._completions = client.chat.completions
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
 
     async def whole(self, messages: Sequence[Message], key: SecretStr) -> str:
-        """The answer in one."""
+        """Return the whole answer."""
         try:
-            create = self._completions.with_raw_response.create
-            content = (await create(**self._arguments(messages, key))).content
-            return _Completion.model_validate_json(content).choices[0].message.content or ""
+            response = await self._http.send(self._request(messages, key))
+            response.raise_for_status()
+            return _Completion.model_validate_json(response.content).choices[0].message.content or ""
         except ERRORS as error:
             caught = error
         raise _translated(caught)  # not in the `except`, which would make the client's error its context
 
     async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
-        """The answer in pieces, as they come; closing the iterator hangs up."""
+        """Yield the answer in pieces as they arrive. Closing the iterator closes the connection."""
         chunk = None
         try:
-            async with await self._completions.create(stream=True, **self._arguments(messages, key)) as chunks:
-                async for chunk in chunks:
+            request = self._request(messages, key, stream=True)
+            async with aclosing(await self._http.send(request, stream=True)) as response:
+                async for chunk in _chunks(response):
                     if piece := _piece(chunk):
                         yield piece
             if chunk is not None:
@@ -139,49 +155,63 @@ class Completions:
             caught = error
         raise _translated(caught)
 
-    def _arguments(self, messages: Sequence[Message], key: SecretStr) -> dict[str, Any]:
-        return {
-            "model": self._settings.model,
-            "messages": messages,
-            **self._settings.model_dump(include=WHERE_SET, exclude_none=True),
-            "extra_headers": {"Authorization": f"Bearer {key.get_secret_value()}"},
-        }
+    def _request(self, messages: Sequence[Message], key: SecretStr, *, stream: bool = False) -> httpx2.Request:
+        body = self._settings.model_dump(include=SENT_WHERE_SET, exclude_none=True)
+        body |= {"model": self._settings.model, "messages": messages}
+        if stream:
+            body["stream"] = True
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+        return self._http.build_request("POST", PATH, json=body, headers=headers)
 
 
-def _piece(chunk: ChatCompletionChunk) -> str | None:
-    """The text in a chunk; some hold none. The client builds its objects without looking at what they are of."""
-    try:
-        piece = chunk.choices[0].delta.content if chunk.choices else None
-    except (AttributeError, TypeError, LookupError):
-        raise ValueError("not a chunk of a completion") from None
-    return piece if isinstance(piece, str) else None
+async def _chunks(response: httpx2.Response) -> AsyncIterator[_Chunk]:
+    """Yield the chunks of a streamed answer. Raises HTTPStatusError, with the body read, where there is no answer."""
+    if not response.is_success:
+        await response.aread()  # a connection can be used again only after a response that was read to its end
+    response.raise_for_status()
+    async for data in event_data(response, end="[DONE]"):
+        yield _Chunk.model_validate_json(data)
+
+
+def _piece(chunk: _Chunk) -> str | None:
+    """Return the text of a chunk; some have none."""
+    if chunk.error:
+        raise ErrorInStream
+    content = chunk.choices[0].delta.content if chunk.choices else None
+    return content if isinstance(content, str) else None
 
 
 def _translated(error: Exception) -> ProviderError:
     match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return ProviderKeyRefused()
-        case openai.RateLimitError():
-            return ProviderOverloaded(_retry_after_s(error.response.headers.get("Retry-After", "")))
-        case openai.APIStatusError() if error.status_code < 500:
-            return ProviderRejected(error.status_code)
-        case openai.APIStatusError():
-            return ProviderFailed(f"status {error.status_code}")
-        case openai.APITimeoutError() | httpx2.TimeoutException():
+        case httpx2.HTTPStatusError():
+            return _refusal(error.response)
+        case httpx2.TimeoutException():
             return ProviderTimedOut()
-        case openai.APIConnectionError() | httpx2.HTTPError():
+        case httpx2.HTTPError() | ssl.SSLError():
             return ProviderFailed("the connection broke, or there was none")
-        case openai.APIError():
+        case ErrorInStream():
             return ProviderFailed("an error in place of an answer")
         case ResponseTooLong():
             return ProviderAnswerUnusable("it is longer than this server takes")
     return ProviderAnswerUnusable("it is not a completion")
 
 
+def _refusal(response: httpx2.Response) -> ProviderError:
+    match response.status_code:
+        case 401 | 403:
+            return ProviderKeyRefused()
+        case 429:
+            return ProviderOverloaded(_retry_after_s(response.headers.get("Retry-After", "")))
+        case status if status < 500:
+            return ProviderRejected(status)
+        case status:
+            return ProviderFailed(f"status {status}")
+
+
 def _retry_after_s(header: str) -> float:
-    """Seconds from now: the header has a number of them, or a date (RFC 9110, section 10.2.3)."""
+    """Return the seconds from now that the header asks for, as a number or a date (RFC 9110, section 10.2.3)."""
     try:
         seconds = float(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - time.time()
-    except (ValueError, OverflowError):  # the latter of a year that no calendar holds
+    except (ValueError, OverflowError):  # OverflowError for a year that no calendar has
         seconds = LEAST_RETRY_AFTER_S
     return max(seconds, LEAST_RETRY_AFTER_S) if math.isfinite(seconds) else LEAST_RETRY_AFTER_S

@@ -2,9 +2,11 @@ import asyncio
 import gzip
 import json
 import logging
+import ssl
 import traceback
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -131,6 +133,38 @@ def test_what_is_no_completion_is_of_no_use_and_not_asked_for_again(
     openai_server.script(body)
     assert isinstance(failure(openai_server, how, max_retries=2), ProviderAnswerUnusable)
     assert len(openai_server.calls) == 1
+
+
+def test_a_chunk_without_text_is_skipped(openai_server: OpenAiServer) -> None:
+    reasoning = [{"type": "thinking", "thinking": []}]
+    deltas = [{"role": "assistant"}, {"content": None}, {"content": reasoning}, {"content": "네"}]
+    chunks = [{"choices": [{"delta": delta}]} for delta in deltas]
+    others = [{}, {"choices": None}, {"choices": [], "usage": {"total_tokens": 1}}, {"choices": [], "error": None}]
+    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in others + chunks)
+    openai_server.script(Body(events, "text/event-stream"))
+    assert ask(openai_server, streamed) == "네"
+
+
+@BOTH
+def test_the_base_url_may_end_with_a_slash(openai_server: OpenAiServer, how: Ask) -> None:
+    openai_server.script(Say(["네"]))
+
+    async def scenario() -> str:
+        async with provider_at(openai_server.url + "/") as provider:
+            return await how(provider)
+
+    assert asyncio.run(scenario()) == "네"
+
+
+@BOTH
+def test_a_tls_error_in_an_open_connection_is_a_failure(
+    openai_server: OpenAiServer, how: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> httpx2.Response:
+        raise ssl.SSLError("bad record")
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", broken)
+    assert isinstance(failure(openai_server, how, max_retries=0), ProviderFailed)
 
 
 @BOTH
