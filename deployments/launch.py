@@ -31,7 +31,7 @@ from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.stores import stores_root
 from pipelines.checkpoints.resolve import ROOT, portable, resolve
 from pipelines.command_line import Command
-from pipelines.errors import CheckpointError, MunjangError, StoreError
+from pipelines.errors import CheckpointError, ConfigError, StoreError
 from pipelines.format.manifest import Task, read_manifest, verify
 
 TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
@@ -46,10 +46,6 @@ STOPPED = threading.Event()
 LINGER_S = 0.5
 LAUNCHED_HERE = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}  # no balancer outside has to notice the end
 DASHBOARD = "ray/dashboard/dashboard.py"
-
-
-class ConfigError(MunjangError):
-    """The configuration file is not one that this graph understands."""
 
 
 def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

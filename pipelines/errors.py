@@ -1,6 +1,7 @@
 """All error classes of the project, in one tree.
 
     MunjangError
+    ├── ConfigError                 the configuration file is not one that the graph understands
     ├── InputError                  the caller sent something wrong
     │   ├── MalformedInput          the bytes do not have the format that their media type names
     │   ├── InvalidInput            the format is right, but a field is wrong
@@ -45,6 +46,10 @@ from dataclasses import dataclass
 
 class MunjangError(Exception):
     """The root of the tree."""
+
+
+class ConfigError(MunjangError):
+    """The configuration file is not one that the graph understands; the argument says why."""
 
 
 class Located(Exception):

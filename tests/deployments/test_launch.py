@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from deployments import launch
-from deployments.launch import ConfigError, build_sample_store, configure
+from deployments.launch import build_sample_store, configure
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store.file import STORE, read_store
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported, ConfigError
 from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.chat.store.stores import make_store
