@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.checkpoints import golden, in_process
+from pipelines.checkpoints import gate, golden, in_process
+from pipelines.checkpoints.gate import REFERENCE, Examination
 from pipelines.checkpoints.in_process import token_batches
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.engines.choice import ONNX, EngineSettings
@@ -15,7 +16,6 @@ from pipelines.format.manifest import Int8, Manifest, hash_files, write_manifest
 
 logger = logging.getLogger(__name__)
 
-REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
 ONNX_FLOAT32 = EngineSettings(device="cpu", backend="onnx", dtype="float32")
 ONNX_INT8 = EngineSettings(device="cpu", backend="onnx", dtype="int8")
 ENGINE_TOLERANCE = 1e-3  # difference of scores and probabilities between two float32 engines
@@ -24,9 +24,17 @@ CALIBRATION_INPUTS = 300
 FEWEST_TO_SCORE = 2  # a correlation needs two examples
 
 
-def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, dev: Examples | None = None) -> Manifest:
+def finish(
+    folder: Path,
+    draft: Manifest,
+    calibration: Examples | None = None,
+    dev: Examples | None = None,
+    *,
+    source: Path | None = None,
+) -> Manifest:
     """Record the golden answers, trace the ONNX graph, hash the files, and write the manifest.
 
+    `source` is the folder that the library loads, if the checkpoint is compared with it (`pipelines.checkpoints.gate`).
     If the model can't be traced or its graph gives other golden answers, the graph is left out and PyTorch serves the
     model. If there are examples but the int8 graph does not pass the quality gate, the int8 graph is left out. Both are
     logged. Raises CheckpointDamaged if the model fails on the golden inputs or gives outputs that are not finite.
@@ -38,7 +46,9 @@ def finish(folder: Path, draft: Manifest, calibration: Examples | None = None, d
     reference = in_process.load_model(folder, draft, REFERENCE)
     with refusing_damage(folder):
         manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
-    _try_onnx(folder, manifest)
+    examined = None if source is None else gate.examine(source, folder, manifest, reference)
+    manifest = manifest if examined is None else examined.manifest
+    _try_onnx(folder, manifest, examined)
     written = write_manifest(folder, manifest)
     if calibration is None or dev is None:
         return written
@@ -54,13 +64,16 @@ def quantize_if_as_good(folder: Path, manifest: Manifest, calibration: Examples,
         return manifest
 
 
-def _try_onnx(folder: Path, manifest: Manifest) -> None:
+def _try_onnx(folder: Path, manifest: Manifest, examined: Examination | None) -> None:
     from pipelines.engines.onnx_export import write_onnx  # imports PyTorch's exporter
 
     try:
         path = write_onnx(folder, manifest)
         hashed = manifest.model_copy(update={"files": hash_files(folder)})
-        golden.check(folder, hashed, in_process.load_model(folder, hashed, ONNX_FLOAT32), tolerance=ENGINE_TOLERANCE)
+        model = in_process.load_model(folder, hashed, ONNX_FLOAT32)
+        golden.check(folder, hashed, model, tolerance=ENGINE_TOLERANCE)
+        if examined is not None:
+            gate.check_engine(folder, examined, model)
     except Exception as error:  # any error of the exporter: the graph is optional
         (folder / ONNX["float32"]).unlink(missing_ok=True)
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -114,6 +127,7 @@ def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
         raise CheckpointUnsupported(str(folder), f"int8 loses more than {MOST_POINTS_LOST} points: {compared}")
     try:
         golden.check(folder, manifest, models[1])
-    except CheckpointDamaged as error:
+        gate.check_batches(folder, manifest, models[1])
+    except (CheckpointDamaged, CheckpointUnsupported) as error:
         raise CheckpointUnsupported(str(folder), f"{error.why}; {compared}") from error
     return compared

@@ -65,18 +65,26 @@ def _same(expected: float | str, actual: float | str, tolerance: float) -> bool:
 
 
 def _answers(folder: Path, manifest: Manifest, model: Model, inputs: Sequence[tuple[str, ...]]) -> list[float | str]:
-    pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]] = pipeline_of(folder, manifest, model)
     items = [texts[0] if manifest.task == "cola" else texts for texts in inputs]
+    return [_output(result) for result in results_of(folder, manifest, model, items)]
+
+
+def results_of(folder: Path, manifest: Manifest, model: Model, items: Sequence[Any]) -> list[Any]:
+    """The results of a task's items in one batch, in order. Raises the error of the first item that failed."""
+    pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]] = pipeline_of(folder, manifest, model)
     with ThreadPoolExecutor(1) as thread:  # the calling thread may run an event loop
         results = thread.submit(lambda: asyncio.run(_collect(pipeline, items))).result()
-    return [_output(result) for result in results]
+    for result in results:
+        if isinstance(result, MunjangError):
+            raise result
+    return results
 
 
 async def _collect(pipeline: Callable[[Sequence[Any]], Awaitable[list[Any]]], items: Sequence[Any]) -> list[Any]:
     return await pipeline(items)
 
 
-def _output(result: Similarity | Acceptability | Answer | MunjangError) -> float | str:
+def _output(result: Similarity | Acceptability | Answer) -> float | str:
     match result:
         case Similarity(score=score):
             return score
@@ -84,5 +92,3 @@ def _output(result: Similarity | Acceptability | Answer | MunjangError) -> float
             return probability
         case Answer(text=text):
             return text
-        case MunjangError():
-            raise result

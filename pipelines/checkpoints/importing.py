@@ -117,7 +117,7 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
         limits = _save_sentence_transformer(fetched.folder, folder, wanted.weights)
     else:
         limits = _save(head, fetched.folder, folder, wanted.weights)
-    return _describe(fetched, folder, head, {**limits, "windows": wanted.windows})
+    return _describe(fetched, folder, head, {**limits, "windows": wanted.windows}, wanted)
 
 
 def refuse_without_vocabulary(folder: Path) -> None:
@@ -242,7 +242,9 @@ def longest_input(config: Any, model_max_length: int) -> int | None:
     return min(known, default=None)
 
 
-def _describe(fetched: FetchedSource, folder: Path, head: Head, limits: dict[str, Any]) -> Manifest:
+def _describe(
+    fetched: FetchedSource, folder: Path, head: Head, limits: dict[str, Any], wanted: ImportOptions
+) -> Manifest:
     kind: Kind = head.kind
     draft = Manifest(
         name=fetched.name,
@@ -253,4 +255,5 @@ def _describe(fetched: FetchedSource, folder: Path, head: Head, limits: dict[str
         threshold=DEFAULT_THRESHOLDS[kind],
         **limits,
     )
-    return finish(folder, draft)
+    rounded = wanted.weights not in (None, stored_as(fetched.folder))
+    return finish(folder, draft, source=folder if rounded else fetched.folder)

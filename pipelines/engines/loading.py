@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipelines.engines.choice import Choice, EngineSettings, choose
 from pipelines.engines.engine import Engine
+from pipelines.engines.equal_lengths import EqualLengths
 from pipelines.format.manifest import Manifest
 
 
@@ -12,7 +13,11 @@ def load_engine(folder: Path, manifest: Manifest, settings: EngineSettings) -> E
 
     Raises CheckpointDamaged if files do not fit each other, and CheckpointUnsupported in the same cases as `choose`.
     """
-    choice = choose(folder, manifest, settings)
+    engine = _engine(folder, manifest, choose(folder, manifest, settings))
+    return engine if manifest.padded else EqualLengths(engine)
+
+
+def _engine(folder: Path, manifest: Manifest, choice: Choice) -> Engine:
     if choice.backend == "onnx":
         from pipelines.engines.onnx_engine import OnnxEngine
 

@@ -86,6 +86,10 @@ class Manifest(Frozen):
         None, ge=1, description="Longest input in tokens, with special tokens; None: no limit."
     )
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    padded: bool = Field(
+        True,
+        description="Whether items are padded to a common length; if not, only items of equal length run together.",
+    )
     prompts: Prompts = Field(Prompts(), description="For a bi-encoder; their tokens count towards `max_tokens`.")
     windows: WindowSettings | None = Field(None, description="For QA: windows used in training; None: the defaults.")
     threshold: float | None = Field(description="Decision threshold; for QA, on null score - best score.")
@@ -98,9 +102,10 @@ class Manifest(Frozen):
         """The first 16 hex digits of a SHA-256 over the files and over the fields that change how they are used.
 
         Scores and golden outputs are excluded: their last digits differ between machines that import the same model.
-        Empty prompts and windows are excluded: so older manifests keep the digest that is recorded in stores.
+        Fields with their default value are excluded: so older manifests keep the digest that is recorded in stores.
         """
         used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
+        used |= {"padded"} if not self.padded else set()
         used |= {"prompts"} if self.prompts != Prompts() else set()
         used |= {"windows"} if self.windows is not None else set()
         return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]

@@ -1,0 +1,116 @@
+"""The answers that a model gives with the library that it comes from: what its checkpoint must give when it is served.
+
+Each text goes through the library alone, so nothing is padded.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers import AutoTokenizer
+
+from pipelines.format.kinds import auto_class_of
+from pipelines.format.manifest import Kind, Manifest
+from pipelines.sts.data import HIGHEST_SCORE
+
+Scores = tuple[float, ...]
+"""A cosine, a score from 0 to 5, a probability, or the scores of the best span and of no answer."""
+
+
+def library_scores(source: Path, manifest: Manifest, items: Sequence[Any]) -> list[Scores]:
+    """What the library gives for each item of the manifest's task; `source` is the folder that the library loads."""
+    load: dict[Kind, Callable[[Path, Manifest], Callable[[Any], Scores]]] = {
+        "bi-encoder": _bi_encoder,
+        "cross-encoder": _cross_encoder,
+        "classifier": _classifier,
+        "extractor": _extractor,
+    }
+    with torch.inference_mode():
+        answer = load[manifest.kind](source, manifest)
+        return [answer(item) for item in items]
+
+
+def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
+    model = SentenceTransformer(
+        str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
+    ).float()
+
+    def answer(pair: tuple[str, str]) -> Scores:
+        left, right = (model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in pair)
+        return (float(np.dot(left, right)),)
+
+    return answer
+
+
+def _cross_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
+    model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
+
+    def answer(pair: tuple[str, str]) -> Scores:
+        (predicted,) = model.predict([pair], show_progress_bar=False)
+        return (float(np.clip(HIGHEST_SCORE * predicted, 0, HIGHEST_SCORE)),)
+
+    return answer
+
+
+def _classifier(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
+    forward = _Forward(source, manifest)
+
+    def answer(passage: str) -> Scores:
+        logits = forward(forward.tokenizer(passage, truncation=True, max_length=forward.longest)).logits
+        return (float(logits.softmax(dim=-1)[0, 1]),)
+
+    return answer
+
+
+def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
+    forward, settings = _Forward(source, manifest), manifest.windows_with()
+
+    def answer(request: tuple[str, str]) -> Scores:
+        """The best span of all windows, and the lowest null score, from the windows that transformers makes."""
+        around = len(forward.tokenizer(request[0], "")["input_ids"])
+        room = settings.max_seq_length - around
+        windows = forward.tokenizer(
+            *request,
+            truncation="only_second",
+            max_length=settings.max_seq_length,
+            stride=room - settings.stride(room),
+            return_overflowing_tokens=True,
+        )
+        scores = [
+            _span_scores(forward, windows, number, settings.max_answer_length)
+            for number in range(len(windows.encodings))
+        ]
+        return max(best for best, _ in scores), min(null for _, null in scores)
+
+    return answer
+
+
+def _span_scores(forward: "_Forward", windows: Any, number: int, longest: int) -> tuple[float, float]:
+    """The scores of the best span of a window and of its first token, which stands for no answer."""
+    output = forward({name: values[number] for name, values in windows.items()})
+    context = [place for place, part in enumerate(windows.sequence_ids(number)) if part == 1]
+    start, end = (logits[0, context] for logits in (output.start_logits, output.end_logits))
+    sums = start[:, None] + end[None, :]  # (first token, last token)
+    allowed = torch.ones_like(sums).triu().tril(longest - 1).bool()
+    return float(sums[allowed].max()), float(output.start_logits[0, 0] + output.end_logits[0, 0])
+
+
+class _Forward:
+    """A transformers model with its own tokenizer, on one text or pair at a time."""
+
+    def __init__(self, source: Path, manifest: Manifest) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        self.longest = min(self.tokenizer.model_max_length, manifest.max_tokens or self.tokenizer.model_max_length)
+        self._model = (
+            auto_class_of(manifest.kind).from_pretrained(source, local_files_only=True, dtype="float32").eval()
+        )
+        self._parameters = inspect.signature(self._model.forward).parameters
+
+    def __call__(self, encoded: Any) -> Any:
+        """The model's output for what the tokenizer gave."""
+        inputs = {name: torch.tensor([values]) for name, values in encoded.items() if name in self._parameters}
+        return self._model(**inputs)
