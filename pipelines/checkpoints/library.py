@@ -1,6 +1,6 @@
 """The answers that a model gives with the library that it comes from: what its checkpoint must give when it is served.
 
-Each text goes through the library alone, so nothing is padded.
+Each text goes through the library alone, so nothing is padded, and as if it were the first one.
 """
 
 import inspect
@@ -13,6 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoTokenizer
 
+from pipelines.engines.torch_engine import forget_short_inputs
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Kind, Manifest
 from pipelines.sts.data import HIGHEST_SCORE
@@ -39,6 +40,8 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
         str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
     ).float()
 
+    forget_short_inputs(model)
+
     def answer(pair: tuple[str, str]) -> Scores:
         left, right = (model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in pair)
         return (float(np.dot(left, right)),)
@@ -48,6 +51,8 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
 
 def _cross_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
     model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
+
+    forget_short_inputs(model)
 
     def answer(pair: tuple[str, str]) -> Scores:
         (predicted,) = model.predict([pair], show_progress_bar=False)
@@ -71,8 +76,8 @@ def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
 
     def answer(request: tuple[str, str]) -> Scores:
         """The best span of all windows, and the lowest null score, from the windows that transformers makes."""
-        around = len(forward.tokenizer(request[0], "")["input_ids"])
-        room = settings.max_seq_length - around
+        asked = len(forward.tokenizer(request[0], add_special_tokens=False)["input_ids"])
+        room = settings.max_seq_length - asked - forward.tokenizer.num_special_tokens_to_add(pair=True)
         windows = forward.tokenizer(
             *request,
             truncation="only_second",
@@ -108,6 +113,7 @@ class _Forward:
         self._model = (
             auto_class_of(manifest.kind).from_pretrained(source, local_files_only=True, dtype="float32").eval()
         )
+        forget_short_inputs(self._model)
         self._parameters = inspect.signature(self._model.forward).parameters
 
     def __call__(self, encoded: Any) -> Any:

@@ -8,6 +8,8 @@ compiled  compile the layers: this fuses the operations between matrix products,
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +82,8 @@ class PlacedModel:
         self._arrays = arrays
         self._transfer = Transfer(torch.device("cpu"))
         self._packed = False
+        self._stateful = False
+        self._lock = Lock()
 
     def place(
         self, model: nn.Module, stack: Stack | None, choice: Choice, *, packed: bool | None, compiled: bool
@@ -89,6 +93,7 @@ class PlacedModel:
         stack  the layers of the model, if they can be packed and compiled
         """
         wanted = choice.device == "cuda" if packed is None else packed
+        self._stateful = forget_short_inputs(model)
         model.eval()
         fits = wanted and stack is not None and stack.try_packing(self._run)  # on the CPU in float32: exact
         torch.set_num_threads(choice.threads)
@@ -111,7 +116,23 @@ class PlacedModel:
         inputs: dict[str, Any] = {name: self._transfer.to_device(array) for name, array in self._arrays(batch).items()}
         if packed:
             inputs["packing"] = Packing.of(batch, self._transfer.to_device)
-        return self._call(inputs)
+        with self._lock if self._stateful else nullcontext():
+            return self._call(inputs)
+
+
+def forget_short_inputs(model: nn.Module) -> bool:
+    """Make BigBird choose its attention for each batch anew; returns whether `model` contains one.
+
+    transformers' BigBird turns to full attention at the first input that is too short for its sparse attention, and
+    never turns back, so its results would depend on earlier inputs. Its attention is set back before each batch, which
+    one thread at a time may do.
+    """
+    encoder = next((module for module in model.modules() if hasattr(module, "set_attention_type")), None)
+    if encoder is None:
+        return False
+    original = encoder.config.attention_type
+    encoder.register_forward_pre_hook(lambda owner, _: owner.set_attention_type(original))
+    return True
 
 
 class PaddedArrays:

@@ -1,0 +1,152 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BigBirdConfig,
+    BigBirdForSequenceClassification,
+    ConvBertConfig,
+    ConvBertForSequenceClassification,
+)
+
+from pipelines.checkpoints import gate, golden
+from pipelines.checkpoints.gate import REFERENCE, probes_of
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.in_process import load_model, token_batches
+from pipelines.errors import CheckpointUnsupported
+from pipelines.format.manifest import Manifest, read_manifest
+from tests.checkpoint_factory import MAX_TOKENS, SIZES
+from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.damage import copy
+
+pytestmark = pytest.mark.usefixtures("untraced")
+
+KINDS = ("bi-encoder", "cross-encoder", "classifier", "extractor", "static")
+
+
+def with_tokenizer_of(model: Any, source: Path, folder: Path) -> Path:
+    """The model's folder, with the tokenizer of another checkpoint."""
+    model.eval().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def convbert(checkpoint: MakeCheckpoint, tmp_path: Path) -> Path:
+    """A classifier whose convolutions run over padded tokens."""
+    source = checkpoint("classifier")
+    torch.manual_seed(1)
+    config = ConvBertConfig(
+        vocab_size=AutoTokenizer.from_pretrained(source).vocab_size,
+        embedding_size=32,
+        head_ratio=2,
+        conv_kernel_size=3,
+        max_position_embeddings=MAX_TOKENS,
+        **SIZES | {"num_attention_heads": 4},
+    )
+    return with_tokenizer_of(ConvBertForSequenceClassification(config), source, tmp_path / "convbert")
+
+
+@pytest.fixture
+def bigbird(checkpoint: MakeCheckpoint, tmp_path: Path) -> Path:
+    """A classifier that has sparse attention for long texts only."""
+    source = checkpoint("classifier")
+    torch.manual_seed(1)
+    config = BigBirdConfig(
+        vocab_size=AutoTokenizer.from_pretrained(source).vocab_size,
+        block_size=4,
+        num_random_blocks=1,
+        max_position_embeddings=MAX_TOKENS,
+        **SIZES | {"num_hidden_layers": 4},
+    )
+    return with_tokenizer_of(BigBirdForSequenceClassification(config), source, tmp_path / "bigbird")
+
+
+def probabilities(folder: Path, passages: Sequence[str]) -> list[float]:
+    manifest = read_manifest(folder)
+    results = golden.results_of(folder, manifest, load_model(folder, manifest, REFERENCE), passages)
+    return [result.probability for result in results]
+
+
+def plain_probability(folder: Path, passage: str) -> float:
+    """What transformers gives for a passage, with a model that has seen nothing before."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    encoded = tokenizer(passage, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    with torch.inference_mode():
+        return float(model(**encoded).logits.softmax(dim=-1)[0, 1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_tried_at_the_longest_length_and_one_token_beyond(imported: MakeCheckpoint, kind: str) -> None:
+    folder = imported(kind)
+    manifest = read_manifest(folder)
+    probes = probes_of(folder, manifest)
+    unlimited = manifest.model_copy(update={"max_tokens": None})
+    if manifest.task == "cola":
+        lengths = [
+            int(batch.lengths[0]) for batch in token_batches(folder, unlimited, [probe.item for probe in probes])
+        ]
+        assert {MAX_TOKENS, MAX_TOKENS + 1} <= set(lengths)
+    assert len({probe.name for probe in probes}) == len(probes)
+
+
+def test_a_model_that_sees_its_padding_is_served_without_it(
+    convbert: Path, destination: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = import_checkpoint(str(convbert), destination)
+    assert not manifest.padded
+    assert "only items of equal length will run together" in caplog.text
+    passages = ["a", "The museum is in Busan.", "The children are playing in the garden. " * 9]
+    together = probabilities(destination, passages)
+    assert together == pytest.approx([plain_probability(convbert, passage) for passage in passages], abs=1e-5)
+
+
+def test_a_model_that_switches_its_attention_forgets_earlier_inputs(bigbird: Path, destination: Path) -> None:
+    long = "The children are playing in the garden. " * 9
+    expected = plain_probability(bigbird, long)
+    import_checkpoint(str(bigbird), destination)
+    manifest = read_manifest(destination)
+    model = load_model(destination, manifest, REFERENCE)
+    for passages in ([long], ["a"], [long]):
+        results = golden.results_of(destination, manifest, model, passages)
+    assert results[0].probability == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_gives_other_answers_than_its_library_is_refused(
+    checkpoint: MakeCheckpoint, destination: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    given = gate.library_scores
+
+    def otherwise(source: Path, manifest: Manifest, items: Sequence[Any]) -> list[tuple[float, ...]]:
+        scores = given(source, manifest, items)
+        return [*scores[:-1], tuple(score + 0.02 for score in scores[-1])]
+
+    monkeypatch.setattr(gate, "library_scores", otherwise)
+    with pytest.raises(CheckpointUnsupported, match=r"gives .* on torch float32 on cpu, and .* with the library"):
+        import_checkpoint(str(checkpoint(kind)), destination)
+    assert not destination.exists()
+
+
+def test_an_engine_that_differs_is_refused_with_the_input_and_both_values(
+    imported: MakeCheckpoint, tmp_path: Path
+) -> None:
+    folder = copy(imported("classifier"), tmp_path / "copy")
+    manifest = read_manifest(folder)
+    probes = probes_of(folder, manifest)
+    examined = gate.Examination(manifest, probes, [(2.0,)] * len(probes))
+    with pytest.raises(
+        CheckpointUnsupported, match=r"classifier: a .* gives 0\.\d{4} on .*, and 2\.0000 with the library"
+    ):
+        gate.check_engine(folder, examined, load_model(folder, manifest, REFERENCE))
+
+
+def test_a_score_that_is_not_a_number_is_a_difference() -> None:
+    place, difference = gate._largest([(0.5,), (float("nan"),)], [(0.5,), (0.5,)])
+    assert (place, difference) == (1, np.inf)
