@@ -8,6 +8,7 @@ ONNX graph that differs is left out.
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.checkpoints import golden
-from pipelines.checkpoints.in_process import load_model
 from pipelines.checkpoints.library import Scores, library_scores
 from pipelines.cola.pipeline import Acceptability
 from pipelines.engines.choice import EngineSettings
+from pipelines.engines.equal_lengths import EqualLengths
 from pipelines.engines.model_stage import Model
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Kind, Manifest
@@ -68,21 +69,21 @@ def examine(source: Path, folder: Path, manifest: Manifest, model: Model) -> Exa
     """
     probes = probes_of(folder, manifest)
     expected = library_scores(source, manifest, [probe.item for probe in probes])
-    alone = _alone(folder, manifest, model, probes)
-    _refuse_difference(manifest, model, probes, alone, expected, "with the library that it comes from")
-    again = _alone(folder, manifest, model, probes)
-    _refuse_difference(manifest, model, probes, again, alone, "the first time; it depends on earlier inputs")
-    together = _scores(folder, manifest, model, probes)
-    place, difference = _largest(together, alone)
+    unpadded = _unpadded(model)
+    alone = _alone(folder, manifest, unpadded, probes)
+    _refuse_difference(manifest, unpadded, probes, alone, expected, "with the library that it comes from")
+    again = _alone(folder, manifest, unpadded, probes)
+    _refuse_difference(manifest, unpadded, probes, again, alone, "the first time; it depends on earlier inputs")
+    place, difference = _largest(_scores(folder, manifest, model, probes), alone)
     if difference <= TOLERANCES[manifest.kind]:
         return Examination(manifest, probes, expected)
     logger.warning(
         "%s: %s changes by %.4f if it is padded to the length of others; only items of equal length will run together",
         *(manifest.name, probes[place].name, difference),
     )
-    unpadded = manifest.model_copy(update={"padded": False})
-    check_batches(folder, unpadded, load_model(folder, unpadded, REFERENCE))
-    return Examination(unpadded, probes, expected)
+    together = _scores(folder, manifest, unpadded, probes)
+    _refuse_difference(manifest, unpadded, probes, together, alone, "alone")
+    return Examination(manifest.model_copy(update={"padded": False}), probes, expected)
 
 
 def check_engine(folder: Path, examined: Examination, model: Model) -> None:
@@ -95,7 +96,7 @@ def check_engine(folder: Path, examined: Examination, model: Model) -> None:
 def check_batches(folder: Path, manifest: Manifest, model: Model) -> None:
     """Raise CheckpointUnsupported if a batch gives something else than its items alone."""
     probes = probes_of(folder, manifest)
-    alone, together = _alone(folder, manifest, model, probes), _scores(folder, manifest, model, probes)
+    alone, together = _alone(folder, manifest, _unpadded(model), probes), _scores(folder, manifest, model, probes)
     _refuse_difference(manifest, model, probes, together, alone, "alone")
 
 
@@ -125,6 +126,13 @@ def _long_texts(folder: Path, manifest: Manifest) -> dict[str, str]:
         f"a text of {name} the longest input ({longest} tokens)": text[: offsets[max(count - special, 1) - 1][1]]
         for name, count in lengths.items()
     }
+
+
+def _unpadded(model: Model) -> Model:
+    """The same model, which runs only items of equal length together; the two sentences of a pair may differ."""
+    changed = copy(model)
+    changed.engine = EqualLengths(model.engine)
+    return changed
 
 
 def _alone(folder: Path, manifest: Manifest, model: Model, probes: Sequence[Probe]) -> list[Scores]:
