@@ -137,7 +137,8 @@ def _bare_encoder(folder: Path) -> None:
 
 
 def _cross_encoder(folder: Path) -> None:
-    save_with_wordpiece(BertForSequenceClassification(bert_config(num_labels=1)), folder)
+    config = bert_config(num_labels=1, problem_type="regression")  # as transformers writes a model of scores
+    save_with_wordpiece(BertForSequenceClassification(config), folder)
 
 
 def _classifier(folder: Path) -> None:

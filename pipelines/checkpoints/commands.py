@@ -37,6 +37,10 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     rounded = "number format of the stored weights; other formats are rounded to it (default: that of the source)"
     parser.add_argument("--weights", choices=get_args(Weights), help=rounded)
+    positive = "for a classifier: label or index of the output that means 'acceptable', if the labels do not say so"
+    parser.add_argument("--positive-label", metavar="LABEL", help=positive)
+    scale = "for a cross-encoder: lowest and highest prediction, which become 0 and 5 (default: by its activation)"
+    parser.add_argument("--scale", type=float, nargs=2, metavar=("LOW", "HIGH"), help=scale)
     _add_examples(parser, required=False)
 
 
@@ -88,6 +92,8 @@ def _import(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         revision=arguments.revision,
         windows=arguments.windows,
         weights=arguments.weights,
+        positive_label=arguments.positive_label,
+        scale=None if arguments.scale is None else tuple(arguments.scale),
     )
     if arguments.dev is not None:
         _add_int8(arguments.destination, arguments)

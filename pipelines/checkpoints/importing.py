@@ -14,21 +14,25 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
+from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
-from pipelines.format.kinds import Head, head_of
+from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
+from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
 from pipelines.format.loading import load_transformers, refusing_damage
 from pipelines.format.manifest import (
     DEFAULT_THRESHOLDS,
     MANIFEST,
     Kind,
     Manifest,
+    Scale,
     Task,
     read_manifest,
     verify,
 )
+from pipelines.format.outputs import outputs_of
 from pipelines.format.pickles import refuse_unsafe_pickles
 from pipelines.format.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.format.weights import Weights, store_as, stored_as
@@ -36,7 +40,6 @@ from pipelines.format.windows import WindowSettings
 
 logger = logging.getLogger(__name__)
 
-LIBRARY_CONFIG = "config_sentence_transformers.json"
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
@@ -47,6 +50,8 @@ class ImportOptions:
     task: Task | None = None
     windows: WindowSettings | None = None
     weights: Weights | None = None
+    positive_label: str | None = None
+    scale: Scale | None = None
 
 
 def import_checkpoint(
@@ -58,13 +63,18 @@ def import_checkpoint(
     revision: str | None = None,
     windows: WindowSettings | None = None,
     weights: Weights | None = None,
+    positive_label: str | None = None,
+    scale: Scale | None = None,
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
     `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, or a Lightning `.ckpt`. A
     `.ckpt` needs `base`, the folder or Hub id with its config and tokenizer. `task` refuses models for other tasks.
     `windows` are the windows with which an extractor was trained. Weights keep the number format of the source, or are
-    rounded to `weights`. The destination is complete or does not exist. Raises CheckpointError.
+    rounded to `weights`. `positive_label` is the label, or the index, of a classifier's output that means "acceptable";
+    it is needed where the model's labels do not say so. `scale` is the range of a cross-encoder's predictions, which
+    becomes 0 to 5, if it is not the range of its activation function. The destination is complete or does not exist.
+    Raises CheckpointError.
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
@@ -74,7 +84,7 @@ def import_checkpoint(
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
         with errors_naming(source, folder):
-            wanted = ImportOptions(task, windows, weights)
+            wanted = ImportOptions(task, windows, weights, positive_label, scale)
             if base is not None:
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
@@ -110,14 +120,20 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
     if wanted.task not in (None, head.task):
-        raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, not for {wanted.task}")
+        raise CheckpointUnsupported(str(fetched.folder), _other_task(head, fetched.folder, wanted.task))
     if wanted.windows is not None and head.task != "qa":
         raise CheckpointUnsupported(str(fetched.folder), f"a model for {head.task}, which uses no windows")
+    declared = declared_outputs(head, fetched.folder, wanted.positive_label, wanted.scale)
     if head.auto_class is None:
         limits = _save_sentence_transformer(fetched.folder, folder, wanted.weights)
     else:
         limits = _save(head, fetched.folder, folder, wanted.weights)
-    return _describe(fetched, folder, head, {**limits, "windows": wanted.windows}, wanted)
+    return _describe(fetched, folder, head, {**limits, **declared, "windows": wanted.windows}, wanted)
+
+
+def _other_task(head: Head, folder: Path, wanted: Task | None) -> str:
+    outputs = f": it has {outputs_of(folder)}" if {head.task, wanted} == {"sts", "cola"} and head.auto_class else ""
+    return f"a model for {head.task}, not for {wanted}{outputs}"
 
 
 def refuse_without_vocabulary(folder: Path) -> None:
@@ -141,6 +157,7 @@ def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
         )
     if wanted.windows not in (None, manifest.windows):
         raise CheckpointUnsupported(str(source), "already in the project's format, with other windows")
+    refuse_other_outputs(source, manifest, wanted.positive_label, wanted.scale)
     shutil.copytree(source, folder)
     return manifest
 
@@ -185,7 +202,8 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
     _refuse_prompt(source)
     model = load_transformers(head.auto_class, source, pickled=True)
     store_as(model, weights or stored_as(source), source)
-    _keep_activation(model.config, source)
+    if head is CROSS_ENCODER:
+        declare_activation(model.config, activation_of(source))
     with refusing_damage(source):
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
         model.save_pretrained(folder)
@@ -203,19 +221,6 @@ def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
     if highest >= rows:
         why = f"its tokenizer has token ids up to {highest}, but its embedding table only {rows} rows"
         raise CheckpointDamaged(str(source), why)
-
-
-def _keep_activation(config: Any, source: Path) -> None:
-    """Copy a cross-encoder's activation function to the config.
-
-    Since version 6, sentence-transformers saves it in a separate file; older versions save it in config.json.
-    """
-    path = source / LIBRARY_CONFIG
-    if path.is_file():
-        with refusing_damage(path):
-            activation = json.loads(path.read_text(encoding="utf-8")).get("activation_fn")
-        if activation is not None:
-            config.sentence_transformers = {"activation_fn": activation}
 
 
 def _refuse_prompt(source: Path) -> None:

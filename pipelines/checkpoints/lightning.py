@@ -30,6 +30,7 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
         config = AutoConfig.from_pretrained(base, local_files_only=True)
         if head is not EXTRACTOR:
             config.num_labels = 1 if head is CROSS_ENCODER else 2
+            config.problem_type = "regression" if head is CROSS_ENCODER else None  # that of the base means nothing here
         model = head.auto_class.from_config(config, dtype=torch.float32)
     _fill(model, state, checkpoint)
     store_as(model, narrowest(value.dtype for value in state.values()), checkpoint)

@@ -10,7 +10,7 @@ from pipelines.text.token_batch import TokenBatch
 
 @dataclass(frozen=True, slots=True)
 class Acceptability:
-    """`probability` is that of class 1, "acceptable"; `truncated` says whether the passage was cut."""
+    """`probability` is that of "acceptable"; `truncated` says whether the passage was cut."""
 
     probability: float
     truncated: bool

@@ -9,7 +9,10 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
+from pipelines.format.activations import LIBRARY_CONFIG
+from pipelines.format.loading import refusing_damage
 from pipelines.format.manifest import Kind, Task
+from pipelines.format.outputs import outputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +34,48 @@ def head_of(folder: Path) -> Head:
     """The task and kind of the model in a folder.
 
     The architecture's name in `config.json` tells question answering and sequence classification; the latter is a
-    cross-encoder if it has one output and a classifier if it has two. A sentence-transformers folder or an encoder
-    without a head is a bi-encoder.
+    cross-encoder if it has one output and a classifier if it has two, of which one is right. A sentence-transformers
+    folder or an encoder without a head is a bi-encoder.
     Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsupported.
     """
     config = _read(folder / "config.json", missing_ok=(folder / "modules.json").is_file())
     architecture = next(iter(config.get("architectures") or []), "")
     if architecture.endswith("ForQuestionAnswering"):
         return EXTRACTOR
+    _refuse_other_cross_encoders(folder, architecture)
     if architecture.endswith("ForSequenceClassification"):
-        return _by_outputs(folder, len(config.get("id2label") or {0: "", 1: ""}))
+        return _by_outputs(folder)
     if (folder / "modules.json").is_file() or architecture.endswith("Model"):
         return BI_ENCODER
     raise CheckpointUnsupported(str(folder), f"no task here serves {architecture or 'a model without a name'}")
 
 
-def _by_outputs(folder: Path, outputs: int) -> Head:
-    if outputs == 1:
+def _refuse_other_cross_encoders(folder: Path, architecture: str) -> None:
+    """Raise CheckpointUnsupported for a CrossEncoder of several modules, or of another model than a classifier."""
+    modules, described = folder / "modules.json", folder / LIBRARY_CONFIG
+    if not modules.is_file() or not described.is_file():
+        return
+    if _read(described, missing_ok=False).get("model_type") != "CrossEncoder":
+        return
+    with refusing_damage(modules):
+        names = [module["type"].rpartition(".")[2] for module in json.loads(modules.read_text(encoding="utf-8"))]
+    if len(names) != 1 or not architecture.endswith("ForSequenceClassification"):
+        why = f"a CrossEncoder of {architecture} with the modules {', '.join(names)}"
+        raise CheckpointUnsupported(str(folder), f"{why}; served is only a ForSequenceClassification model alone")
+
+
+def _by_outputs(folder: Path) -> Head:
+    outputs = outputs_of(folder)
+    if outputs.problem_type == "multi_label_classification":
+        why = f"its config.json says problem_type {outputs.problem_type}, with {outputs}; multi-label is not served"
+        raise CheckpointUnsupported(str(folder), why)
+    if len(outputs.labels) == 1:
         return CROSS_ENCODER
-    if outputs == 2:
-        return CLASSIFIER
-    raise CheckpointUnsupported(str(folder), f"a classifier of {outputs} classes; only one or two are served")
+    if len(outputs.labels) != 2:
+        raise CheckpointUnsupported(str(folder), f"a classification head of {outputs}; only one or two are served")
+    if outputs.problem_type == "regression":
+        raise CheckpointUnsupported(str(folder), f"a regression head of {outputs}; only one is served")
+    return CLASSIFIER
 
 
 def _read(path: Path, *, missing_ok: bool) -> dict[str, Any]:

@@ -14,6 +14,9 @@ MANIFEST = "manifest.json"
 
 Task = Literal["sts", "cola", "qa"]
 Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
+Activation = Literal["sigmoid", "identity", "tanh"]
+Scale = tuple[float, float]
+"""The lowest and highest prediction of a cross-encoder."""
 Role = Literal["symmetric", "query", "document"]
 """Why a text is embedded: to compare it with another text, to search with it, or to find it."""
 DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
@@ -22,6 +25,9 @@ DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
     "classifier": 0.5,
     "extractor": None,
 }
+
+USED_UNLESS_DEFAULT = ("padded", "prompts", "windows", "positive_output", "activation", "scale")
+"""Fields of a manifest that change how a checkpoint is used, and that were added after the first release of the format."""
 
 
 class Frozen(BaseModel):
@@ -93,6 +99,13 @@ class Manifest(Frozen):
     prompts: Prompts = Field(Prompts(), description="For a bi-encoder; their tokens count towards `max_tokens`.")
     windows: WindowSettings | None = Field(None, description="For QA: windows used in training; None: the defaults.")
     threshold: float | None = Field(description="Decision threshold; for QA, on null score - best score.")
+    positive_output: int = Field(1, ge=0, le=1, description="For a classifier: the output that means acceptable.")
+    activation: Activation | None = Field(
+        None, description="For a cross-encoder: the function of its output; None: as config.json says, else identity."
+    )
+    scale: Scale | None = Field(
+        None, description="For a cross-encoder: the range of predictions that becomes 0 to 5, the threshold's scale."
+    )
     int8: Int8 | None = Field(None, description="The score of the int8 graph, if there is one.")
     golden: list[Golden] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
@@ -105,9 +118,7 @@ class Manifest(Frozen):
         Fields with their default value are excluded: so older manifests keep the digest that is recorded in stores.
         """
         used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
-        used |= {"padded"} if not self.padded else set()
-        used |= {"prompts"} if self.prompts != Prompts() else set()
-        used |= {"windows"} if self.windows is not None else set()
+        used |= {name for name in USED_UNLESS_DEFAULT if getattr(self, name) != type(self).model_fields[name].default}
         return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
 
     def windows_with(self, overrides: WindowOverrides | None = None) -> WindowSettings:

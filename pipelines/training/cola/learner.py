@@ -32,6 +32,8 @@ class ColaLearner:
         labels = {
             "id2label": dict(enumerate(LABELS)),
             "label2id": {label: number for number, label in enumerate(LABELS)},
+            "num_labels": len(LABELS),
+            "problem_type": "single_label_classification",
         }
         return cls(*base.load(AutoModelForSequenceClassification, **labels), max_tokens)
 

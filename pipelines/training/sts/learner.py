@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from pipelines.engines.torch_engine import takes_types
+from pipelines.format.activations import declare_activation
 from pipelines.format.two_layers import TwoLayersForSequenceClassification
 from pipelines.sts.data import HIGHEST_SCORE, PARAPHRASE_FROM, ScoredPair
 from pipelines.sts.metrics import f1_at, pearson, spearman
@@ -102,7 +103,8 @@ class PairLearner:
         return sort_key(figures)
 
     def save(self, folder: Path) -> None:
-        """Save model and tokenizer in the format of transformers."""
+        """Save model and tokenizer in the format of transformers, and that the outputs are scores as they are."""
+        declare_activation(self.model.config, "identity")
         self.model.save_pretrained(folder)
         self._encode.tokenizer.save_pretrained(folder)
 

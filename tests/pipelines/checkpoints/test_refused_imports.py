@@ -101,10 +101,17 @@ def test_an_encoder_saved_from_another_head_needs_no_pooler(tmp_path: Path, dest
     assert import_checkpoint(str(tmp_path / "source"), destination).kind == "bi-encoder"
 
 
-@pytest.mark.parametrize("labels", [3, 9])
-def test_a_classifier_with_more_than_two_classes_is_unsupported(tmp_path: Path, destination: Path, labels: int) -> None:
+@pytest.mark.parametrize("labels", [0, 3, 9])
+def test_a_classifier_without_classes_or_with_more_than_two_is_unsupported(
+    tmp_path: Path, destination: Path, labels: int
+) -> None:
     save_with_wordpiece(Classifier(bert_config(num_labels=labels)), tmp_path / "source")
-    refused(tmp_path / "source", destination, CheckpointUnsupported, f"{labels} classes")
+    refused(
+        tmp_path / "source",
+        destination,
+        CheckpointUnsupported,
+        f"{labels} outputs{f'.*LABEL_{labels - 1}' if labels else ''}",
+    )
 
 
 def test_other_architectures_are_unsupported(tmp_path: Path, destination: Path) -> None:

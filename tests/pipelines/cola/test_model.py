@@ -64,3 +64,5 @@ def test_extreme_logits_give_probabilities_0_and_1(imported: MakeCheckpoint) -> 
 
     model = Classifier(ExtremeEngine())  # type: ignore[arg-type]
     assert model.run(tokens_of(imported("classifier"))).tolist() == [0, 1]
+    model = Classifier(ExtremeEngine(), positive=0)  # type: ignore[arg-type]
+    assert model.run(tokens_of(imported("classifier"))).tolist() == [1, 0]

@@ -193,3 +193,15 @@ def test_a_folder_without_a_manifest_is_not_found(whole: Path) -> None:
     with pytest.raises(CheckpointNotFound) as caught:
         verify(whole, "sts")
     assert caught.value.where == str(whole / MANIFEST)
+
+
+def test_the_digest_depends_on_what_the_outputs_mean(folder: Path) -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"positive_output": 0},
+        {"activation": "identity", "scale": (0.0, 5.0)},
+        {"activation": "identity", "scale": (0.0, 1.0)},
+        {"activation": "tanh", "scale": (0.0, 1.0)},
+    ]
+    digests = {write_manifest(folder, FULL.model_copy(update=change)).digest for change in changes}
+    assert len(digests) == len(changes)

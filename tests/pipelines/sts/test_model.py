@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from pipelines.engines.choice import Backend, Dtype, EngineSettings
 from pipelines.errors import CheckpointDamaged
-from pipelines.format.manifest import read_manifest
+from pipelines.format.manifest import Activation, Scale, read_manifest
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
 from pipelines.sts.model import BiEncoder, CrossEncoder, load
 from pipelines.text.token_batch import TokenBatch
@@ -119,8 +119,27 @@ def test_extreme_logits_give_scores_0_and_5(imported: MakeCheckpoint) -> None:
             return (np.array([[-500], [0], [500]], dtype=np.float32),)
 
     tokens = tokens_of(imported("cross-encoder"), PAIRS).tokens
-    assert CrossEncoder(ExtremeEngine(), sigmoid=True).run(tokens).tolist() == [0, 2.5, 5]  # type: ignore[arg-type]
-    assert CrossEncoder(ExtremeEngine(), sigmoid=False).run(tokens).tolist() == [0, 0, 5]  # type: ignore[arg-type]
+    ways: list[tuple[Activation, Scale, list[float]]] = [
+        ("sigmoid", (0, 1), [0, 2.5, 5]),
+        ("tanh", (-1, 1), [0, 2.5, 5]),
+        ("identity", (0, 5), [0, 0, 5]),
+        ("identity", (-10, 10), [0, 2.5, 5]),
+        ("identity", (-400, 100), [0, 4, 5]),
+    ]
+    for activation, scale, scores in ways:
+        model = CrossEncoder(ExtremeEngine(), activation=activation, scale=scale)  # type: ignore[arg-type]
+        assert model.run(tokens).tolist() == pytest.approx(scores)
+
+
+@pytest.mark.parametrize("kind", ["cross-encoder", "cross-encoder-sigmoid"])
+def test_a_manifest_without_activation_and_scale_is_served_as_config_json_says(
+    imported: MakeCheckpoint, kind: str
+) -> None:
+    folder = imported(kind)
+    older = read_manifest(folder).model_copy(update={"activation": None, "scale": None})
+    tokens = tokens_of(folder, PAIRS).tokens
+    settings = EngineSettings(device="cpu", backend="torch", dtype="float32")
+    np.testing.assert_array_equal(load(folder, older, settings).run(tokens), model_of(folder, "torch").run(tokens))
 
 
 @pytest.mark.parametrize(("kind", "atol"), [(kind, 0.05) for kind in BI_ENCODERS] + [("cross-encoder", 0.3)])
