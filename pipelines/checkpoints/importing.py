@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +16,12 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
+from pipelines.checkpoints.adapters import base_of, is_adapter, write_merged
 from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
-from pipelines.checkpoints.lightning import write_transformers
+from pipelines.checkpoints.lightning import SUFFIXES, write_transformers
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
 from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
 from pipelines.format.loading import load_transformers, refusing_damage
@@ -68,8 +71,9 @@ def import_checkpoint(
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
-    `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, or a Lightning `.ckpt`. A
-    `.ckpt` needs `base`, the folder or Hub id with its config and tokenizer. `task` refuses models for other tasks.
+    `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, a file of weights (Lightning's
+    `.ckpt`, or a state_dict), or a PEFT adapter. A file of weights needs `base`, the folder or Hub id with its config
+    and tokenizer; an adapter names its base itself, and `base` overrides that. `task` refuses models for other tasks.
     `windows` are the windows with which an extractor was trained. Weights keep the number format of the source, or are
     rounded to `weights`. `positive_label` is the label, or the index, of a classifier's output that means "acceptable";
     it is needed where the model's labels do not say so. `scale` is the range of a cross-encoder's predictions, which
@@ -78,18 +82,19 @@ def import_checkpoint(
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
-    if base is None and source.endswith(".ckpt"):
-        raise CheckpointUnsupported(source, "a Lightning file; it needs the folder or Hub id of its base model")
+    file = Path(source).suffix in SUFFIXES and not Path(source).is_dir()
+    if base is None and file:
+        raise CheckpointUnsupported(source, "a file of weights; it needs --base, the folder or Hub id of its base model")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
         with errors_naming(source, folder):
             wanted = ImportOptions(task, windows, weights, positive_label, scale)
-            if base is not None:
+            if base is not None and file:
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
-                with fetch(source, revision) as fetched:
-                    manifest = import_folder(fetched, folder, wanted)
+                with fetch(source, revision) as fetched, _merged(fetched, base) as merged:
+                    manifest = import_folder(merged, folder, wanted)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
@@ -109,6 +114,33 @@ def _import_lightning(
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = FetchedSource(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
         return import_folder(merged, folder, wanted)
+
+
+@contextmanager
+def _merged(fetched: FetchedSource, base: str | None) -> Iterator[FetchedSource]:
+    """A PEFT adapter merged into its base model, while the context lasts; any other source unchanged."""
+    if not is_adapter(fetched.folder):
+        if base is not None:
+            raise CheckpointUnsupported(str(fetched.folder), "a whole model, which has no use for a base model")
+        yield fetched
+        return
+    with _base_of_adapter(fetched.folder, base) as on, TemporaryDirectory(prefix="munjang-") as scratch:
+        refuse_unsafe_pickles(on.folder)
+        with errors_naming(str(fetched.folder), Path(scratch)):
+            write_merged(fetched.folder, on.folder, Path(scratch))
+        yield FetchedSource(Path(scratch), f"{fetched.name} on {on.name}", fetched.revision)
+
+
+@contextmanager
+def _base_of_adapter(adapter: Path, base: str | None) -> Iterator[FetchedSource]:
+    """The base model of an adapter. Raises CheckpointNotFound, which says that `base` can name another place."""
+    named = base or base_of(adapter)
+    with ExitStack() as opened:
+        try:
+            on = opened.enter_context(fetch(named))
+        except CheckpointNotFound as error:
+            raise CheckpointNotFound(named, f"{error.why}; the base model of an adapter; --base names another") from error
+        yield on
 
 
 def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | None = None) -> Manifest:

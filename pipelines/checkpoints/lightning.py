@@ -1,31 +1,36 @@
-"""Convert PyTorch Lightning files, whose `state_dict` has keys that begin with `model.`, using their base model."""
+"""Convert PyTorch Lightning files, and plain files of weights, with the help of their base model."""
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig
 
+from pipelines.checkpoints.prefixes import NO_HEAD, Architecture, Fit, fit
 from pipelines.checkpoints.sources import FILE_PATTERNS
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointUnsafe, CheckpointUnsupported
+from pipelines.format.inert_pickles import Inert, StoredTensor, whole_object
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
 from pipelines.format.loading import refusing_damage
-from pipelines.format.pickles import read_pickle
+from pipelines.format.torch_files import read_torch_file
 from pipelines.format.weights import narrowest, store_as
 
-PREFIX = "model."
+SUFFIXES = {".ckpt", ".pt", ".pth", ".bin"}
+STATE_DICTS = ("state_dict", "model_state_dict", "module", "model")
+"""Under which keys Lightning, people's own loops and DeepSpeed save weights; or the whole file is a state_dict."""
 
 
 def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
-    """Write a transformers folder from a Lightning file and the folder of its base model.
+    """Write a transformers folder from a file of weights and the folder of its base model.
 
     Config and tokenizer come from the base model. All weights come from the file and keep their number format. Raises
     CheckpointError.
     """
-    state = _state_dict(checkpoint)
-    head = _head_of(checkpoint, state)
+    fitted, state = _weights(checkpoint, base)
+    head = _head_of(checkpoint, fitted.architecture, state)
     with refusing_damage(base):
         config = AutoConfig.from_pretrained(base, local_files_only=True)
         if head is not EXTRACTOR:
@@ -35,34 +40,88 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
     _fill(model, state, checkpoint)
     store_as(model, narrowest(value.dtype for value in state.values()), checkpoint)
     model.save_pretrained(folder)
-    _copy_tokenizer(base, folder)
+    copy_tokenizer(base, folder)
 
 
-def _state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The weights whose keys begin with `model.`, without that prefix."""
-    content = read_pickle(checkpoint)
-    state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
-        raise CheckpointDamaged(str(checkpoint), "not a Lightning file: it has no state_dict")
-    weights = {str(key).removeprefix(PREFIX): value for key, value in state.items() if str(key).startswith(PREFIX)}
-    if not weights:
-        raise CheckpointUnsupported(str(checkpoint), f"no key of its state_dict begins with {PREFIX!r}")
-    if not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise CheckpointDamaged(str(checkpoint), "its state_dict holds more than tensors")
-    return weights
+def _weights(checkpoint: Path, base: Path) -> tuple[Fit, dict[str, torch.Tensor]]:
+    """The architecture that the file's weights fit, and these weights without their wrappers' prefixes."""
+    file = read_torch_file(checkpoint)
+    state = _state_dict(checkpoint, file.content)
+    tensors = {key: value for key, value in state.items() if isinstance(value, StoredTensor)}
+    if not tensors:
+        raise CheckpointDamaged(str(checkpoint), f"its state_dict holds no tensors{_first_class(state)}")
+    fitted = fit(checkpoint, tensors, architectures(base))
+    return fitted, file.tensors({name: tensors[key] for name, key in fitted.keys.items()})
 
 
-def _head_of(checkpoint: Path, state: Mapping[str, torch.Tensor]) -> Head:
-    """The head, which is recognized by the name and size of its bias."""
-    if "qa_outputs.bias" in state:
+def _state_dict(checkpoint: Path, content: Any) -> dict[str, Any]:
+    """The mapping of a file that holds the weights. Raises CheckpointUnsafe for a whole pickled model."""
+    if isinstance(content, Inert) and not content.entries:
+        raise CheckpointUnsafe(str(checkpoint), whole_object(content.kind))
+    entries = _entries(content)
+    state = next((entries[key] for key in STATE_DICTS if key in entries), entries)
+    if isinstance(state, Inert) and not state.entries:
+        raise CheckpointUnsafe(str(checkpoint), whole_object(state.kind))
+    if not _entries(state):
+        raise CheckpointDamaged(str(checkpoint), "not a file of weights: it has no state_dict")
+    return {str(key): value for key, value in _entries(state).items()}
+
+
+def _entries(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Inert):
+        return value.entries
+    return value if isinstance(value, dict) else {}
+
+
+def _first_class(state: Mapping[str, Any]) -> str:
+    """The first weight that is an object of a class, such as a shard of a tensor that FSDP split."""
+    found = next((f"; {key} is a {value.kind}" for key, value in state.items() if isinstance(value, Inert)), "")
+    return f"{found}. Save whole tensors" if found else ""
+
+
+def architectures(base: Path) -> list[Architecture]:
+    """The models with a head that can be made of the base model: question answering and sequence classification.
+
+    Only names and shapes are made, no numbers. Raises CheckpointDamaged, and CheckpointUnsupported if there is none.
+    """
+    with refusing_damage(base):
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        made = [architecture(head, base) for head in (EXTRACTOR, CLASSIFIER) if _has(head, config)]
+    if not made:
+        raise CheckpointUnsupported(str(base), f"transformers has no head for {type(config).__name__} that is served")
+    return made
+
+
+def _has(head: Head, config: Any) -> bool:
+    return type(config) in head.auto_class._model_mapping.keys()  # noqa: SIM118  not a mapping
+
+
+def architecture(head: Head, base: Path) -> Architecture:
+    """The model of this kind that can be made of the base model; raises errors of transformers."""
+    one, three = (_empty(head, base, outputs) for outputs in (1, 3))
+    shapes = three.state_dict()
+    outputs = {name for name, value in one.state_dict().items() if value.shape != shapes[name].shape}
+    return Architecture(head, type(one).__name__, frozenset(shapes), frozenset(outputs))
+
+
+def _empty(head: Head, base: Path, outputs: int) -> Any:
+    config = AutoConfig.from_pretrained(base, local_files_only=True)
+    config.num_labels = outputs
+    with torch.device("meta"):
+        return head.auto_class.from_config(config)
+
+
+def _head_of(checkpoint: Path, architecture: Architecture, state: Mapping[str, torch.Tensor]) -> Head:
+    """The head, which is recognized by the names of its weights and its number of outputs."""
+    if architecture.head is EXTRACTOR:
+        if not architecture.outputs <= state.keys():
+            raise CheckpointUnsupported(str(checkpoint), NO_HEAD)
         return EXTRACTOR
-    outputs = next((state[key].numel() for key in _CLASSIFIERS if key in state), 0)
-    if outputs not in (1, 2):
-        raise CheckpointUnsupported(str(checkpoint), "its weights have no head that this project serves")
-    return CROSS_ENCODER if outputs == 1 else CLASSIFIER
-
-
-_CLASSIFIERS = ("classifier.bias", "classifier.out_proj.bias")
+    outputs = {state[key].shape[0] for key in architecture.outputs if key in state and state[key].ndim}
+    if len(outputs) != 1 or not outputs <= {1, 2}:
+        found = f"; the head has {outputs.pop()} outputs, not 1 or 2" if len(outputs) == 1 else ""
+        raise CheckpointUnsupported(str(checkpoint), NO_HEAD + found)
+    return CROSS_ENCODER if outputs == {1} else CLASSIFIER
 
 
 def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
@@ -74,7 +133,9 @@ def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint:
     try:
         missing, unknown = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointDamaged(str(checkpoint), "its weights' shapes are not those of the base model") from error
+        first = next((line.strip() for line in str(error).splitlines()[1:]), "")
+        why = f"its weights' shapes are not those of the base model: {first}"
+        raise CheckpointDamaged(str(checkpoint), why) from error
     if missing:
         raise CheckpointDamaged(str(checkpoint), f"its weights lack {', '.join(missing[:3])}")
     unplaced = [key for key in unknown if not _UNUSED.search(key)]
@@ -85,8 +146,16 @@ def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint:
 _UNUSED = re.compile(r"\.position_ids$|(^|\.)pooler\.")
 
 
-def _copy_tokenizer(base: Path, folder: Path) -> None:
+def copy_tokenizer(base: Path, folder: Path, but: Sequence[str] = ()) -> None:
+    """Copy the tokenizer and other files that belong to no weights, unless the folder has a file of the same name.
+
+    Files whose names match one of the patterns `but` are left out.
+    """
     for pattern in FILE_PATTERNS:
         for path in base.glob(pattern):
-            if path.suffix != ".safetensors" and not (folder / path.name).exists():
+            left_out = any(path.match(name) for name in (*_OF_WEIGHTS, *but))
+            if not left_out and not (folder / path.name).exists():
                 shutil.copy(path, folder / path.name)
+
+
+_OF_WEIGHTS = ("*.safetensors", "*.index.json")

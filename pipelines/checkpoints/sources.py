@@ -17,6 +17,7 @@ from pipelines.format.manifest import MANIFEST
 from pipelines.format.pickles import PICKLED
 
 FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
+PICKLED_ADAPTER = "adapter_model.bin"
 LARGEST_ZIP_BYTES = 64 * 2**30
 
 
@@ -72,7 +73,8 @@ def _pickles_needed(names: Sequence[str]) -> list[str]:
     """The files of pickled weights in folders without safetensors."""
     safe = {PurePosixPath(name).parent for name in names if name.endswith(".safetensors")}
     paths = [PurePosixPath(name) for name in names]
-    return [str(path) for path in paths if path.match(PICKLED) and path.parent not in safe]
+    pickled = [path for path in paths if path.match(PICKLED) or path.match(PICKLED_ADAPTER)]
+    return [str(path) for path in pickled if path.parent not in safe]
 
 
 def _unzip(archive: Path, folder: Path) -> Path:

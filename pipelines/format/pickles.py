@@ -1,33 +1,21 @@
-"""Read pickled weights safely: always with `weights_only=True`."""
+"""Read pickled weights safely: always with `weights_only=True`.
+
+Libraries read the same files again with the same setting, so nothing more is tolerated here. `torch_files` reads files
+that only this project reads, and is not stopped by settings and other inert objects beside the weights.
+"""
 
 import argparse
 import pickle
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
+from pipelines.format.inert_pickles import Inert, whole_object
+from pipelines.format.torch_files import read_torch_file
 
 PICKLED = "pytorch_model*.bin"
-
-
-# Lightning files pickle hyperparameters and callback classes beside the weights. Each of these class names is mapped to
-# a plain OrderedDict, because torch fills no mapping except dict, OrderedDict and Counter. No code of Lightning or of
-# the file runs.
-_LIGHTNING = [
-    (OrderedDict, f"{package}.{name}")
-    for package in ("pytorch_lightning", "lightning.pytorch")
-    for name in (
-        "utilities.parsing.AttributeDict",
-        "callbacks.model_checkpoint.ModelCheckpoint",
-        "callbacks.early_stopping.EarlyStopping",
-    )
-] + [
-    (OrderedDict, "lightning_fabric.utilities.data.AttributeDict"),
-    (OrderedDict, "lightning.fabric.utilities.data.AttributeDict"),
-]
 
 
 def read_pickle(path: Path) -> Any:
@@ -37,14 +25,26 @@ def read_pickle(path: Path) -> Any:
     CheckpointDamaged if it is truncated.
     """
     try:
-        with torch.serialization.safe_globals([argparse.Namespace, *_LIGHTNING]):
+        with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointNotFound(str(path), "there is no such file") from error
     except pickle.UnpicklingError as error:
-        raise CheckpointUnsafe(str(path), "holds more than tensors and plain data, or is not a torch file") from error
+        raise CheckpointUnsafe(str(path), _foreign(path)) from error
     except Exception as error:  # a damaged pickle makes the unpickler raise KeyError, IndexError, struct.error, ...
         raise CheckpointDamaged(str(path), "not a complete torch file") from error
+
+
+def _foreign(path: Path) -> str:
+    """Which class or call makes a file unsafe to read, found by a reader that calls nothing."""
+    try:
+        found = read_torch_file(path)
+    except CheckpointError as error:
+        return error.why
+    if isinstance(found.content, Inert):
+        return whole_object(found.content.kind)
+    names = ", ".join(dict.fromkeys(map(str, found.foreign)))
+    return f"holds more than tensors and plain data: {names or 'instructions'}; save only the weights, as safetensors"
 
 
 def refuse_unsafe_pickles(folder: Path) -> None:
