@@ -164,9 +164,7 @@ def _resize_embeddings(model: Any, supplied: Mapping[str, torch.Tensor]) -> None
         model.resize_token_embeddings(rows)
 
 
-def _merge(
-    adapter: Path, model: Any, settings: Mapping[str, Any], state: Mapping[str, torch.Tensor], task: str
-) -> Any:
+def _merge(adapter: Path, model: Any, settings: Mapping[str, Any], state: Mapping[str, torch.Tensor], task: str) -> Any:
     try:
         import peft
     except ModuleNotFoundError as error:

@@ -71,8 +71,8 @@ def import_checkpoint(
 ) -> Manifest:
     """Write `source` to `destination` in the project's format, and verify it there.
 
-    `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, a file of weights (Lightning's
-    `.ckpt`, or a state_dict), or a PEFT adapter. A file of weights needs `base`, the folder or Hub id with its config
+    `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, a PEFT adapter, or a file of
+    weights (Lightning's `.ckpt`, or a state_dict). A file of weights needs `base`, the folder or Hub id with its config
     and tokenizer; an adapter names its base itself, and `base` overrides that. `task` refuses models for other tasks.
     `windows` are the windows with which an extractor was trained. Weights keep the number format of the source, or are
     rounded to `weights`. `positive_label` is the label, or the index, of a classifier's output that means "acceptable";
@@ -84,7 +84,9 @@ def import_checkpoint(
         raise CheckpointUnsupported(str(destination), "exists already")
     file = Path(source).suffix in SUFFIXES and not Path(source).is_dir()
     if base is None and file:
-        raise CheckpointUnsupported(source, "a file of weights; it needs --base, the folder or Hub id of its base model")
+        raise CheckpointUnsupported(
+            source, "a file of weights; it needs --base, the folder or Hub id of its base model"
+        )
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
@@ -139,7 +141,9 @@ def _base_of_adapter(adapter: Path, base: str | None) -> Iterator[FetchedSource]
         try:
             on = opened.enter_context(fetch(named))
         except CheckpointNotFound as error:
-            raise CheckpointNotFound(named, f"{error.why}; the base model of an adapter; --base names another") from error
+            raise CheckpointNotFound(
+                named, f"{error.why}; the base model of an adapter; --base names another"
+            ) from error
         yield on
 
 

@@ -6,7 +6,6 @@ needed: the right prefix is the one under which the file has all weights of the 
 """
 
 import logging
-import os.path
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,8 +107,8 @@ def _choose(checkpoint: Path, complete: Sequence[tuple[Architecture, str]]) -> t
 
 
 def _misfit(keys: Collection[str], architectures: Sequence[Architecture]) -> str:
-    common = os.path.commonprefix(list(keys)).rpartition(".")
-    prefix = f"their longest common prefix is {common[0] + common[1]!r}" if common[0] else "they have no common prefix"
+    common = _common_prefix(keys)
+    prefix = f"their longest common prefix is {common!r}" if common else "they have no common prefix"
     names = " or ".join(architecture.name for architecture in architectures)
     example = min((key for architecture in architectures for key in architecture.keys), default="none")
     first = ", ".join(list(keys)[:3])
@@ -117,6 +116,16 @@ def _misfit(keys: Collection[str], architectures: Sequence[Architecture]) -> str
     if heads and not any(key.endswith(heads) for key in keys):
         return f"{NO_HEAD}: no key ends with {' or '.join(heads)}; {prefix}, and the first keys are {first}"
     return f"its keys do not fit {names}, which has keys such as {example}: {prefix}, and the first are {first}"
+
+
+def _common_prefix(keys: Iterable[str]) -> str:
+    """The longest prefix, ending with a dot, with which all keys begin."""
+    parts: list[str] = []
+    for column in zip(*(key.split(".")[:-1] for key in keys), strict=False):
+        if len(set(column)) > 1:
+            break
+        parts.append(f"{column[0]}.")
+    return "".join(parts)
 
 
 def _log(checkpoint: Path, fitting: Mapping[str, str]) -> None:

@@ -75,34 +75,34 @@ class InertMachine:
         whole = bottom.kind if isinstance(bottom, Inert) else None
         return CheckpointUnsafe(str(self._path), why if whole is None else whole_object(whole))
 
-    def name(self, module: Any, name: Any) -> None:
+    def _name(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise TypeError("the name of a class is not a string")
         found = named(module, name)
         if not may_be_mentioned(found):
             raise self._refusal(f"it names {found}, which is neither a tensor nor plain data; {_ADVICE}")
-        self.push(found)
+        self._push(found)
 
-    def stack_global(self, _: Any) -> None:
-        name, module = self.pop(), self.pop()
-        self.name(module, name)
+    def _stack_global(self, _: Any) -> None:
+        name, module = self._pop(), self._pop()
+        self._name(module, name)
 
-    def persistent(self, _: Any) -> None:
+    def _persistent(self, _: Any) -> None:
         """Push what torch keeps outside of the pickle: a storage, or in old files the class of a module."""
-        what, kind, *rest = self.pop()
+        what, kind, *rest = self._pop()
         if what == "module":  # its source code follows, which is not looked at
-            self.push(kind)
+            self._push(kind)
             return
         key, _, count, *view = rest
         if what != "storage" or any(part is not None for part in view) or not isinstance(count, int):
             raise ValueError("not a storage")
         storage = Storage(kind.name, str(key), count)
         self.storages.setdefault(storage.key, storage)
-        self.push(storage)
+        self._push(storage)
 
-    def reduce(self, _: Any) -> None:
-        arguments, function = self.pop(), self.pop()
-        self.push(self._called(function, arguments))
+    def _reduce(self, _: Any) -> None:
+        arguments, function = self._pop(), self._pop()
+        self._push(self._called(function, arguments))
 
     def _called(self, function: Any, arguments: Any) -> Any:
         """What a call would give: a tensor, a mapping or a placeholder."""
@@ -117,13 +117,13 @@ class InertMachine:
             raise self._refusal(f"it calls {function}, which is neither a tensor nor plain data; {_ADVICE}")
         return self._placeholder(function)
 
-    def from_type(self, arguments: tuple[Any, ...]) -> Any:
+    def _from_type(self, arguments: tuple[Any, ...]) -> Any:
         """A tensor with a type or attributes of its own; only torch's own types are tensors here."""
         function, kind, inner, *_ = arguments
         made = self._called(function, inner)
         return made if str(kind) in _TENSORS else self._placeholder(kind)
 
-    def reconstructed(self, arguments: tuple[Any, ...]) -> Inert:
+    def _reconstructed(self, arguments: tuple[Any, ...]) -> Inert:
         """An object that `copyreg` would make from the class that is the first argument."""
         return self._placeholder(arguments[0])
 
@@ -133,60 +133,60 @@ class InertMachine:
         self.foreign.append(kind)
         return Inert(kind)
 
-    def new_object(self, _: Any) -> None:
-        self.pop()  # the arguments
-        self.push(self._placeholder(self.pop()))
+    def _new_object(self, _: Any) -> None:
+        self._pop()  # the arguments
+        self._push(self._placeholder(self._pop()))
 
-    def new_object_with_keywords(self, _: Any) -> None:
-        self.pop()
-        self.new_object(None)
+    def _new_object_with_keywords(self, _: Any) -> None:
+        self._pop()
+        self._new_object(None)
 
-    def build(self, _: Any) -> None:
+    def _build(self, _: Any) -> None:
         """Drop the state of an object: no class is there to interpret it."""
-        self.pop()
+        self._pop()
         if not isinstance(self._stack[-1], Inert | StoredTensor | Name | dict):
             raise TypeError("only objects have a state")
 
-    def push(self, value: Any) -> None:
+    def _push(self, value: Any) -> None:
         self._stack.append(value)
 
-    def pop(self) -> Any:
+    def _pop(self) -> Any:
         value = self._stack.pop()
         if value is _MARK:
             raise IndexError("a mark in place of a value")
         return value
 
-    def pop_to_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         values: list[Any] = []
         while (value := self._stack.pop()) is not _MARK:
             values.append(value)
         return values[::-1]
 
-    def pop_last(self, count: int) -> tuple[Any, ...]:
-        return tuple(self.pop() for _ in range(count))[::-1]
+    def _pop_last(self, count: int) -> tuple[Any, ...]:
+        return tuple(self._pop() for _ in range(count))[::-1]
 
-    def drop(self, _: Any) -> None:
+    def _drop(self, _: Any) -> None:
         self._stack.pop()
 
-    def frozen_set(self, _: Any) -> None:
-        self.pop_to_mark()
-        self.push(Inert(Name("builtins", "frozenset")))
+    def _frozen_set(self, _: Any) -> None:
+        self._pop_to_mark()
+        self._push(Inert(Name("builtins", "frozenset")))
 
-    def append(self, values: list[Any]) -> None:
+    def _append(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if not isinstance(target, Inert):  # an object that is a list, or a set: its items are dropped
             list.extend(target, values)
 
-    def set_items(self, values: list[Any]) -> None:
+    def _set_items(self, values: list[Any]) -> None:
         target = self._stack[-1]
         entries = target.entries if isinstance(target, Inert) else target
         dict.update(entries, zip(map(_key, values[::2]), values[1::2], strict=True))
 
-    def remember(self, place: int | None) -> None:
+    def _remember(self, place: int | None) -> None:
         self._memo[len(self._memo) if place is None else place] = self._stack[-1]
 
-    def recall(self, place: int) -> None:
-        self.push(self._memo[place])
+    def _recall(self, place: int) -> None:
+        self._push(self._memo[place])
 
 
 def whole_object(kind: Name) -> str:
@@ -221,11 +221,11 @@ def _mapping(_: InertMachine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
 
 
 def _constant(make: Callable[[], Any]) -> Callable[[InertMachine, Any], None]:
-    return lambda machine, _: machine.push(make())
+    return lambda machine, _: machine._push(make())
 
 
 def _tuple_of(count: int) -> Callable[[InertMachine, Any], None]:
-    return lambda machine, _: machine.push(machine.pop_last(count))
+    return lambda machine, _: machine._push(machine._pop_last(count))
 
 
 def _do_nothing(machine: InertMachine, argument: Any) -> None:
@@ -241,11 +241,11 @@ _MAKERS: dict[str, Callable[[InertMachine, tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_tensor_v3": _tensor,
     "torch._utils._rebuild_parameter": lambda _, arguments: arguments[0],
     "torch._utils._rebuild_parameter_with_state": lambda _, arguments: arguments[0],
-    "torch._tensor._rebuild_from_type_v2": InertMachine.from_type,
+    "torch._tensor._rebuild_from_type_v2": InertMachine._from_type,
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,
     "collections.defaultdict": _mapping,
-    "copyreg._reconstructor": InertMachine.reconstructed,
+    "copyreg._reconstructor": InertMachine._reconstructed,
 }
 
 _STEPS: dict[str, Callable[[InertMachine, Any], None]] = {
@@ -257,7 +257,7 @@ _STEPS: dict[str, Callable[[InertMachine, Any], None]] = {
             *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
             *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
         ),
-        InertMachine.push,
+        InertMachine._push,
     ),
     "NONE": _constant(lambda: None),
     "NEWTRUE": _constant(lambda: True),
@@ -269,24 +269,24 @@ _STEPS: dict[str, Callable[[InertMachine, Any], None]] = {
     "TUPLE1": _tuple_of(1),
     "TUPLE2": _tuple_of(2),
     "TUPLE3": _tuple_of(3),
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
-    "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
-    "FROZENSET": InertMachine.frozen_set,
+    "TUPLE": lambda machine, _: machine._push(tuple(machine._pop_to_mark())),
+    "LIST": lambda machine, _: machine._push(machine._pop_to_mark()),
+    "FROZENSET": InertMachine._frozen_set,
     "MARK": _constant(lambda: _MARK),
-    "POP": InertMachine.drop,
-    "POP_MARK": lambda machine, _: machine.pop_to_mark().clear(),
-    "APPEND": lambda machine, _: machine.append([machine.pop()]),
-    "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
-    "ADDITEMS": lambda machine, _: machine.append(machine.pop_to_mark()),
-    "SETITEM": lambda machine, _: machine.set_items(list(machine.pop_last(2))),
-    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
-    **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), InertMachine.remember),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), InertMachine.recall),
-    "GLOBAL": lambda machine, argument: machine.name(*argument.split(" ", 1)),
-    "STACK_GLOBAL": InertMachine.stack_global,
-    "BINPERSID": InertMachine.persistent,
-    "REDUCE": InertMachine.reduce,
-    "NEWOBJ": InertMachine.new_object,
-    "NEWOBJ_EX": InertMachine.new_object_with_keywords,
-    "BUILD": InertMachine.build,
+    "POP": InertMachine._drop,
+    "POP_MARK": lambda machine, _: machine._pop_to_mark().clear(),
+    "APPEND": lambda machine, _: machine._append([machine._pop()]),
+    "APPENDS": lambda machine, _: machine._append(machine._pop_to_mark()),
+    "ADDITEMS": lambda machine, _: machine._append(machine._pop_to_mark()),
+    "SETITEM": lambda machine, _: machine._set_items(list(machine._pop_last(2))),
+    "SETITEMS": lambda machine, _: machine._set_items(machine._pop_to_mark()),
+    **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), InertMachine._remember),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), InertMachine._recall),
+    "GLOBAL": lambda machine, argument: machine._name(*argument.split(" ", 1)),
+    "STACK_GLOBAL": InertMachine._stack_global,
+    "BINPERSID": InertMachine._persistent,
+    "REDUCE": InertMachine._reduce,
+    "NEWOBJ": InertMachine._new_object,
+    "NEWOBJ_EX": InertMachine._new_object_with_keywords,
+    "BUILD": InertMachine._build,
 }

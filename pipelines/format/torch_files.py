@@ -21,10 +21,17 @@ from pipelines.format.pickle_names import Name
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PICKLE = "data.pkl"
 DTYPES = {
-    **{"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16},
-    **{"BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32},
-    **{"ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool},
-    **{"UntypedStorage": torch.uint8},
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "UntypedStorage": torch.uint8,
 }
 
 
@@ -121,7 +128,9 @@ def _read(storage: Storage, places: Mapping[str, str | int], source: zipfile.Zip
     if len(numbers) < wanted:
         raise EOFError(storage.key)
     dtype = DTYPES[storage.kind]
-    return torch.frombuffer(bytearray(numbers), dtype=dtype, count=storage.count) if wanted else torch.empty(0).to(dtype)
+    return (
+        torch.frombuffer(bytearray(numbers), dtype=dtype, count=storage.count) if wanted else torch.empty(0).to(dtype)
+    )
 
 
 def _view(flat: torch.Tensor, stored: StoredTensor) -> torch.Tensor:

@@ -1,3 +1,4 @@
+import logging
 import sys
 from argparse import Namespace
 from collections import OrderedDict
@@ -197,8 +198,43 @@ def test_a_file_without_a_state_dict_is_damaged(save: Save, base: Path, destinat
     refused(save(other), base, destination, CheckpointDamaged, "no state_dict")
 
 
-def test_weights_under_another_prefix_are_unsupported(save: Save, base: Path, destination: Path) -> None:
-    refused(save({"state_dict": extractor().state_dict()}), base, destination, CheckpointUnsupported, "model")
+@pytest.mark.parametrize("prefix", ["", "model._orig_mod.", "model.module.", "_forward_module.net."])
+def test_prefixes_of_wrappers_are_stripped_and_logged(
+    save: Save, base: Path, destination: Path, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = extractor()
+    state = {f"{prefix}{key}": value for key, value in model.state_dict().items()}
+    with caplog.at_level(logging.INFO):
+        import_checkpoint(str(save({"state_dict": state})), destination, base=str(base))
+    assert (f"stripped {prefix!r}" in caplog.text) == bool(prefix)
+    loaded = load_file(destination / WEIGHTS)
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("key", [None, "model_state_dict", "module"])
+@pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin"])
+def test_plain_files_of_weights_are_imported(
+    save: Save, base: Path, destination: Path, key: str | None, name: str
+) -> None:
+    state = extractor().state_dict()
+    file = save({key: state, "step": 3} if key else state, name)
+    assert import_checkpoint(str(file), destination, base=str(base)).task == "qa"
+
+
+def test_settings_that_are_not_plain_data_do_not_stop_an_import(save: Save, base: Path, destination: Path) -> None:
+    settings = {"path": Path("data"), "lr": np.float64(5e-5), "config": bert_config(), "backbone": extractor().bert}
+    file = save(content(extractor(), hyper_parameters=settings))
+    assert import_checkpoint(str(file), destination, base=str(base)).task == "qa"
+
+
+@pytest.mark.parametrize("inside", [None, "model", "state_dict"])
+def test_a_whole_module_is_refused_by_its_class(save: Save, base: Path, destination: Path, inside: str | None) -> None:
+    file = save({inside: extractor()} if inside else extractor(), "model.pt")
+    refused(file, base, destination, CheckpointUnsafe, r"modeling_bert\.BertForQuestionAnswering")
+
+
+def test_a_base_for_a_whole_model_is_refused(base: Path, destination: Path) -> None:
+    refused(base, base, destination, CheckpointUnsupported, "no use for a base")
 
 
 @pytest.mark.parametrize("labels", [3, None])

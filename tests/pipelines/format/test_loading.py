@@ -83,3 +83,15 @@ def test_only_files_that_a_library_unpickles_as_weights_are_read(tmp_path: Path,
             refuse_unsafe_pickles(tmp_path)
         (tmp_path / name).unlink()
     assert not mark.exists()
+
+
+def test_a_refusal_names_the_class_or_the_call(tmp_path: Path, mark: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointUnsafe, match=r"torch\.nn\.modules\.linear\.Linear"):
+        refuse_unsafe_pickles(tmp_path)
+    torch.save({"a": torch.ones(2), "path": Path("data")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointUnsafe, match=r"pathlib\.PosixPath"):
+        refuse_unsafe_pickles(tmp_path)
+    torch.save({"a": Planted(mark)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointUnsafe, match=r"posix\.system"):
+        refuse_unsafe_pickles(tmp_path)
