@@ -13,7 +13,7 @@ from pipelines.chat.recall import read_questions, recall
 from pipelines.chat.store.build import build
 from pipelines.chat.store.chunks import MAX_CHARACTERS
 from pipelines.chat.store.documents import READERS, Document, read_documents
-from pipelines.chat.store.langchain import read_faiss
+from pipelines.chat.store.langchain import INDEX_NAME, read_faiss
 from pipelines.chat.store.store import Store
 from pipelines.checkpoints.resolve import resolve
 from pipelines.command_line import Command
@@ -32,6 +32,16 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 
 def _add_import_faiss(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder with index.faiss and index.pkl")
+    parser.add_argument(
+        "--index-name", default=INDEX_NAME, metavar="NAME", help="the files are NAME.faiss and NAME.pkl (%(default)s)"
+    )
+    parser.add_argument(
+        "--inert",
+        action="append",
+        default=[],
+        metavar="MODULE.NAME",
+        help="a class of yours in the metadata that only holds data: its objects are skipped; may be repeated",
+    )
     _add_build_options(parser)
 
 
@@ -68,7 +78,7 @@ def _build(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
 
 
 def _import_faiss(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    _build_store(read_faiss(arguments.folder), arguments)
+    _build_store(read_faiss(arguments.folder, arguments.index_name, arguments.inert), arguments)
 
 
 def _build_store(documents: Iterable[Document], arguments: argparse.Namespace) -> None:
@@ -94,8 +104,8 @@ def _recall(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 BUILD = Command("Build a store from documents, or continue an interrupted build.", _add_build, _build)
 IMPORT_FAISS = Command(
     "Build a store from the texts of a LangChain FAISS folder. The checkpoint embeds them again, because the vectors\n"
-    "in the folder come from another model. index.pkl is read as data: no code in it can run, and everything except\n"
-    "LangChain's records is refused.",
+    "in the folder come from another model. The pickle is read as data: no code in it can run. Dates and other values\n"
+    "in the metadata are skipped, and everything except LangChain's records and such values is refused.",
     _add_import_faiss,
     _import_faiss,
 )

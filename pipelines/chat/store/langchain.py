@@ -1,39 +1,56 @@
-"""Read the documents of a LangChain FAISS folder (`index.faiss`, `index.pkl`).
+"""Read the documents of a LangChain FAISS folder (`index.faiss`, `index.pkl`, or another name than `index`).
 
 The vectors are not used: another model made them, usually one of OpenAI's, and queries here are embedded by the
 checkpoint that is served. The texts are embedded again, which is also cheaper than finding out whether the vectors fit.
 Only the header of `index.faiss` is read, to check that the two files belong together.
 """
 
+import shlex
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pipelines.chat.store.documents import Document
+from pipelines.chat.store.inert import Inert
 from pipelines.chat.store.pickles import DOCSTORE, DOCUMENT, Record, read_records
 from pipelines.errors import StoreCorrupt
 from pipelines.text.normalization import is_unicode
 
-VECTORS, RECORDS = "index.faiss", "index.pkl"
+INDEX_NAME = "index"
+"""LangChain's default of `index_name` in `FAISS.save_local`."""
+VECTORS, RECORDS = ".faiss", ".pkl"
 _HEADER = struct.Struct("<4siq")
 """The first fields of every FAISS index file (`faiss/impl/index_write.cpp`): kind, dimension, number of vectors."""
 
 
-def read_faiss(folder: Path) -> list[Document]:
-    """Read a document from each record, in the order of the vectors.
+def read_faiss(folder: Path, index_name: str = INDEX_NAME, inert: Collection[str] = ()) -> list[Document]:
+    """Read a document from each record, in the order of the vectors. The files are `index_name`.faiss and .pkl.
 
-    A document is named after its source and row, counted from 1: `notes.txt#3`. Raises StoreCorrupt where a file is
-    missing or cut, or the two do not belong together; StoreUnsafe where the pickle contains anything except LangChain's
-    records of plain data.
+    A document is named after its source and row, counted from 1: `notes.txt#3`. `inert` names further classes in the
+    metadata that only hold data. Raises StoreCorrupt where a file is missing or cut, or the two do not belong together;
+    StoreUnsafe where the pickle contains anything except LangChain's records, plain data and inert values.
     """
-    path = folder / RECORDS
-    documents = list(_documents(path, read_records(path)))
-    dimension, count = _header(folder / VECTORS)
+    path, vectors = folder / f"{index_name}{RECORDS}", folder / f"{index_name}{VECTORS}"
+    _refuse_other_names(path, vectors)
+    documents = list(_documents(path, read_records(path, inert)))
+    dimension, count = _header(vectors)
     if count != len(documents):
-        why = f"it holds {count} vectors of {dimension} numbers, but {RECORDS} holds {len(documents)} records"
-        raise StoreCorrupt(str(folder / VECTORS), why)
+        why = f"it holds {count} vectors of {dimension} numbers, but {path.name} holds {len(documents)} records"
+        raise StoreCorrupt(str(vectors), why)
     return documents
+
+
+def _refuse_other_names(path: Path, vectors: Path) -> None:
+    """Raise StoreCorrupt, with the option to use, where a file is missing and a pair of another name is there."""
+    missing = next((file for file in (path, vectors) if not file.is_file()), None)
+    names = sorted(
+        file.stem for file in path.parent.glob(f"*{RECORDS}") if file.with_suffix(VECTORS).is_file() and file != path
+    )
+    if missing is None or not names:
+        return
+    found = " or ".join(f"--index-name {shlex.quote(name)}" for name in names)
+    raise StoreCorrupt(str(missing), f"there is no such file, but a pair of another name in the folder: add {found}")
 
 
 def _header(path: Path) -> tuple[int, int]:
@@ -53,8 +70,8 @@ def _documents(path: Path, content: Any) -> Iterator[Document]:
         docstore, ids = content
         by_id = _fields(docstore, DOCSTORE)["_dict"]
         for row, (_, key) in enumerate(sorted(ids.items()), 1):
-            if not isinstance(key, str):  # a hostile tuple could take for ever to hash below
-                raise TypeError("an id is not a string")
+            if not isinstance(key, str | int | Inert):  # a hostile tuple could take for ever to hash below
+                raise TypeError("an id is neither text nor a number")
             fields = _fields(by_id[key], DOCUMENT)
             text = fields["page_content"]
             if not isinstance(text, str):
@@ -79,7 +96,9 @@ def _fields(record: Any, name: str) -> dict[str, Any]:
 
 def _source(metadata: Any, default: str) -> str:
     """The file name of the source, without folders, which describe only the machine that made the store."""
-    source = metadata.get("source") if isinstance(metadata, dict) else None
-    if not isinstance(source, str):
+    fields = metadata.entries if isinstance(metadata, Inert) else metadata
+    source = fields.get("source") if isinstance(fields, dict) else None
+    text = source.text if isinstance(source, Inert) else source
+    if not isinstance(text, str):
         return default
-    return PureWindowsPath(source).name or default  # splits at both kinds of slashes
+    return PureWindowsPath(text).name or default  # splits at both kinds of slashes

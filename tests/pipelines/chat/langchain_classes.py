@@ -1,14 +1,15 @@
 """Classes that pickle as LangChain's two classes do, under the names of all its versions."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 
 class Docstore:
-    def __init__(self, documents: dict[str, object]) -> None:
+    def __init__(self, documents: Mapping[Any, object]) -> None:
         self._dict = documents
 
 
@@ -21,7 +22,7 @@ class LangChainDocument:
             1: ("__fields_set__", "__private_attribute_values__"),
             2: ("__pydantic_fields_set__", "__pydantic_extra__"),
         }
-        self.state = {"__dict__": fields, names[version][0]: {"page_content"}, names[version][1]: None}
+        self.state: dict[str, Any] = {"__dict__": fields, names[version][0]: {"page_content"}, names[version][1]: None}
 
     def __getstate__(self) -> dict[str, object]:
         return self.state

@@ -43,6 +43,25 @@ def test_the_texts_of_a_langchain_folder_are_embedded_again(
     assert content.document_names == ["family.txt#1", "cats.txt#2"]
 
 
+class Author:
+    """A class of the program that made a store."""
+
+
+def test_the_name_of_the_files_and_inert_classes_are_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], imported: MakeCheckpoint
+) -> None:
+    write(tmp_path, (Docstore({"a": LangChainDocument("글", source="a.txt", author=Author())}), {0: "a"}))
+    for ending in ("pkl", "faiss"):
+        (tmp_path / f"index.{ending}").rename(tmp_path / f"kb.{ending}")
+    arguments = ["import-faiss", tmp_path, tmp_path / "store", "--checkpoint", imported("static")]
+    for option in (["--index-name", "kb"], ["--inert", f"{__name__}.Author"]):
+        assert run(monkeypatch, *arguments) == 1
+        assert f"add {' '.join(option)}" in capsys.readouterr().err
+        arguments += option
+    assert run(monkeypatch, *arguments) == 0
+    assert read_store(tmp_path / "store" / STORE)[1].document_names == ["a.txt#1"]
+
+
 def test_a_hostile_folder_is_refused_and_nothing_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], imported: MakeCheckpoint
 ) -> None:

@@ -1,15 +1,29 @@
+import collections
+import copyreg
+import datetime
+import enum
+import functools
+import http
+import ipaddress
+import operator
 import os
 import pickle
 import pickletools
-from collections import OrderedDict
+import subprocess
+import uuid
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.chat.store.inert import Inert
 from pipelines.chat.store.pickles import RECORDS, Name, Record, read_records
 from pipelines.errors import StoreCorrupt, StoreUnsafe
 from tests.pipelines.chat.langchain_classes import Docstore, LangChainDocument, pretending
@@ -64,6 +78,142 @@ class CallOf:
         return self.call
 
 
+class ArrayOf:
+    """Pickles as a numpy array of one value, with this type and these data."""
+
+    def __init__(self, *state: object) -> None:
+        self.state = state
+
+    def __reduce__(self) -> tuple[object, ...]:
+        kind, data = self.state
+        return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), kind, False, data)
+
+
+class StateTrick:
+    """Runs code when its state is set, so it may stand for any class of which nothing is known."""
+
+    def __init__(self, *_: object) -> None:
+        self.field = 1
+
+    def __setstate__(self, state: object) -> None:
+        raise AssertionError("the planted code ran")
+
+
+def planted(_: str) -> None:
+    raise AssertionError("the planted code ran")
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Kind(enum.Enum):
+    REPORT = "report"
+    PAIR = (1, "b")
+
+
+class Outer:
+    class Inner(enum.Flag):
+        A = 1
+        B = 2
+
+
+INERT = {
+    "datetime": datetime.datetime(2023, 5, 1, 9, 30),
+    "zone": datetime.datetime(2023, 5, 1, tzinfo=ZoneInfo("Asia/Seoul")),
+    "offset": datetime.time(3, tzinfo=datetime.timezone(datetime.timedelta(hours=9))),
+    "date": datetime.date(2023, 5, 1),
+    "keys": {datetime.date(2023, 5, 1): 1, (1, ("a", None)): 2},
+    "uuid": uuid.UUID(int=5),
+    "path": [Path("/data/a.txt"), PurePosixPath("a"), PureWindowsPath("C:/a")],
+    "number": [Decimal("3.5"), Fraction(1, 3), 1j, 2**5000],
+    "numpy scalar": [np.float64(0.5), np.int64(7), np.bool_(True), np.str_("a"), np.datetime64("2023-05-01")],
+    "numpy array": [np.arange(6).reshape(2, 3), np.asfortranarray(np.ones((2, 2))), np.array(["a", "b"])],
+    "numpy objects": np.array(["a", None, b"raw"], dtype=object),
+    "numpy structure": np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+    "sets": [frozenset({"x"}), {"a"}, {frozenset({1}), (1, (2,))}, frozenset()],
+    "bytes": [b"x", bytearray(b"y")],
+    "members": [Kind.REPORT, Kind.PAIR, Outer.Inner.A | Outer.Inner.B, Level.HIGH, http.HTTPStatus.OK],
+    "mappings": [OrderedDict(a=1), defaultdict(list, a=[1]), collections.Counter("aab"), collections.ChainMap({})],
+    "deque": collections.deque([1, 2], maxlen=3),
+    "address": [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_network("10.0.0.0/8")],
+    "others": [..., range(3), slice(1), int, str],
+}
+
+
+def recursive() -> tuple[list[object]]:
+    value: tuple[list[object]] = ([],)
+    value[0].append(value)
+    return value
+
+
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in INERT.items()])
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_inert_values_are_read_without_their_classes(
+    read: Callable[[bytes], object], value: object, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = pickle.dumps({"source": "a.txt", "value": value, "after": "b"}, protocol)
+    monkeypatch.setattr("builtins.__import__", planted)
+    read_value = read(content)
+    monkeypatch.undo()
+    assert isinstance(read_value, dict)
+    assert (read_value["source"], read_value["after"]) == ("a.txt", "b")
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in INERT.items()])
+def test_a_planted_call_beside_inert_values_is_refused_and_does_not_run(
+    read: Callable[[bytes], object], value: object, protocol: int, tmp_path: Path
+) -> None:
+    mark = tmp_path / "the planted code ran"
+    for content in ([value, Planted(mark)], [Planted(mark), value], {"value": value, "call": [Planted(mark)]}):
+        with pytest.raises(StoreUnsafe, match=r"names posix\.system,"):
+            read(pickle.dumps(content, protocol))
+    assert not mark.exists()
+
+
+def test_a_placeholder_keeps_the_data_of_its_object(read: Callable[[bytes], object]) -> None:
+    value = read(pickle.dumps([Path("/data/a.txt"), Kind.REPORT, OrderedDict(source="b.txt"), uuid.UUID(int=5)]))
+    assert isinstance(value, list)
+    assert all(isinstance(item, Inert) for item in value)
+    assert [item.text for item in value] == ["a.txt", "report", None, None]
+    assert value[2].entries == {"source": "b.txt"}
+    assert value[3].state["int"] == 5
+
+
+def test_a_tuple_that_contains_itself_is_read(read: Callable[[bytes], object]) -> None:
+    value = read(pickle.dumps(recursive()))
+    assert isinstance(value, tuple)
+    assert value[0][0] is value
+
+
+def test_an_unknown_class_is_refused_until_it_is_declared_inert(tmp_path: Path) -> None:
+    path, name = tmp_path / "index.pkl", f"{__name__}.StateTrick"
+    path.write_bytes(pickle.dumps(["글", StateTrick()]))
+    with pytest.raises(StoreUnsafe, match=f"names {name}, .*add --inert {name}:"):
+        read_records(path)
+    text, skipped = read_records(path, [name])
+    assert (text, skipped.kind, skipped.state) == ("글", Name(__name__, "StateTrick"), {"field": 1})
+
+
+def test_the_refusal_of_a_known_function_does_not_advise_to_skip_it(read: Callable[[bytes], object]) -> None:
+    with pytest.raises(StoreUnsafe) as refusal:
+        read(pickle.dumps(CallOf(os.system, "true")))
+    assert "--inert" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("code", ["O8", "|O", "<O8"])
+def test_objects_that_numpy_would_unpickle_from_bytes_are_refused(
+    read: Callable[[bytes], object], code: str, tmp_path: Path
+) -> None:
+    hidden = pickle.dumps(Planted(tmp_path / "the planted code ran"))
+    kind = CallOf(np.dtype, code)
+    for value in (CallOf(np._core.multiarray.scalar, kind, hidden), ArrayOf(kind, hidden)):
+        with pytest.raises(StoreUnsafe, match="pickled once more"):
+            read(pickle.dumps(value))
+    assert not (tmp_path / "the planted code ran").exists()
+
+
 @pytest.mark.parametrize(
     ("value", "named"),
     [
@@ -71,9 +221,21 @@ class CallOf:
         (CallOf(eval, "1"), r"(builtins|__builtin__)\.eval"),
         (CallOf(getattr, "", "join"), r"(builtins|__builtin__)\.getattr"),
         ({"metadata": [{"deep": CallOf(os.system, "true")}]}, r"posix\.system"),
-        (OrderedDict(a=1), r"collections\.OrderedDict"),
-        (date(2026, 1, 1), r"datetime\.date"),
-        (Path("a"), r"pathlib\.PosixPath"),
+        (CallOf(getattr, CallOf(os.getcwd), "join"), r"(posix\.getcwd|(builtins|__builtin__)\.getattr)"),
+        (CallOf(getattr, ZoneInfo, "clear_cache"), r"(builtins|__builtin__)\.getattr"),
+        (getattr, r"(builtins|__builtin__)\.getattr"),
+        (CallOf(__import__, "os"), r"(builtins|__builtin__)\.__import__"),
+        (functools.partial(os.system, "true"), r"functools\.partial"),
+        (operator.attrgetter("system"), r"operator\.attrgetter"),
+        (CallOf(copyreg.add_extension, "os", "system", 1), r"(copyreg|copy_reg)\.add_extension"),
+        (CallOf(subprocess.Popen, "true"), r"(subprocess|commands)\.Popen"),
+        (np.array([CallOf(os.system, "true")], dtype=object), r"posix\.system"),
+        (OrderedDict(a=CallOf(os.system, "true")), r"posix\.system"),
+        (defaultdict(os.getcwd), r"posix\.getcwd"),
+        (StateTrick(), r"tests\.pipelines\.chat\.store\.test_pickles\.StateTrick"),
+        (CallOf(planted, "x"), r"tests\.pipelines\.chat\.store\.test_pickles\.planted"),
+        (CallOf(StateTrick, "x", "y"), r"tests\.pipelines\.chat\.store\.test_pickles\.StateTrick"),
+        (CallOf(StateTrick, ["x"]), r"tests\.pipelines\.chat\.store\.test_pickles\.StateTrick"),
         (os.system, r"posix\.system"),
         (Record, r"pipelines\.chat\.store\.pickles\.Record"),
     ],
