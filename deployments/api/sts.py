@@ -4,16 +4,19 @@ from time import perf_counter
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, File, Response, UploadFile
-from pydantic import ValidationError
-from pydantic_core import from_json
+from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
 
 from deployments.api.limits import TRUNCATED, refuse_long
-from deployments.api.problems import REFUSALS, pointer
-from deployments.api.schemas import FileScores, PairsFile, Sentences, SentencesScore
+from deployments.api.pairs_file import read_pairs
+from deployments.api.problems import REFUSALS
+from deployments.api.schemas import FileScores, Sentences, SentencesScore
 from deployments.api.services import ServicesOf, deadline
-from deployments.settings import StsSettings
-from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
+from pipelines.errors import FieldFault, InvalidInput
+
+FORMATS = (
+    'UTF-8: JSON {"results": [{"idx", "sentence1", "sentence2"}, ...]}; or JSON Lines with one such pair on each line; '
+    "or CSV with the columns sentence1 and sentence2 in its first line. `idx` may be missing."
+)
 
 router = APIRouter(tags=["sentence similarity"], responses=REFUSALS)
 
@@ -38,11 +41,22 @@ async def score_sentences(body: Sentences, services: ServicesOf, response: Respo
     )
 
 
-@router.post("/pred/file/")
-@router.post("/pred/multi/")
-@router.post("/pred/file/multi/")
+async def one_file(request: Request) -> None:
+    """Refuse a form with several parts named `file`: only one of them would be read."""
+    count = len((await request.form()).getlist("file"))
+    if count > 1:
+        why = f"{count} parts of the form have the name file; send one request for each file"
+        raise InvalidInput(FieldFault("/file", "too_many_files", why))
+
+
+ONE_FILE = [Depends(one_file)]
+
+
+@router.post("/pred/file/", dependencies=ONE_FILE)
+@router.post("/pred/multi/", dependencies=ONE_FILE)
+@router.post("/pred/file/multi/", dependencies=ONE_FILE)
 async def score_file(
-    file: Annotated[UploadFile, File(description='UTF-8 JSON: {"results": [{"idx", "sentence1", "sentence2"}, ...]}')],
+    file: Annotated[UploadFile, File(description=FORMATS)],
     services: ServicesOf,
     response: Response,
 ) -> FileScores:
@@ -61,31 +75,3 @@ async def score_file(
         scores=[result.score for result in results],
         runtime_s=perf_counter() - started_s,
     )
-
-
-def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
-    """Read the pairs of an uploaded file.
-
-    Raises MalformedInput if the file is not UTF-8 JSON, TooLarge if there are too many pairs (before any of them is
-    checked) or a sentence is too long, and InvalidInput with pointers into the first invalid row.
-    """
-    try:
-        document = from_json(content.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError:
-        raise MalformedInput("the file is not UTF-8 JSON; save it as UTF-8") from None
-    rows = document.get("results") if isinstance(document, dict) else None
-    if isinstance(rows, list) and len(rows) > settings.max_pairs:
-        raise TooLarge("the file", settings.max_pairs, "pairs")
-    try:
-        pairs = PairsFile.model_validate(document).results
-    except ValidationError as error:
-        raise _refusal(error) from None
-    for field in ("sentence1", "sentence2"):
-        refuse_long(field, max((pair[field] for pair in pairs), key=len), settings.max_characters)
-    return [(pair["sentence1"], pair["sentence2"]) for pair in pairs]
-
-
-def _refusal(error: ValidationError) -> InvalidInput:
-    """Convert pydantic's error, without the input that pydantic adds to it."""
-    found = error.errors(include_input=False, include_url=False)
-    return InvalidInput(*(FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in found))
