@@ -11,7 +11,7 @@ from pipelines.checkpoints.in_process import token_batches
 from pipelines.checkpoints.quality import Examples, score
 from pipelines.engines.choice import ONNX, EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
-from pipelines.format.loading import refusing_damage
+from pipelines.format.loading import reason, refusing_damage, refusing_unsupported
 from pipelines.format.manifest import Int8, Manifest, hash_files, write_manifest
 
 logger = logging.getLogger(__name__)
@@ -37,14 +37,15 @@ def finish(
     `source` is the folder that the library loads, if the checkpoint is compared with it (`pipelines.checkpoints.gate`).
     If the model can't be traced or its graph gives other golden answers, the graph is left out and PyTorch serves the
     model. If there are examples but the int8 graph does not pass the quality gate, the int8 graph is left out. Both are
-    logged. Raises CheckpointDamaged if the model fails on the golden inputs or gives outputs that are not finite.
+    logged. Raises CheckpointUnsupported if the model fails on the golden inputs, and CheckpointDamaged if it gives
+    outputs that are not finite.
     """
     for graph in ONNX.values():
         (folder / graph).unlink(missing_ok=True)  # a graph of earlier weights
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # libraries make some readable only for the owner; a container may run as another user
     reference = in_process.load_model(folder, draft, REFERENCE)
-    with refusing_damage(folder):
+    with refusing_unsupported(folder):
         manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
     examined = None if source is None else gate.examine(source, folder, manifest, reference)
     manifest = manifest if examined is None else examined.manifest
@@ -76,8 +77,7 @@ def _try_onnx(folder: Path, manifest: Manifest, examined: Examination | None) ->
             gate.check_engine(folder, examined, model)
     except Exception as error:  # any error of the exporter: the graph is optional
         (folder / ONNX["float32"]).unlink(missing_ok=True)
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        logger.warning("%s is served by PyTorch because it can't be traced: %s", manifest.name, reason[0])
+        logger.warning("%s is served by PyTorch because it can't be traced: %s", manifest.name, reason(error))
     else:
         logger.info("traced %s as %s", manifest.name, path.name)
 

@@ -1,11 +1,15 @@
 """Load models with transformers, and raise errors where transformers would only warn."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import CheckpointDamaged, CheckpointError
+from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
+
+LONGEST_REASON = 300  # characters
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
 
 
 def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, may_lack: str | None = None) -> Any:
@@ -35,11 +39,33 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
 
 @contextmanager
 def refusing_damage(folder: Path) -> Iterator[None]:
-    """Turn whatever a library raises for files it can't read into CheckpointDamaged, which names the folder."""
+    """Turn whatever a library raises for files it can't read into CheckpointDamaged, which names the folder.
+
+    A package that is not installed and a part that a library does not implement are no fault of the files: these errors
+    become CheckpointUnsupported.
+    """
     try:
         yield
     except CheckpointError:
         raise
+    except (ImportError, NotImplementedError) as error:
+        raise CheckpointUnsupported(str(folder), reason(error)) from error
     except Exception as error:  # libraries raise KeyError, OSError, RuntimeError, SafetensorError, ...
-        why = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointDamaged(str(folder), why[0]) from error
+        raise CheckpointDamaged(str(folder), reason(error)) from error
+
+
+@contextmanager
+def refusing_unsupported(folder: Path) -> Iterator[None]:
+    """Turn whatever a library raises in the block into CheckpointUnsupported, for folders whose files are sound."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # libraries raise KeyError, TypeError, ValueError, ...
+        raise CheckpointUnsupported(str(folder), f"{type(error).__name__}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """The lines of a library's error as one line of at most `LONGEST_REASON` characters; without any, its type."""
+    text = " ".join(COLOURS.sub("", str(error)).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 4].rsplit(" ", 1)[0] + " ..."

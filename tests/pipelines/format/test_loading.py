@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe
+from pipelines.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    CheckpointUnsupported,
+)
+from pipelines.format.loading import LONGEST_REASON, reason, refusing_damage, refusing_unsupported
 from pipelines.format.pickles import read_pickle, refuse_unsafe_pickles
 from tests.pipelines.checkpoints.damage import Planted, cut, plain_pickle
 
@@ -95,3 +102,32 @@ def test_a_refusal_names_the_class_or_the_call(tmp_path: Path, mark: Path) -> No
     torch.save({"a": Planted(mark)}, tmp_path / "pytorch_model.bin")
     with pytest.raises(CheckpointUnsafe, match=r"posix\.system"):
         refuse_unsafe_pickles(tmp_path)
+
+
+def test_the_lines_of_an_error_become_one_short_line() -> None:
+    lines = "Couldn't read the tokenizer from one of:\n\n  \x1b[96m(1)\x1b[0m a file\n  (2) another file\n"
+    assert reason(ValueError(lines)) == "Couldn't read the tokenizer from one of: (1) a file (2) another file"
+    assert reason(KeyError()) == "KeyError"
+    long = reason(ValueError("word " * 200))
+    assert (len(long) <= LONGEST_REASON, long[-8:]) == (True, "word ...")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("not a model"), CheckpointDamaged),
+        (ModuleNotFoundError("No module named 'sentencepiece'"), CheckpointUnsupported),
+        (NotImplementedError("no such layer"), CheckpointUnsupported),
+        (CheckpointNotFound("there", "missing"), CheckpointNotFound),
+    ],
+)
+def test_only_files_that_cannot_be_read_are_damaged(
+    tmp_path: Path, error: Exception, expected: type[CheckpointError]
+) -> None:
+    with pytest.raises(expected), refusing_damage(tmp_path):
+        raise error
+
+
+def test_an_error_of_a_library_on_sound_files_is_named_with_its_type(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointUnsupported, match="KeyError: 'relu7'"), refusing_unsupported(tmp_path):
+        raise KeyError("relu7")
