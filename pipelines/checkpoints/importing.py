@@ -13,18 +13,22 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
 from pipelines.checkpoints.adapters import base_of, is_adapter, write_merged
 from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import SUFFIXES, write_transformers
+from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
+from pipelines.checkpoints.support import refuse_unknown_classes
+from pipelines.checkpoints.tokenizers import input_fields, save_tokenizer
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
+from pipelines.format.encode_settings import refuse_unknown_settings, served_dimensions
 from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
-from pipelines.format.loading import load_transformers, refusing_damage
+from pipelines.format.loading import load_transformers, reason, refusing_damage
 from pipelines.format.manifest import (
     DEFAULT_THRESHOLDS,
     MANIFEST,
@@ -96,11 +100,20 @@ def import_checkpoint(
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
                 with fetch(source, revision) as fetched, _merged(fetched, base) as merged:
-                    manifest = import_folder(merged, folder, wanted)
+                    manifest = _import_fetched(merged, folder, wanted)
             verify(folder, manifest.task)
         folder.rename(destination)
     logger.info("imported %s as %s: %s, %s", source, destination, manifest.task, manifest.kind)
     return manifest
+
+
+def _import_fetched(fetched: FetchedSource, folder: Path, wanted: ImportOptions) -> Manifest:
+    try:
+        return import_folder(fetched, folder, wanted)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        # a library, or a file that has another shape than expected; the command line prints no traceback
+        why = f"can't be imported: {type(error).__name__}: {reason(error)}"
+        raise CheckpointUnsupported(str(fetched.folder), why) from error
 
 
 def _import_lightning(
@@ -115,7 +128,7 @@ def _import_lightning(
         refuse_unsafe_pickles(fetched.folder)
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = FetchedSource(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
-        return import_folder(merged, folder, wanted)
+        return _import_fetched(merged, folder, wanted)
 
 
 @contextmanager
@@ -155,6 +168,7 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     refuse_unsafe_pickles(fetched.folder)
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
+    refuse_unknown_classes(fetched.folder)
     if wanted.task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), _other_task(head, fetched.folder, wanted.task))
     if wanted.windows is not None and head.task != "qa":
@@ -200,19 +214,21 @@ def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
 
 def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     """Load and save with sentence-transformers; returns the manifest's fields about inputs."""
+    refuse_unknown_settings(source)
     model = load_sentence_transformer(source)
-    prompts = served_prompts(model, str(source))
+    prompts, dimensions = served_prompts(model, str(source)), served_dimensions(model, source)
     if isinstance(model[0], StaticEmbedding):
-        limits: dict[str, Any] = {"max_tokens": None, "special_tokens": False}
+        limits = _static_limits(model[0].tokenizer)
     else:
         limits = {"max_tokens": _longest_sentence(source, model)}
+        limits |= input_fields(model.tokenizer, model[0].auto_model)
     store_as(model, weights or stored_as(source), source)
     with refusing_damage(source):
         model.save(str(folder), create_model_card=False)
-    _lift_tokenizer(folder, model)
+    save_tokenizer(model.tokenizer, source, folder)
     rows = model[0].num_embeddings if isinstance(model[0], StaticEmbedding) else model[0].auto_model.config.vocab_size
     _refuse_tokens_beyond(rows, source, folder)
-    return limits | {"prompts": prompts}
+    return limits | {"prompts": prompts, "dimensions": dimensions}
 
 
 def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
@@ -223,31 +239,31 @@ def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
     encoder = model[0].auto_model
     inside = source / "0_Transformer"  # its place in versions before 2
     load_transformers(type(encoder), inside if inside.is_dir() else source, pickled=True, may_lack="pooler.")
-    longest = model.max_seq_length
-    return longest_input(encoder.config, 10**9 if longest is None else longest)
+    return longest_input(encoder, model.tokenizer)
 
 
-def _lift_tokenizer(folder: Path, model: SentenceTransformer) -> None:
-    """Save the tokenizer at the top of the folder; sentence-transformers may save it in the folder of a module."""
-    if not (folder / "tokenizer.json").is_file():
-        tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
-        tokenizer.save(str(folder / "tokenizer.json"))
+def _static_limits(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The manifest's fields about inputs of static embeddings, which only tokenizer.json may limit."""
+    cut: dict[str, Any] = tokenizer.truncation or {"max_length": None, "direction": "right"}
+    limits = {"max_tokens": cut["max_length"], "truncation_side": str(cut["direction"]).lower()}
+    return limits | {"special_tokens": False}
 
 
 def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     _refuse_prompt(source)
     model = load_transformers(head.auto_class, source, pickled=True)
+    with refusing_damage(source):
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
+    longest = longest_input(model, tokenizer)  # in float32
     store_as(model, weights or stored_as(source), source)
     if head is CROSS_ENCODER:
         declare_activation(model.config, activation_of(source))
     with refusing_damage(source):
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointUnsupported(str(source), "its tokenizer has no fast version")
+    save_tokenizer(tokenizer, source, folder)
     _refuse_tokens_beyond(model.config.vocab_size, source, folder)
-    return {"max_tokens": longest_input(AutoConfig.from_pretrained(folder), tokenizer.model_max_length)}
+    return {"max_tokens": longest, **input_fields(tokenizer, model)}
 
 
 def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
@@ -271,16 +287,6 @@ def _refuse_prompt(source: Path) -> None:
             prompt = (config.get("prompts") or {}).get(config.get("default_prompt_name"))
         if prompt and config.get("model_type") == "CrossEncoder":
             raise CheckpointUnsupported(str(source), f"needs the prompt {prompt!r} before pairs; unsupported")
-
-
-def longest_input(config: Any, model_max_length: int) -> int | None:
-    """The longest input of a model in tokens: the smaller limit of its tokenizer and its position table."""
-    encoder = getattr(config, "encoder", config)
-    positions = getattr(encoder, "max_position_embeddings", None)
-    if positions is not None and encoder.model_type in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= encoder.pad_token_id + 1  # their positions start after the pad id
-    known = [length for length in (positions, model_max_length) if length is not None and length < 10**9]
-    return min(known, default=None)
 
 
 def _describe(

@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints import in_process
 from pipelines.checkpoints.finish import REFERENCE
-from pipelines.checkpoints.importing import longest_input
+from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.trim_pieces import encode
 from pipelines.checkpoints.trim_texts import Text
 from pipelines.checkpoints.trim_weights import TOKENIZER_CONFIG
@@ -94,7 +94,7 @@ def _states(folder: Path, texts: Sequence[str]) -> Iterator[NDArray[np.float32]]
     with refusing_damage(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = load_transformers(AutoModel, folder, may_lack="pooler.").float().eval()
-    longest = longest_input(model.config, tokenizer.model_max_length)
+    longest = longest_input(model, tokenizer)
     for text in texts:
         inputs = tokenizer(text, truncation=longest is not None, max_length=longest, return_tensors="pt")
         with torch.no_grad():

@@ -31,9 +31,13 @@ def _torch_engine(folder: Path, manifest: Manifest, choice: Choice) -> Engine:
     if manifest.kind == "bi-encoder":
         from pipelines.format.sentence_transformer import load_sentence_transformer
 
-        return SentenceTransformerEngine(load_sentence_transformer(folder), choice)
+        model = load_sentence_transformer(folder)
+        return SentenceTransformerEngine(
+            model, choice, token_types=manifest.token_types, dimensions=manifest.dimensions
+        )
     from pipelines.format.kinds import auto_class_of
     from pipelines.format.loading import load_transformers
 
-    model = load_transformers(auto_class_of(manifest.kind), folder)
-    return TorchEngine(model, choice, pad_id=model.config.pad_token_id or 0)
+    headed = load_transformers(auto_class_of(manifest.kind), folder)
+    pad_id = headed.config.pad_token_id or 0
+    return TorchEngine(headed, choice, pad_id=pad_id, token_types=manifest.token_types)

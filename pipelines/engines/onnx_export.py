@@ -46,30 +46,33 @@ class Headed(nn.Module):
 
 
 class Embedder(nn.Module):
-    """A SentenceTransformer as a function from tensors to embeddings of unit length."""
+    """A SentenceTransformer as a function from tensors to embeddings of unit length, of the first `dimensions`."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, dimensions: int | None) -> None:
         super().__init__()
         self.model = model
+        self.dimensions = dimensions
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Embeddings (items, dimensions); each input is (items, tokens)."""
         embedding = self.model(_named(input_ids, attention_mask, token_type_ids))["sentence_embedding"]
-        return nn.functional.normalize(embedding, dim=1)
+        return nn.functional.normalize(embedding[:, : self.dimensions], dim=1)
 
 
 class StaticEmbedder(nn.Module):
-    """The mean of an item's token embeddings, scaled to unit length; zeros for an item without tokens."""
+    """The mean of an item's token embeddings, its first `dimensions` scaled to unit length; zeros without tokens."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, dimensions: int | None) -> None:
         super().__init__()
+        self.dimensions = dimensions
         self.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings (items, dimensions); each input is (items, tokens)."""
         mask = attention_mask[..., None].to(self.weight.dtype)  # (items, tokens, 1)
         total = (nn.functional.embedding(input_ids, self.weight) * mask).sum(dim=1)
-        return nn.functional.normalize(total / mask.sum(dim=1).clamp(min=1), dim=1)
+        mean = total / mask.sum(dim=1).clamp(min=1)
+        return nn.functional.normalize(mean[:, : self.dimensions], dim=1)
 
 
 def _named(*tensors: Tensor | None) -> dict[str, Tensor]:
@@ -83,13 +86,15 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
     """
     if manifest.kind == "bi-encoder":
         model = load_sentence_transformer(folder)
-        module, inputs = _embedder(folder, model), _inputs(model[0])
+        module = _embedder(folder, model, manifest.dimensions)
+        inputs = _inputs(model[0], token_types=manifest.token_types)
         pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # the tokenizer of static embeddings has no pad token
     else:
         model = load_transformers(auto_class_of(manifest.kind), folder)
         if isinstance(model, GatedConvModel):
             model.multiply()
-        module, inputs, pad_id = Headed(model, OUTPUTS[manifest.kind]), _inputs(model), model.config.pad_token_id
+        module, pad_id = Headed(model, OUTPUTS[manifest.kind]), model.config.pad_token_id
+        inputs = _inputs(model, token_types=manifest.token_types)
     traced = _trace(module, inputs, OUTPUTS[manifest.kind])
     helper.set_model_props(traced, {PAD_ID: str(pad_id or 0)})
     share_weights(traced, folder / SAFETENSORS)
@@ -98,17 +103,17 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
-def _embedder(folder: Path, model: SentenceTransformer) -> nn.Module:
+def _embedder(folder: Path, model: SentenceTransformer, dimensions: int | None) -> nn.Module:
     if not isinstance(model[0], StaticEmbedding):
-        return Embedder(model)
+        return Embedder(model, dimensions)
     if not all(isinstance(module, Normalize) for module in list(model)[1:]):
         raise CheckpointUnsupported(str(folder), "static embeddings with further modules are not traced")
-    return StaticEmbedder(model[0].embedding.weight.detach())
+    return StaticEmbedder(model[0].embedding.weight.detach(), dimensions)
 
 
-def _inputs(model: nn.Module) -> tuple[str, ...]:
-    """The `INPUTS` that the model uses."""
-    if isinstance(model, StaticEmbedding):
+def _inputs(model: nn.Module, *, token_types: bool) -> tuple[str, ...]:
+    """The `INPUTS` that the tokenizer gives and the model uses."""
+    if isinstance(model, StaticEmbedding) or not token_types:
         return INPUTS[:2]
     return INPUTS if takes_types(getattr(model, "auto_model", model)) else INPUTS[:2]
 

@@ -29,12 +29,20 @@ Arrays = dict[str, NDArray[np.int64]]
 
 
 class TorchEngine:
-    """Runs a transformers model with a head."""
+    """Runs a transformers model with a head. `token_types` says whether its tokenizer gives token types."""
 
     def __init__(
-        self, module: nn.Module, choice: Choice, *, pad_id: int, packed: bool | None = None, compiled: bool = False
+        self,
+        module: nn.Module,
+        choice: Choice,
+        *,
+        pad_id: int,
+        token_types: bool = True,
+        packed: bool | None = None,
+        compiled: bool = False,
     ) -> None:
-        self._model = PlacedModel(lambda inputs: module(**inputs), PaddedArrays(module, pad_id))
+        arrays = PaddedArrays(module, pad_id, token_types=token_types)
+        self._model = PlacedModel(lambda inputs: module(**inputs), arrays)
         traits = self._model.place(module, Stack.of(module), choice, packed=packed, compiled=compiled)
         self.name = ", ".join([choice.name, *traits])
         self.slots = choice.slots
@@ -45,14 +53,27 @@ class TorchEngine:
 
 
 class SentenceTransformerEngine:
-    """Runs a SentenceTransformer: a transformers model or a table of token embeddings, and further modules."""
+    """Runs a SentenceTransformer: a transformers model or a table of token embeddings, and further modules.
+
+    token_types  whether its tokenizer gives token types
+    dimensions   embeddings are cut to their first dimensions; None: not cut
+    """
 
     def __init__(
-        self, model: "SentenceTransformer", choice: Choice, *, packed: bool | None = None, compiled: bool = False
+        self,
+        model: "SentenceTransformer",
+        choice: Choice,
+        *,
+        token_types: bool = True,
+        dimensions: int | None = None,
+        packed: bool | None = None,
+        compiled: bool = False,
     ) -> None:
         encoder: nn.Module | None = getattr(model[0], "auto_model", None)
-        arrays = flat_arrays if encoder is None else PaddedArrays(encoder, int(model.tokenizer.pad_token_id or 0))
-        self._model = PlacedModel(lambda inputs: _unit_length(model(inputs)), arrays)
+        arrays: Callable[[TokenBatch], Arrays] = flat_arrays
+        if encoder is not None:
+            arrays = PaddedArrays(encoder, int(model.tokenizer.pad_token_id or 0), token_types=token_types)
+        self._model = PlacedModel(lambda inputs: _unit_length(model(inputs), dimensions), arrays)
         stack = None if encoder is None else Stack.of(encoder)
         traits = self._model.place(model, stack, choice, packed=packed, compiled=compiled)
         self.name = ", ".join([choice.name, *traits])
@@ -63,9 +84,13 @@ class SentenceTransformerEngine:
         return self._model.outputs(batch, names)
 
 
-def _unit_length(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Scale embeddings to unit length; the embedding of a sentence without tokens stays zero."""
-    return {"sentence_embedding": nn.functional.normalize(features["sentence_embedding"].float(), dim=1)}
+def _unit_length(features: Mapping[str, Tensor], dimensions: int | None) -> dict[str, Tensor]:
+    """Cut embeddings to their first dimensions and scale them to unit length, in the order of sentence-transformers.
+
+    The embedding of a sentence without tokens stays zero.
+    """
+    embedding = features["sentence_embedding"][:, :dimensions].float()
+    return {"sentence_embedding": nn.functional.normalize(embedding, dim=1)}
 
 
 class PlacedModel:
@@ -136,11 +161,14 @@ def forget_short_inputs(model: nn.Module) -> bool:
 
 
 class PaddedArrays:
-    """Turns a batch into the inputs of a transformers model, each of shape (items, longest)."""
+    """Turns a batch into the inputs of a transformers model, each of shape (items, longest).
 
-    def __init__(self, model: nn.Module, pad_id: int) -> None:
+    `token_types` says whether its tokenizer gives token types; without them, the model gets none.
+    """
+
+    def __init__(self, model: nn.Module, pad_id: int, *, token_types: bool = True) -> None:
         self._pad_id = pad_id
-        self._takes_types = takes_types(model)
+        self._takes_types = token_types and takes_types(model)
 
     def __call__(self, batch: TokenBatch) -> Arrays:
         """The inputs by name; padded tokens have the pad id, type 0 and mask 0."""

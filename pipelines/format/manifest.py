@@ -26,7 +26,10 @@ DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
     "extractor": None,
 }
 
-USED_UNLESS_DEFAULT = ("padded", "prompts", "windows", "positive_output", "activation", "scale")
+USED_UNLESS_DEFAULT = (
+    *("truncation_side", "token_types", "dimensions", "padded", "prompts", "windows"),
+    *("positive_output", "activation", "scale"),
+)
 """Fields of a manifest that change how a checkpoint is used, and that were added after the first release of the format."""
 
 
@@ -91,7 +94,14 @@ class Manifest(Frozen):
     max_tokens: int | None = Field(
         None, ge=1, description="Longest input in tokens, with special tokens; None: no limit."
     )
+    truncation_side: Literal["right", "left"] = Field("right", description="The end at which longer inputs are cut.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    token_types: bool = Field(
+        True, description="False: the model could use token types, but gets none, as its tokenizer gives none."
+    )
+    dimensions: int | None = Field(
+        None, ge=1, description="For a bi-encoder: embeddings are cut to their first dimensions; None: not cut."
+    )
     padded: bool = Field(
         True,
         description="Whether items are padded to a common length; if not, only items of equal length run together.",

@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import BPE, Unigram
 from tokenizers.normalizers import NFC
 from tokenizers.normalizers import Sequence as Steps
 
@@ -48,6 +49,7 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         _drop_nfc(tokenizer)
+        _drop_sampling(tokenizer)
         self._tokenizer = tokenizer
         self._manifest = manifest
         self._ref = manifest.ref  # computed once, because it hashes the manifest
@@ -67,7 +69,7 @@ class TextTokenizer:
         return self._tokenizer
 
     def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
-        """One item per text, cut at the checkpoint's `max_tokens`; `role` selects the prompt before it."""
+        """One item per text, cut to the checkpoint's `max_tokens`; `role` selects the prompt before it."""
         prompt = self._manifest.prompts.of(role)
         return self._batch(self._encode([nfc(prompt + text) for text in texts]))
 
@@ -82,7 +84,7 @@ class TextTokenizer:
 
     def _encode(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
         if self._manifest.max_tokens is not None:
-            self._tokenizer.enable_truncation(self._manifest.max_tokens)
+            self._tokenizer.enable_truncation(self._manifest.max_tokens, direction=self._manifest.truncation_side)
         return self._tokenizer.encode_batch_fast(list(inputs), add_special_tokens=self._manifest.special_tokens)
 
     def _batch(self, encodings: Sequence[Encoding]) -> TokenBatch:
@@ -111,6 +113,15 @@ def _drop_nfc(tokenizer: Tokenizer) -> None:
             tokenizer.normalizer = None
         case Steps() as steps if len(steps) and isinstance(steps[0], NFC):
             tokenizer.normalizer = Steps([steps[number] for number in range(1, len(steps))])
+
+
+def _drop_sampling(tokenizer: Tokenizer) -> None:
+    """Turn off BPE dropout and the sampling of Unigram, which give a text other tokens each time, for training."""
+    model = tokenizer.model
+    if isinstance(model, BPE):
+        model.dropout = None
+    elif isinstance(model, Unigram):
+        model.alpha = model.nbest_size = None
 
 
 def _unique(values: Sequence[Value]) -> tuple[list[Value], Int32]:

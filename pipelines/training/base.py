@@ -12,7 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
-from pipelines.checkpoints.importing import longest_input, refuse_without_vocabulary
+from pipelines.checkpoints.importing import refuse_without_vocabulary
+from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.sources import fetch
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.loading import refusing_damage
@@ -110,11 +111,10 @@ def keep_layers(model: Any, count: int | None) -> None:
     model.config.num_hidden_layers = count
 
 
-def limit_tokens(most: int, tokenizer: Any, config: Any) -> int:
+def limit_tokens(most: int, tokenizer: Any, model: Any) -> int:
     """Set and return the number of tokens at which the tokenizer cuts inputs: `most`, or the model's limit if that is
     lower. It is saved with the tokenizer, so that the exported checkpoint cuts inputs at the same length."""
-    longest = longest_input(config, tokenizer.model_max_length)
-    tokenizer.model_max_length = most if longest is None else min(most, longest)
+    tokenizer.model_max_length = longest_input(model, tokenizer, most)
     return int(tokenizer.model_max_length)
 
 

@@ -24,7 +24,7 @@ class ColaLearner:
     def __init__(self, model: Any, tokenizer: Any, max_tokens: int) -> None:
         self.model = model
         self._tokenizer = tokenizer
-        self._max_tokens = limit_tokens(max_tokens, tokenizer, model.config)
+        self._max_tokens = limit_tokens(max_tokens, tokenizer, model)
 
     @classmethod
     def load(cls, base: Base, max_tokens: int) -> "ColaLearner":

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering
 
-from pipelines.checkpoints.importing import longest_input
+from pipelines.checkpoints.limits import longest_input
+from pipelines.checkpoints.tokenizers import gives_types
 from pipelines.engines.torch_engine import PaddedArrays
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.windows import WindowSettings
@@ -39,7 +40,8 @@ class QaLearner:
         self.model = model
         self._tokenizer = tokenizer
         self._settings = windows
-        self._arrays = PaddedArrays(model, model.config.pad_token_id or 0)
+        types = gives_types(tokenizer, model.config)
+        self._arrays = PaddedArrays(model, model.config.pad_token_id or 0, token_types=types)
         whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy, since the saved one may cut texts
         whole.no_truncation()
         whole.no_padding()
@@ -51,7 +53,7 @@ class QaLearner:
         model, tokenizer = base.load(AutoModelForQuestionAnswering)
         if not tokenizer.is_fast:
             raise CheckpointUnsupported(base.name, "its tokenizer has no fast form")
-        longest = longest_input(model.config, tokenizer.model_max_length)
+        longest = longest_input(model, tokenizer, windows.max_seq_length)
         if longest is not None and longest < windows.max_seq_length:
             raise CheckpointUnsupported(
                 base.name, f"reads {longest} tokens, less than windows of {windows.max_seq_length}"

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+from pipelines.checkpoints.tokenizers import gives_types
 from pipelines.engines.torch_engine import takes_types
 from pipelines.format.activations import declare_activation
 from pipelines.format.two_layers import TwoLayersForSequenceClassification
@@ -118,8 +119,8 @@ class Encoder:
     def __init__(self, model: Any, tokenizer: Any, settings: StsSettings) -> None:
         self._model = model
         self.tokenizer = tokenizer
-        self._max_tokens = limit_tokens(settings.max_tokens, tokenizer, model.config)
-        self._takes_types = takes_types(model)
+        self._max_tokens = limit_tokens(settings.max_tokens, tokenizer, model)
+        self._takes_types = takes_types(model) and gives_types(tokenizer, model.config)
 
     def __call__(self, *texts: Sequence[str]) -> Any:
         """Input tensors (rows, tokens of the longest row) by name, on the model's device."""

@@ -198,7 +198,7 @@ def test_code_that_a_config_names_is_not_loaded(
     auto = {"AutoConfig": "planted.Config", "AutoModelForQuestionAnswering": "planted.Model"}
     edit_json(folder / "config.json", auto_map=auto, model_type="planted")
     (folder / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-    refused(folder, destination, CheckpointDamaged, "source")
+    refused(folder, destination, CheckpointUnsupported, "model_type 'planted'")
     assert not (tmp_path / "ran").exists()
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import BPE, Unigram
 from tokenizers.normalizers import NFC, Sequence
 from transformers import AutoTokenizer
 
@@ -217,3 +218,12 @@ def test_an_unsupported_number_of_overlap_types_is_refused(imported: MakeCheckpo
 
 def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
+
+
+def test_the_sampling_of_a_training_tokenizer_is_off(imported: MakeCheckpoint) -> None:
+    manifest = read_manifest(imported("static"))
+    dropping = BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], dropout=0.9)
+    sampling = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.0), ("ab", -1.5)], unk_id=0)
+    sampling.alpha, sampling.nbest_size = 0.1, 4
+    for model, whole in ((dropping, 2), (sampling, 3)):
+        assert ids(TextTokenizer(Tokenizer(model), manifest).passages(["ab"] * 30)) == [[whole]] * 30

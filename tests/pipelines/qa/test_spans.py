@@ -14,6 +14,7 @@ from pipelines.qa.windows import WindowMaker, Windows
 from pipelines.text.normalization import nfc
 from pipelines.text.token_batch import CheckpointRef
 from tests.conftest import MakeCheckpoint
+from tests.pipelines.checkpoints.small_tokenizers import KINDS
 
 REF = CheckpointRef("digest", "extractor", None)
 SETTINGS = WindowSettings(max_seq_length=20, max_query_length=4, max_answer_length=6, doc_stride=5)
@@ -279,3 +280,15 @@ def test_a_context_without_windows_gets_the_empty_answer(imported: MakeCheckpoin
     windows = make(imported("extractor"), requests)
     answers = rank([context for _, context in requests], windows, search(windows, 0), null_threshold=threshold)
     assert [(answer.text, answer.start, answer.end, answer.windows) for answer in answers[::2]] == [("", 0, 0, 0)] * 2
+
+
+@pytest.mark.parametrize("kind", ["Unigram", "BPE", "byte-level BPE"])
+def test_answers_hold_none_of_the_blanks_that_tokens_count_in(kind: str) -> None:
+    tokenizer = KINDS[kind]()
+    tokenizer.add_tokens([" museum ", "▁museum"])
+    context = "  The museum  is\n in Busan. 회의는 세 시에  시작해요. "
+    windows = WindowMaker(tokenizer, SETTINGS)([("Where?", context)], REF)
+    assert any(context[start:end] != context[start:end].strip() for start, end in windows.offsets.tolist())
+    for seed in range(20):
+        (answer,) = rank([context], windows, search(windows, seed), null_threshold=None)
+        assert answer.text == context[answer.start : answer.end] == answer.text.strip() != ""

@@ -1,0 +1,91 @@
+"""Save the tokenizer of an imported model as tokenizer.json, and refuse one that would give other tokens there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+from pipelines.engines.torch_engine import takes_types
+from pipelines.errors import CheckpointUnsupported
+from pipelines.format.loading import reason, refusing_damage
+from pipelines.format.tokenizer import TOKENIZER
+
+TEXTS = (
+    "오늘은 비가 많이 옵니다.",
+    "시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 여덟 시에 닫는다.",
+    "회의는 세 시에 시작해요.",
+    "The children are playing in the garden.",
+    "The museum is in Busan. It opened in 1998 and shows old ships.",
+    "Where is the museum?",
+)
+MOST_UNKNOWN = 0.9
+"""The share of the words of `TEXTS` that may be unknown; a model for another alphabet still knows most of the Latin."""
+MARK = "\u2581"
+"""SentencePiece's mark of a blank, with which its pieces at the beginning of words begin."""
+MOST_MARKED = 0.05
+"""The share of the pieces of a WordPiece vocabulary that may begin with `MARK`."""
+
+
+def save_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:
+    """Make sure that `folder`, where `tokenizer` is saved already, holds it as tokenizer.json at its top.
+
+    A tokenizer that exists only in Python is converted. Raises CheckpointUnsupported, naming the class, if that is not
+    possible or the result gives other tokens, and if the vocabulary does not fit the tokenizer.
+    """
+    path = folder / TOKENIZER
+    if not path.is_file():
+        fast = tokenizer if isinstance(tokenizer, Tokenizer) else getattr(tokenizer, "backend_tokenizer", None)
+        (fast or convert(tokenizer, source)).save(str(path))
+    with refusing_damage(source):
+        saved = Tokenizer.from_file(str(path))
+    refuse_unknown_words(saved, source, type(tokenizer).__name__)
+
+
+def convert(slow: Any, source: Path) -> Tokenizer:
+    """The fast form of a tokenizer that exists only in Python. Raises as `save_tokenizer`."""
+    name = type(slow).__name__
+    try:
+        fast: Tokenizer = convert_slow_tokenizer(slow)
+        other = next((text for text in TEXTS if fast.encode(text).ids != slow(text)["input_ids"]), None)
+    except Exception as error:  # no converter for the class, or files of its own are missing
+        why = f"its tokenizer {name} has no fast version: {reason(error)}"
+        raise CheckpointUnsupported(str(source), why) from error
+    if other is not None:
+        why = f"its tokenizer {name} has no fast version: converted, it gives other tokens for {other!r}"
+        raise CheckpointUnsupported(str(source), why)
+    return fast
+
+
+def refuse_unknown_words(tokenizer: Tokenizer, source: Path, name: str) -> None:
+    """Raise CheckpointUnsupported if the vocabulary does not fit the tokenizer, so that nearly all words are unknown.
+
+    This happens if a folder has the pieces of one kind of tokenizer and, in tokenizer_config.json or by default, the
+    class of another, as KoBERT's has.
+    """
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown = model.get("unk_token")
+    unknown_id = model.get("unk_id") if unknown is None else tokenizer.token_to_id(unknown)
+    words = [word for text in TEXTS for word in text.rstrip(".?").split()]
+    lost = sum(set(tokenizer.encode(word, add_special_tokens=False).ids) == {unknown_id} for word in words)
+    marked = sum(piece.startswith(MARK) for piece in model["vocab"]) if model["type"] == "WordPiece" else 0
+    if lost <= MOST_UNKNOWN * len(words) and marked <= MOST_MARKED * len(model["vocab"]):
+        return
+    why = (
+        f"its vocabulary does not fit its tokenizer {name}: {lost} of {len(words)} Korean and English words are unknown"
+    )
+    if marked:
+        why += f", and its pieces begin with SentencePiece's mark {MARK}; save the model's own tokenizer as {TOKENIZER}"
+    raise CheckpointUnsupported(str(source), why)
+
+
+def gives_types(tokenizer: Any, config: Any) -> bool:
+    """Whether the model gets token types: its tokenizer gives them, or they mark the overlap with a question."""
+    return "token_type_ids" in tokenizer.model_input_names or bool(getattr(config, "overlap_types", 0))
+
+
+def input_fields(tokenizer: Any, model: Any) -> dict[str, Any]:
+    """The manifest's fields about what a transformers tokenizer gives to a model."""
+    withheld = takes_types(model) and not gives_types(tokenizer, model.config)
+    return {"token_types": not withheld, "truncation_side": tokenizer.truncation_side}

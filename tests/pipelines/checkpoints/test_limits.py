@@ -1,0 +1,107 @@
+"""The longest input of random models, found by trying it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers as library
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from pipelines.checkpoints.limits import MOST_TRIED, longest_input
+from pipelines.errors import CheckpointUnsupported
+from tests.pipelines.checkpoints.small_tokenizers import KINDS
+
+POSITIONS = 130
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "vocab_size": 700,
+    "pad_token_id": 1,
+}
+ONE_SEGMENT = {**SIZES, "max_position_embeddings": POSITIONS, "type_vocab_size": 1}
+BEHIND_THE_PAD: dict[str, Callable[[], Any]] = {
+    "RoBERTa": lambda: library.RobertaModel(library.RobertaConfig(**ONE_SEGMENT)),
+    "MPNet": lambda: library.MPNetModel(library.MPNetConfig(**{**SIZES, "max_position_embeddings": POSITIONS})),
+    "Data2Vec": lambda: library.Data2VecTextModel(library.Data2VecTextConfig(**ONE_SEGMENT)),
+    "XLM-R-XL": lambda: library.XLMRobertaXLModel(library.XLMRobertaXLConfig(**ONE_SEGMENT)),
+    "LUKE": lambda: library.LukeModel(library.LukeConfig(**ONE_SEGMENT, entity_vocab_size=10, entity_emb_size=16)),
+    "I-BERT": lambda: library.IBertModel(library.IBertConfig(**ONE_SEGMENT)),
+}
+WITHOUT_MAXIMUM: dict[str, Callable[[], Any]] = {
+    "XLNet": lambda: library.XLNetModel(
+        library.XLNetConfig(vocab_size=700, d_model=32, n_layer=2, n_head=2, d_inner=48)
+    ),
+    "T5": lambda: library.T5EncoderModel(
+        library.T5Config(vocab_size=700, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2)
+    ),
+}
+
+
+def tokenizer(**settings: Any) -> PreTrainedTokenizerBase:
+    return PreTrainedTokenizerFast(tokenizer_object=KINDS["byte-level BPE"](), pad_token="<pad>", **settings)
+
+
+def reads(model: Any, length: int) -> bool:
+    with torch.no_grad():
+        try:
+            model.eval()(input_ids=torch.full((1, length), 5))
+        except Exception:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", BEHIND_THE_PAD)
+def test_positions_that_begin_behind_the_padded_token_are_not_counted(name: str) -> None:
+    model = BEHIND_THE_PAD[name]()
+    assert longest_input(model, tokenizer()) == POSITIONS - 2
+    assert (reads(model, POSITIONS - 2), reads(model, POSITIONS - 1)) == (True, False)
+
+
+def test_a_position_table_is_used_whole() -> None:
+    model = library.BertModel(library.BertConfig(**SIZES, max_position_embeddings=POSITIONS))
+    assert longest_input(model, tokenizer()) == POSITIONS
+    assert longest_input(model, tokenizer(model_max_length=2 * POSITIONS)) == POSITIONS
+    assert longest_input(model, tokenizer(model_max_length=50)) == 50
+    assert longest_input(model, tokenizer(), most=40) == 40
+    model.config.max_position_embeddings = 4 * POSITIONS  # the config may be wrong
+    assert longest_input(model, tokenizer()) == POSITIONS
+
+
+def test_a_long_position_table_is_tried_without_the_layers() -> None:
+    model = library.RobertaModel(library.RobertaConfig(**{**ONE_SEGMENT, "max_position_embeddings": 4098}))
+    model.encoder.layer[1].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    seen: list[int] = []
+    assert longest_input(model, tokenizer()) == 4096
+    assert seen == [8]  # the short text
+
+
+@pytest.mark.parametrize("name", WITHOUT_MAXIMUM)
+def test_without_a_maximum_only_the_tokenizer_limits(name: str) -> None:
+    model = WITHOUT_MAXIMUM[name]()
+    assert longest_input(model, tokenizer()) is None
+    assert longest_input(model, tokenizer(model_max_length=256)) == 256
+    assert longest_input(model, tokenizer(model_max_length=-1)) is None
+
+
+def test_more_than_is_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    model = WITHOUT_MAXIMUM["T5"]()
+    with caplog.at_level(logging.WARNING):
+        assert longest_input(model, tokenizer(model_max_length=3 * MOST_TRIED)) == 3 * MOST_TRIED
+    assert f"only {MOST_TRIED} were tried" in caplog.text
+
+
+def test_the_model_stays_in_its_mode() -> None:
+    model = BEHIND_THE_PAD["MPNet"]().train()
+    longest_input(model, tokenizer())
+    assert model.training
+    assert model.encoder.layer[0].training
+
+
+def test_a_model_that_reads_no_text_is_unsupported_with_its_own_error() -> None:
+    model = library.BertModel(library.BertConfig(**{**SIZES, "vocab_size": 2}, max_position_embeddings=POSITIONS))
+    with pytest.raises(CheckpointUnsupported, match="BertModel: fails on a text of 8 tokens: index out of range"):
+        longest_input(model, tokenizer())
