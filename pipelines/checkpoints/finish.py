@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.checkpoints import gate, golden, in_process
-from pipelines.checkpoints.gate import REFERENCE, Examination
+from pipelines.checkpoints.gate import Examination
 from pipelines.checkpoints.in_process import token_batches
 from pipelines.checkpoints.quality import Examples, score
-from pipelines.engines.choice import ONNX, EngineSettings
+from pipelines.engines.choice import ONNX, REFERENCE, EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
 from pipelines.format.loading import reason, refusing_damage, refusing_unsupported
 from pipelines.format.manifest import Int8, Manifest, hash_files, write_manifest

@@ -18,7 +18,6 @@ import numpy as np
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.library import Scores, library_scores
 from pipelines.cola.pipeline import Acceptability
-from pipelines.engines.choice import EngineSettings
 from pipelines.engines.equal_lengths import EqualLengths
 from pipelines.engines.model_stage import Model
 from pipelines.errors import CheckpointUnsupported
@@ -31,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 TOLERANCES: dict[Kind, float] = {"bi-encoder": 1e-3, "cross-encoder": 5e-3, "classifier": 1e-3, "extractor": 1e-2}
 """The largest allowed difference: of cosines, of scores from 0 to 5, of probabilities, of sums of two logits."""
-REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
 LONGEST_TRIED = 1024  # tokens; longer inputs take minutes on a CPU
 REPEATED = "도서관은 매일 아침 9시에 문을 연다. The Museum in BUSAN shows old ships, and 1,998 new ones! "
 SHORT = (

@@ -49,14 +49,16 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
     return answer
 
 
-def _cross_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
+def _cross_encoder(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
     model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
-
     forget_short_inputs(model)
+    # A regression model that transformers wrote is no cross-encoder of the library, which would apply a sigmoid to it.
+    own = torch.nn.Identity() if model.config.problem_type == "regression" else None
+    lowest, highest = manifest.scale or (0.0, HIGHEST_SCORE)
 
     def answer(pair: tuple[str, str]) -> Scores:
-        (predicted,) = model.predict([pair], show_progress_bar=False)
-        return (float(np.clip(HIGHEST_SCORE * predicted, 0, HIGHEST_SCORE)),)
+        (predicted,) = model.predict([pair], activation_fn=own, show_progress_bar=False)
+        return (float(np.clip(HIGHEST_SCORE * (predicted - lowest) / (highest - lowest), 0, HIGHEST_SCORE)),)
 
     return answer
 
@@ -66,7 +68,7 @@ def _classifier(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
 
     def answer(passage: str) -> Scores:
         logits = forward(forward.tokenizer(passage, truncation=True, max_length=forward.longest)).logits
-        return (float(logits.softmax(dim=-1)[0, 1]),)
+        return (float(logits.softmax(dim=-1)[0, manifest.positive_output]),)
 
     return answer
 

@@ -12,11 +12,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints import in_process
-from pipelines.checkpoints.finish import REFERENCE
 from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.trim_pieces import encode
 from pipelines.checkpoints.trim_texts import Text
 from pipelines.checkpoints.trim_weights import TOKENIZER_CONFIG
+from pipelines.engines.choice import REFERENCE
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.loading import load_transformers, refusing_damage

@@ -33,6 +33,8 @@ class EngineSettings(BaseModel):
     )
 
 
+REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
+"""The engine whose results the others are compared with."""
 ONNX: dict[Dtype, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 CPU_INFO = Path("/proc/cpuinfo")

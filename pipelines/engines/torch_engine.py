@@ -152,7 +152,7 @@ def forget_short_inputs(model: nn.Module) -> bool:
     never turns back, so its results would depend on earlier inputs. Its attention is set back before each batch, which
     one thread at a time may do.
     """
-    encoder = next((module for module in model.modules() if hasattr(module, "set_attention_type")), None)
+    encoder: Any = next((module for module in model.modules() if hasattr(module, "set_attention_type")), None)
     if encoder is None:
         return False
     original = encoder.config.attention_type

@@ -40,7 +40,7 @@ def head_of(folder: Path) -> Head:
     """
     config = _read(folder / "config.json", missing_ok=(folder / "modules.json").is_file())
     architecture = next(iter(config.get("architectures") or []), "")
-    if architecture.endswith("ForQuestionAnswering"):
+    if architecture.endswith(("ForQuestionAnswering", "ForQuestionAnsweringSimple")):
         return EXTRACTOR
     _refuse_other_cross_encoders(folder, architecture)
     if architecture.endswith("ForSequenceClassification"):

@@ -30,7 +30,7 @@ USED_UNLESS_DEFAULT = (
     *("truncation_side", "token_types", "dimensions", "padded", "prompts", "windows"),
     *("positive_output", "activation", "scale"),
 )
-"""Fields of a manifest that change how a checkpoint is used, and that were added after the first release of the format."""
+"""Fields of a manifest that change how a checkpoint is used, and that older manifests do not have."""
 
 
 class Frozen(BaseModel):

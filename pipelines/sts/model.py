@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class BiEncoder:
         return self.engine.outputs(batch, "sentence_embedding")[0]
 
 
-ACTIVATIONS: dict[Activation, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+ACTIVATIONS: dict[Activation, Callable[[NDArray[np.float32]], NDArray[Any]]] = {
     "sigmoid": lambda outputs: (1 + np.tanh(outputs / 2)) / 2,
     "identity": lambda outputs: outputs,
     "tanh": np.tanh,
@@ -49,7 +50,8 @@ class CrossEncoder:
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Scores (items,) in [0, 5]. A prediction outside the scale gives 0 or 5."""
         predictions = self._activation(self.engine.outputs(batch, "logits")[0][:, 0])
-        return np.clip((predictions - self._lowest) * self._factor, 0.0, HIGHEST_SCORE)
+        scores: NDArray[np.float32] = np.clip((predictions - self._lowest) * self._factor, 0.0, HIGHEST_SCORE)
+        return scores
 
 
 def load(folder: Path, manifest: Manifest, settings: EngineSettings) -> BiEncoder | CrossEncoder:

@@ -15,9 +15,10 @@ from transformers import (
 )
 
 from pipelines.checkpoints import gate, golden
-from pipelines.checkpoints.gate import REFERENCE, probes_of
+from pipelines.checkpoints.gate import probes_of
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_model, token_batches
+from pipelines.engines.choice import REFERENCE
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Manifest, read_manifest
 from tests.checkpoint_factory import MAX_TOKENS, SIZES

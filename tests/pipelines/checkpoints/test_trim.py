@@ -23,11 +23,11 @@ from transformers import (
 
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints import trim as trimming
-from pipelines.checkpoints.finish import REFERENCE
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.trim import Trimmed, trim
 from pipelines.checkpoints.trim_weights import trim_model
+from pipelines.engines.choice import REFERENCE
 from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointError, CheckpointUnsupported, DataNotFound
 from pipelines.format.manifest import MANIFEST, read_manifest, verify, write_manifest
