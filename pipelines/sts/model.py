@@ -27,7 +27,7 @@ class BiEncoder:
         return self.engine.outputs(batch, "sentence_embedding")[0]
 
 
-ACTIVATIONS: dict[Activation, Callable[[NDArray[np.float32]], NDArray[Any]]] = {
+ACTIVATIONS: dict[Activation, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "sigmoid": lambda outputs: (1 + np.tanh(outputs / 2)) / 2,
     "identity": lambda outputs: outputs,
     "tanh": np.tanh,
