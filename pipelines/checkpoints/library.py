@@ -88,7 +88,7 @@ def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
             return_overflowing_tokens=True,
         )
         scores = [
-            _span_scores(forward, windows, number, settings.max_answer_length)
+            _span_scores(forward, windows, number, request[1], settings.max_answer_length)
             for number in range(len(windows.encodings))
         ]
         return max(best for best, _ in scores), min(null for _, null in scores)
@@ -96,14 +96,19 @@ def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
     return answer
 
 
-def _span_scores(forward: "_Forward", windows: Any, number: int, longest: int) -> tuple[float, float]:
-    """The scores of the best span of a window and of its first token, which stands for no answer."""
+def _span_scores(forward: "_Forward", windows: Any, number: int, context: str, longest: int) -> tuple[float, float]:
+    """The scores of a window's best span that holds more than blanks, and of its first token: no answer."""
     output = forward({name: values[number] for name, values in windows.items()})
-    context = [place for place, part in enumerate(windows.sequence_ids(number)) if part == 1]
-    start, end = (logits[0, context] for logits in (output.start_logits, output.end_logits))
+    places = [place for place, part in enumerate(windows.sequence_ids(number)) if part == 1]
+    start, end = (logits[0, places] for logits in (output.start_logits, output.end_logits))
     sums = start[:, None] + end[None, :]  # (first token, last token)
-    allowed = torch.ones_like(sums).triu().tril(longest - 1).bool()
-    return float(sums[allowed].max()), float(output.start_logits[0, 0] + output.end_logits[0, 0])
+    sums[~torch.ones_like(sums).triu().tril(longest - 1).bool()] = -torch.inf
+    offsets = [windows.encodings[number].offsets[place] for place in places]
+    for span in sums.flatten().argsort(descending=True).tolist():
+        first, last = divmod(span, len(places))
+        if context[offsets[first][0] : offsets[last][1]].strip():
+            break
+    return float(sums[first, last]), float(output.start_logits[0, 0] + output.end_logits[0, 0])
 
 
 class _Forward:

@@ -80,11 +80,15 @@ class Trial:
         self._model = model
         self._tokenizer = tokenizer
         self._names = inspect.signature(model.forward).parameters.keys()
+        asked = "QuestionAnswering" in type(model).__name__
+        self._before, self._cut = (["a"], "only_second") if asked else ([], True)
         self.why = ""
 
     def works(self, length: int) -> bool:
         """Whether the model reads a text of `length` tokens."""
-        texts = self._tokenizer(SAMPLE * length, truncation=True, max_length=length, return_tensors="pt")
+        texts = self._tokenizer(
+            *self._before, SAMPLE * length, truncation=self._cut, max_length=length, return_tensors="pt"
+        )
         inputs = {name: values.to(self._model.device) for name, values in texts.items() if name in self._names}
         try:
             with torch.no_grad(), _stopping(self._model, stop=length > MOST_TRIED_WHOLE):

@@ -9,6 +9,7 @@ compiled  compile the layers: this fuses the operations between matrix products,
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import wraps
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -155,8 +156,14 @@ def forget_short_inputs(model: nn.Module) -> bool:
     encoder: Any = next((module for module in model.modules() if hasattr(module, "set_attention_type")), None)
     if encoder is None:
         return False
-    original = encoder.config.attention_type
-    encoder.register_forward_pre_hook(lambda owner, _: owner.set_attention_type(original))
+    forward, kind = encoder.forward, encoder.config.attention_type
+
+    @wraps(forward)
+    def choose_anew(*args: Any, **kwargs: Any) -> Any:
+        encoder.set_attention_type(kind)
+        return forward(*args, **kwargs)
+
+    encoder.forward = choose_anew  # a hook would not be called: sentence-transformers calls `forward` itself
     return True
 
 

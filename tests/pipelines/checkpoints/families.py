@@ -1,7 +1,13 @@
-"""Tiny random models of the text-encoder families of transformers, with a tokenizer of the family's usual kind."""
+"""Tiny random models of the text-encoder families of transformers, with a tokenizer of the family's usual kind.
 
+`python -m tests.pipelines.checkpoints.families` imports a model of each family for each task and prints the table of
+docs/checkpoints.md; it takes some minutes.
+"""
+
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,6 +21,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.errors import CheckpointError
 from tests.checkpoint_factory import SAMPLE
 
 MAX_TOKENS = 160
@@ -94,6 +103,51 @@ HEADS: dict[str, Any] = {
     "qa": AutoModelForQuestionAnswering,
     "sts": AutoModel,
 }
+
+
+TASKS = ("sts", "cola", "qa")
+NO_HEAD = "no head"
+PAGE = ROOT / "docs" / "checkpoints.md"
+
+
+def outcome(family: str, task: str, scratch: Path) -> str:
+    """What becomes of a model of the family at import: "yes", "alone" if it is served without padding, or why not."""
+    try:
+        source = save(family, task, scratch / f"{family}-{task}")
+    except (ValueError, TypeError):  # transformers has no such head, or can't save what it made
+        return NO_HEAD
+    try:
+        manifest = import_checkpoint(str(source), scratch / f"{family}-{task}-imported")
+    except CheckpointError as error:
+        return f"no: {error}"
+    return "yes" if manifest.padded else "alone"
+
+
+def engine(family: str, task: str, scratch: Path) -> str:
+    """What runs the model that `outcome` imported on a CPU."""
+    traced = (scratch / f"{family}-{task}-imported" / "model.onnx").is_file()
+    return "ONNX Runtime" if traced else "PyTorch"
+
+
+def rows_of_page() -> dict[str, dict[str, str]]:
+    """The table of the page: by family, the outcome by task, and the engine."""
+    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if " | " in line]
+    names = [*TASKS, "engine"]
+    return {
+        cells[0].strip("`"): dict(zip(names, cells[1:], strict=True))
+        for cells in lines
+        if cells[0].strip("`") in FAMILIES
+    }
+
+
+def main() -> int:
+    """Print the table."""
+    print("| family | STS | CoLA | QA | on a CPU |\n|---|---|---|---|---|")
+    for family in FAMILIES:
+        with TemporaryDirectory() as scratch:
+            outcomes = [outcome(family, task, Path(scratch)) for task in TASKS]
+            print(f"| `{family}` | {' | '.join(outcomes)} | {engine(family, 'cola', Path(scratch))} |", flush=True)
+    return 0
 
 
 def save(family: str, task: str, folder: Path) -> Path:
@@ -176,3 +230,7 @@ TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     **dict.fromkeys(("bart", "gpt2", "longformer", "roberta", "roberta-prelayernorm", "opt", "gpt_neox"), byte_level),
     **dict.fromkeys(("deberta", "modernbert", "luke"), byte_level),
 }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
