@@ -142,11 +142,12 @@ def rows_of_page() -> dict[str, dict[str, str]]:
 
 def main() -> int:
     """Print the table."""
-    print("| family | STS | CoLA | QA | on a CPU |\n|---|---|---|---|---|")
+    sys.stdout.write("| family | STS | CoLA | QA | on a CPU |\n|---|---|---|---|---|\n")
     for family in FAMILIES:
         with TemporaryDirectory() as scratch:
             outcomes = [outcome(family, task, Path(scratch)) for task in TASKS]
-            print(f"| `{family}` | {' | '.join(outcomes)} | {engine(family, 'cola', Path(scratch))} |", flush=True)
+            cells = [f"`{family}`", *outcomes, engine(family, "cola", Path(scratch))]
+            sys.stdout.write(f"| {' | '.join(cells)} |\n")
     return 0
 
 
