@@ -166,9 +166,9 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
     refuse_unsafe_pickles(fetched.folder)
+    refuse_unknown_classes(fetched.folder)
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
-    refuse_unknown_classes(fetched.folder)
     if wanted.task not in (None, head.task):
         raise CheckpointUnsupported(str(fetched.folder), _other_task(head, fetched.folder, wanted.task))
     if wanted.windows is not None and head.task != "qa":

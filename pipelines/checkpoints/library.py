@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipelines.engines.torch_engine import forget_short_inputs
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Kind, Manifest
+from pipelines.format.tokenizer import drop_sampling
 from pipelines.sts.data import HIGHEST_SCORE
 
 Scores = tuple[float, ...]
@@ -40,7 +42,7 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
         str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
     ).float()
 
-    forget_short_inputs(model)
+    _make_repeatable(model, model.tokenizer)
 
     def answer(pair: tuple[str, str]) -> Scores:
         left, right = (model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in pair)
@@ -51,9 +53,9 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
 
 def _cross_encoder(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
     model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
-    forget_short_inputs(model)
-    # A regression model that transformers wrote is no cross-encoder of the library, which would apply a sigmoid to it.
-    own = torch.nn.Identity() if model.config.problem_type == "regression" else None
+    _make_repeatable(model, model.tokenizer)
+    # The library applies a sigmoid to regression models that transformers has written, and transformers does not.
+    own = torch.nn.Identity() if manifest.activation == "identity" else None
     lowest, highest = manifest.scale or (0.0, HIGHEST_SCORE)
 
     def answer(pair: tuple[str, str]) -> Scores:
@@ -120,10 +122,18 @@ class _Forward:
         self._model = (
             auto_class_of(manifest.kind).from_pretrained(source, local_files_only=True, dtype="float32").eval()
         )
-        forget_short_inputs(self._model)
+        _make_repeatable(self._model, self.tokenizer)
         self._parameters = inspect.signature(self._model.forward).parameters
 
     def __call__(self, encoded: Any) -> Any:
         """The model's output for what the tokenizer gave."""
         inputs = {name: torch.tensor([values]) for name, values in encoded.items() if name in self._parameters}
         return self._model(**inputs)
+
+
+def _make_repeatable(model: torch.nn.Module, tokenizer: Any) -> None:
+    """Make the library give the same answer for the same text each time, whatever came before."""
+    forget_short_inputs(model)
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if isinstance(fast, Tokenizer):
+        drop_sampling(fast)

@@ -81,7 +81,8 @@ class Trial:
         self._tokenizer = tokenizer
         self._names = inspect.signature(model.forward).parameters.keys()
         asked = "QuestionAnswering" in type(model).__name__
-        self._before, self._cut = (["a"], "only_second") if asked else ([], True)
+        self._before = ["a"] if asked else []
+        self._cut: str | bool = "only_second" if asked else True
         self.why = ""
 
     def works(self, length: int) -> bool:

@@ -49,7 +49,7 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         _drop_nfc(tokenizer)
-        _drop_sampling(tokenizer)
+        drop_sampling(tokenizer)
         self._tokenizer = tokenizer
         self._manifest = manifest
         self._ref = manifest.ref  # computed once, because it hashes the manifest
@@ -115,7 +115,7 @@ def _drop_nfc(tokenizer: Tokenizer) -> None:
             tokenizer.normalizer = Steps([steps[number] for number in range(1, len(steps))])
 
 
-def _drop_sampling(tokenizer: Tokenizer) -> None:
+def drop_sampling(tokenizer: Tokenizer) -> None:
     """Turn off BPE dropout and the sampling of Unigram, which give a text other tokens each time, for training."""
     model = tokenizer.model
     if isinstance(model, BPE):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -141,13 +142,16 @@ def rows_of_page() -> dict[str, dict[str, str]]:
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table. Graphs are made of the models for CoLA only: tracing is what takes the time."""
     sys.stdout.write("| family | STS | CoLA | QA | on a CPU |\n|---|---|---|---|---|\n")
     for family in FAMILIES:
         with TemporaryDirectory() as scratch:
-            outcomes = [outcome(family, task, Path(scratch)) for task in TASKS]
-            cells = [f"`{family}`", *outcomes, engine(family, "cola", Path(scratch))]
-            sys.stdout.write(f"| {' | '.join(cells)} |\n")
+            cola = outcome(family, "cola", Path(scratch))
+            runs_on = engine(family, "cola", Path(scratch))
+            with patch("pipelines.engines.onnx_export.write_onnx", side_effect=RuntimeError("not traced")):
+                sts, qa = (outcome(family, task, Path(scratch)) for task in ("sts", "qa"))
+        sys.stdout.write(f"| `{family}` | {sts} | {cola} | {qa} | {runs_on} |\n")
+        sys.stdout.flush()
     return 0
 
 

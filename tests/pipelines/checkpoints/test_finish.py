@@ -238,9 +238,9 @@ def test_a_checkpoint_without_graph_and_int8_field_is_served_by_torch(folder: Pa
     golden.check(folder, manifest, in_process.load_model(folder, manifest, EngineSettings(device="cpu")))
 
 
-def test_a_model_that_fails_on_the_golden_inputs_is_damaged(folder: Path) -> None:
+def test_a_model_that_fails_on_the_golden_inputs_is_unsupported(folder: Path) -> None:
     edit_weights(folder, lambda weights: weights.update({"bert.embeddings.word_embeddings.weight": torch.ones(6, 32)}))
     content = (folder / "config.json").read_text(encoding="utf-8")
     (folder / "config.json").write_text(re.sub(r'"vocab_size": \d+', '"vocab_size": 6', content), encoding="utf-8")
-    with pytest.raises(CheckpointDamaged, match="index out of range"):
+    with pytest.raises(CheckpointUnsupported, match="index out of range"):
         finish(folder, draft_of(folder))
