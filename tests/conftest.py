@@ -25,13 +25,6 @@ SERVE = Path(__file__).parent / "serve"
 MakeCheckpoint = Callable[[str], Path]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests that start Ray in the same pytest-xdist worker, so that only one cluster runs at a time."""
-    for item in items:
-        if item.get_closest_marker("serve") or item.get_closest_marker("train"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(autouse=True)
 def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail tests outside tests/serve that start Ray."""
