@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PARALLEL := --numprocesses auto
+PARALLEL := --numprocesses auto --dist loadfile
 
 .PHONY: serve test test-quick bench lint format clean
 
