@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,15 +14,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import yaml
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from deployments.ports import is_taken, own_ports
 from deployments.settings import Settings
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.store.build import wants_build
@@ -34,13 +33,9 @@ from pipelines.command_line import Command
 from pipelines.errors import CheckpointError, ConfigError, StoreError
 from pipelines.format.manifest import Task, read_manifest, verify
 
-TASKS: tuple[Task, ...] = ("sts", "cola", "qa")
+TASKS: tuple[Task, ...] = get_args(Task)
 KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
 STATUS_EVERY_S = 10.0
-PORTS_EACH = 1_000
-REPLICA_PORTS: Sequence[int] = range(30_000, 40_000, PORTS_EACH)
-FALLBACK_PORTS = range(8_500, 8_600)
-RESERVED: list[FileLock] = []
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
@@ -97,7 +92,7 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, A
 
 def _refuse_taken(port: int) -> None:
     """Two servers on one port would answer by turns."""
-    if _taken(port):
+    if is_taken(port):
         raise ConfigError(f"port {port} is taken by another server")
 
 
@@ -109,41 +104,6 @@ def environment() -> dict[str, str]:
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": path}
-
-
-def own_ports() -> dict[str, str]:
-    """Serve's variables for the ports on which HAProxy finds the ingress's replicas, and, while there are none, Serve's
-    own proxy: those of no other server on this machine.
-
-    Serve binds them with SO_REUSEPORT: of two servers on the same ones either would get requests.
-    """
-    first = _reserve("replicas", REPLICA_PORTS)
-    ports = {
-        "DIRECT_INGRESS_MIN_HTTP_PORT": first,
-        "DIRECT_INGRESS_MAX_HTTP_PORT": first + PORTS_EACH - 1,
-        "FALLBACK_PROXY_HTTP_PORT": _reserve("proxy", FALLBACK_PORTS),
-    }
-    return {f"RAY_SERVE_{name}": str(port) for name, port in ports.items()}
-
-
-def _reserve(use: str, ports: Sequence[int]) -> int:
-    """The first of the ports on which nothing listens, nor will soon: it is some time until Serve does, so a lock tells
-    other launchers, as long as this process lives, that the port has found its server. The first where all are in use.
-    """
-    for port in ports:
-        lock = FileLock(Path(tempfile.gettempdir()) / f"munjang-{os.getuid()}-{use}-{port}.lock")
-        with contextlib.suppress(Timeout):
-            lock.acquire(blocking=False)
-            if not _taken(port):
-                RESERVED.append(lock)
-                return port
-            lock.release()
-    return ports[0]
-
-
-def _taken(port: int) -> bool:
-    with contextlib.closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _settings(path: Path, args: dict[str, Any]) -> Settings:

@@ -8,8 +8,10 @@ import dataclasses
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,11 +19,12 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
 from pipelines.checkpoints.lightning import architecture, copy_tokenizer
-from pipelines.checkpoints.sources import PICKLED_ADAPTER
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported, install_hint
+from pipelines.checkpoints.sources import PICKLED_ADAPTER, FetchedSource, errors_naming, fetch
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported, install_hint
 from pipelines.format.inert_pickles import StoredTensor
 from pipelines.format.kinds import CLASSIFIER, EXTRACTOR
 from pipelines.format.loading import refusing_damage
+from pipelines.format.pickles import refuse_unsafe_pickles
 from pipelines.format.torch_files import read_torch_file
 from pipelines.format.weights import narrowest, store_as, stored_as
 
@@ -41,6 +44,35 @@ AUTO_CLASSES = {
     "FEATURE_EXTRACTION": AutoModel,
 }
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model")
+
+
+@contextmanager
+def merged_adapter(fetched: FetchedSource, base: str | None) -> Iterator[FetchedSource]:
+    """A PEFT adapter merged into its base model, while the context lasts; any other source unchanged."""
+    if not is_adapter(fetched.folder):
+        if base is not None:
+            raise CheckpointUnsupported(str(fetched.folder), "a whole model, which has no use for a base model")
+        yield fetched
+        return
+    with _base_of_adapter(fetched.folder, base) as on, TemporaryDirectory(prefix="munjang-") as scratch:
+        refuse_unsafe_pickles(on.folder)
+        with errors_naming(str(fetched.folder), Path(scratch)):
+            write_merged(fetched.folder, on.folder, Path(scratch))
+        yield FetchedSource(Path(scratch), f"{fetched.name} on {on.name}", fetched.revision)
+
+
+@contextmanager
+def _base_of_adapter(adapter: Path, base: str | None) -> Iterator[FetchedSource]:
+    """The base model of an adapter. Raises CheckpointNotFound, which says that `base` can name another place."""
+    named = base or base_of(adapter)
+    with ExitStack() as opened:
+        try:
+            on = opened.enter_context(fetch(named))
+        except CheckpointNotFound as error:
+            raise CheckpointNotFound(
+                named, f"{error.why}; the base model of an adapter; --base names another"
+            ) from error
+        yield on
 
 
 def is_adapter(folder: Path) -> bool:

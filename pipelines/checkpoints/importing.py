@@ -3,8 +3,6 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
-from pipelines.checkpoints.adapters import base_of, is_adapter, write_merged
+from pipelines.checkpoints.adapters import merged_adapter
 from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import SUFFIXES, write_transformers
@@ -24,7 +22,7 @@ from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.checkpoints.support import refuse_unknown_classes
 from pipelines.checkpoints.tokenizers import input_fields, save_tokenizer
-from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
 from pipelines.format.encode_settings import refuse_unknown_settings, served_dimensions
 from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
@@ -99,7 +97,7 @@ def import_checkpoint(
             if base is not None and file:
                 manifest = _import_lightning(Path(source), base, folder, revision, wanted, Path(scratch))
             else:
-                with fetch(source, revision) as fetched, _merged(fetched, base) as merged:
+                with fetch(source, revision) as fetched, merged_adapter(fetched, base) as merged:
                     manifest = _import_fetched(merged, folder, wanted)
             verify(folder, manifest.task)
         folder.rename(destination)
@@ -129,35 +127,6 @@ def _import_lightning(
         write_transformers(checkpoint, fetched.folder, scratch / "transformers")
         merged = FetchedSource(scratch / "transformers", f"{checkpoint.stem} on {fetched.name}", fetched.revision)
         return _import_fetched(merged, folder, wanted)
-
-
-@contextmanager
-def _merged(fetched: FetchedSource, base: str | None) -> Iterator[FetchedSource]:
-    """A PEFT adapter merged into its base model, while the context lasts; any other source unchanged."""
-    if not is_adapter(fetched.folder):
-        if base is not None:
-            raise CheckpointUnsupported(str(fetched.folder), "a whole model, which has no use for a base model")
-        yield fetched
-        return
-    with _base_of_adapter(fetched.folder, base) as on, TemporaryDirectory(prefix="munjang-") as scratch:
-        refuse_unsafe_pickles(on.folder)
-        with errors_naming(str(fetched.folder), Path(scratch)):
-            write_merged(fetched.folder, on.folder, Path(scratch))
-        yield FetchedSource(Path(scratch), f"{fetched.name} on {on.name}", fetched.revision)
-
-
-@contextmanager
-def _base_of_adapter(adapter: Path, base: str | None) -> Iterator[FetchedSource]:
-    """The base model of an adapter. Raises CheckpointNotFound, which says that `base` can name another place."""
-    named = base or base_of(adapter)
-    with ExitStack() as opened:
-        try:
-            on = opened.enter_context(fetch(named))
-        except CheckpointNotFound as error:
-            raise CheckpointNotFound(
-                named, f"{error.why}; the base model of an adapter; --base names another"
-            ) from error
-        yield on
 
 
 def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | None = None) -> Manifest:

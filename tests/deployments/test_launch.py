@@ -1,12 +1,10 @@
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from deployments import launch
 from deployments.launch import build_sample_store, configure
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store.file import STORE, read_store
@@ -163,32 +161,3 @@ def test_a_failed_build_of_the_sample_store_is_only_reported(
     (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
     build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
     assert "can't be built" in capsys.readouterr().err
-
-
-def test_a_second_server_uses_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        first.listen()
-        taken = first.getsockname()[1]
-        second.bind(("127.0.0.1", 0))
-        free = second.getsockname()[1]
-        monkeypatch.setattr(launch, "REPLICA_PORTS", [taken, free])
-        monkeypatch.setattr(launch, "FALLBACK_PORTS", [taken, free])
-        monkeypatch.setattr(launch, "PORTS_EACH", 5)
-        assert launch.own_ports() == {
-            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(free),
-            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(free + 4),
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free),
-        }
-
-
-def test_servers_that_start_together_use_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as first, socket.socket() as second:
-        for unused in (first, second):
-            unused.bind(("127.0.0.1", 0))  # nothing listens there
-        ports = [unused.getsockname()[1] for unused in (first, second)]
-        monkeypatch.setattr(launch, "REPLICA_PORTS", ports)
-        monkeypatch.setattr(launch, "FALLBACK_PORTS", ports)
-        chosen = [launch.own_ports() for _ in range(2)]
-    for use in ("DIRECT_INGRESS_MIN_HTTP_PORT", "FALLBACK_PROXY_HTTP_PORT"):
-        assert [own[f"RAY_SERVE_{use}"] for own in chosen] == [str(port) for port in ports]
