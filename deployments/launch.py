@@ -102,8 +102,12 @@ def environment() -> dict[str, str]:
     """
     lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": path}
+    return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": _path()}
+
+
+def _path() -> str:
+    """The search path with the programs of this Python environment first: nobody has to activate it."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _settings(path: Path, args: dict[str, Any]) -> Settings:
@@ -230,7 +234,8 @@ def _failure(session: int) -> str | None:
     address = dashboard_address(session)
     if address is None:
         return None
-    environment = {"RAY_AUTH_MODE": "token"} | os.environ  # as a local cluster is, which keeps its token in ~/.ray
+    # A local cluster requires a token, which it keeps in ~/.ray.
+    environment = {"RAY_AUTH_MODE": "token"} | os.environ | {"PATH": _path()}
     try:
         status = subprocess.run(
             ["serve", "status", "--address", address],

@@ -108,6 +108,7 @@ EVALUATE = Entry(
     "pipelines.measure.evaluate:EVALUATE",
     "measure a checkpoint or a running server on a data file",
     'checkpoints/qa dev.json --engine \'{"dtype": "int8"}\'',
+    "models",
 )
 CHAT = {
     "build": Entry("pipelines.chat.commands:BUILD", "make a store of documents", "documents/ stores/mine"),

@@ -1,10 +1,13 @@
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from deployments import launch
 from deployments.launch import build_sample_store, configure
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store.file import STORE, read_store
@@ -161,3 +164,10 @@ def test_a_failed_build_of_the_sample_store_is_only_reported(
     (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
     build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
     assert "can't be built" in capsys.readouterr().err
+
+
+def test_serve_is_found_where_its_environment_is_not_activated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr(launch, "dashboard_address", lambda _: "http://127.0.0.1:1")
+    assert launch.environment()["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert launch._failure(0) is None  # no server answers there; without `serve` this would raise FileNotFoundError

@@ -30,7 +30,6 @@ class Server:
 
     def __init__(self, config: Path, environment: Mapping[str, str], *arguments: str) -> None:
         self.url = f"http://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
-        self._environment = environment
         self._lines: list[str] = []
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -83,8 +82,8 @@ class Server:
         (session,) = [process.pid for process in psutil.Process(self.process.pid).children()]
         address = dashboard_address(session)
         assert address is not None
-        command = ["serve", "deploy", str(config), "--address", address]
-        environment = os.environ | {"PATH": self._environment["PATH"], "RAY_AUTH_MODE": "token"}
+        command = [str(Path(sys.executable).with_name("serve")), "deploy", str(config), "--address", address]
+        environment = os.environ | {"RAY_AUTH_MODE": "token"}
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
@@ -139,7 +138,6 @@ def running(config: Path, environment: Mapping[str, str], *arguments: str) -> It
 def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
     """The variables of this process. With `fast` False, the flags of deploy/serve.env that make Serve fast are off."""
     own = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "RAY_ADDRESS": "local",  # never join another cluster on this machine
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
