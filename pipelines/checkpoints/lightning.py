@@ -12,9 +12,10 @@ from transformers import AutoConfig
 from pipelines.checkpoints.prefixes import NO_HEAD, Architecture, Fit, fit
 from pipelines.checkpoints.sources import FILE_PATTERNS
 from pipelines.errors import CheckpointDamaged, CheckpointUnsafe, CheckpointUnsupported
-from pipelines.format.inert_pickles import Inert, StoredTensor, whole_object
+from pipelines.format.inert_pickles import StoredTensor, whole_object
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
 from pipelines.format.loading import refusing_damage
+from pipelines.format.pickle_machine import Inert
 from pipelines.format.torch_files import read_torch_file
 from pipelines.format.weights import narrowest, store_as
 

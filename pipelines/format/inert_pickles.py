@@ -1,27 +1,17 @@
-"""Read the pickle inside a torch file as data, with a pickle machine that cannot call anything.
+"""Read the pickle inside a torch file as data: plain values, placeholders of objects, and descriptions of tensors.
 
-A pickle is a program for a stack machine. Python's own machine imports and calls what the program names. This machine
-knows only the instructions that build plain values; a class or function that the file names stays a `Name`, an object
-of such a class is an `Inert` placeholder, and a tensor is a `StoredTensor`, a description of numbers elsewhere in the
-file. `pickletools.genops`, which only parses, splits the file into instructions.
+A tensor becomes a `StoredTensor`, which describes numbers elsewhere in the file. Nothing that the file names is
+imported or called (`pipelines.format.pickle_machine`).
 """
 
-import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipelines.errors import CheckpointUnsafe
-from pipelines.format.pickle_names import Name, may_be_called, may_be_mentioned, named
-
-
-@dataclass(slots=True, eq=False)
-class Inert:
-    """A placeholder for an object of the class `kind`; `entries` are what the file puts into it as into a mapping."""
-
-    kind: Name
-    entries: dict[Any, Any] = field(default_factory=dict)
+from pipelines.format.pickle_machine import STEPS, Inert, Name, PickleMachine, constant
+from pipelines.format.pickle_names import may_be_called, may_be_mentioned, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,65 +34,51 @@ class StoredTensor:
     dtype: str | None = None
 
 
-class InertMachine:
-    """The stack, the marks on it and the memo, as `pickletools` describes them. One machine reads one pickle."""
+class InertMachine(PickleMachine):
+    """Reads the pickle of a torch file. `storages` are the numbers it refers to, `foreign` the classes of placeholders.
+
+    Raises CheckpointUnsafe, naming what the file would call, if that is not inert.
+    """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.storages: dict[str, Storage] = {}
         self.foreign: list[Name] = []
         self._path = path
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
 
-    def run(self, file: IO[bytes]) -> Any:
-        """The value of the pickle that begins at the position of `file`, which is left after its end.
-
-        Raises CheckpointUnsafe, naming what the file would call, if that is not inert. A damaged pickle raises
-        ValueError, IndexError, KeyError, TypeError and others.
-        """
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "STOP":
-                (result,) = self._stack
-                return result
-            step = _STEPS.get(opcode.name)
-            if step is None:
-                raise self._refusal(f"it asks for {opcode.name}, which weights and plain data do not need")
-            step(self, argument)
-        raise ValueError("no STOP")
+    def refuse_instruction(self, name: str) -> CheckpointUnsafe:
+        """The error for an instruction that weights do not need."""
+        return self._refusal(f"it asks for {name}, which weights and plain data do not need")
 
     def _refusal(self, why: str) -> CheckpointUnsafe:
         bottom = self._stack[0] if self._stack else None
         whole = bottom.kind if isinstance(bottom, Inert) else None
         return CheckpointUnsafe(str(self._path), why if whole is None else whole_object(whole))
 
-    def _name(self, module: Any, name: Any) -> None:
-        if not (isinstance(module, str) and isinstance(name, str)):
-            raise TypeError("the name of a class is not a string")
+    def name(self, module: str, name: str) -> None:
+        """Push the name. Raises CheckpointUnsafe unless it is that of a tensor or of an inert class."""
         found = named(module, name)
         if not may_be_mentioned(found):
             raise self._refusal(f"it names {found}, which is neither a tensor nor plain data; {_ADVICE}")
-        self._push(found)
+        self.push(found)
 
-    def _stack_global(self, _: Any) -> None:
-        name, module = self._pop(), self._pop()
-        self._name(module, name)
-
-    def _persistent(self, _: Any) -> None:
+    def persistent(self) -> None:
         """Push what torch keeps outside of the pickle: a storage, or in old files the class of a module."""
-        what, kind, *rest = self._pop()
+        what, kind, *rest = self.pop()
         if what == "module":  # its source code follows, which is not looked at
-            self._push(kind)
+            self.push(kind)
             return
         key, _, count, *view = rest
         if what != "storage" or any(part is not None for part in view) or not isinstance(count, int):
             raise ValueError("not a storage")
         storage = Storage(kind.name, str(key), count)
         self.storages.setdefault(storage.key, storage)
-        self._push(storage)
+        self.push(storage)
 
-    def _reduce(self, _: Any) -> None:
-        arguments, function = self._pop(), self._pop()
-        self._push(self._called(function, arguments))
+    def call(self) -> None:
+        """Push a tensor, a mapping or a placeholder. Raises CheckpointUnsafe for other calls."""
+        arguments, function = self.pop(), self.pop()
+        self.push(self._called(function, arguments))
 
     def _called(self, function: Any, arguments: Any) -> Any:
         """What a call would give: a tensor, a mapping or a placeholder."""
@@ -133,60 +109,29 @@ class InertMachine:
         self.foreign.append(kind)
         return Inert(kind)
 
-    def _new_object(self, _: Any) -> None:
-        self._pop()  # the arguments
-        self._push(self._placeholder(self._pop()))
+    def new_object(self) -> None:
+        """Push a placeholder, and drop the arguments."""
+        self.pop()
+        self.push(self._placeholder(self.pop()))
 
-    def _new_object_with_keywords(self, _: Any) -> None:
-        self._pop()
-        self._new_object(None)
+    def new_object_with_keywords(self) -> None:
+        """Push a placeholder, and drop all arguments."""
+        self.pop()
+        self.new_object()
 
-    def _build(self, _: Any) -> None:
+    def build(self) -> None:
         """Drop the state of an object: no class is there to interpret it."""
-        self._pop()
-        if not isinstance(self._stack[-1], Inert | StoredTensor | Name | dict):
+        self.pop()
+        if not isinstance(self.top, Inert | StoredTensor | Name | dict):
             raise TypeError("only objects have a state")
 
-    def _push(self, value: Any) -> None:
-        self._stack.append(value)
+    def key(self, value: Any) -> Any:
+        """A plain value or a name itself, and a placeholder for anything else."""
+        return _key(value)
 
-    def _pop(self) -> Any:
-        value = self._stack.pop()
-        if value is _MARK:
-            raise IndexError("a mark in place of a value")
-        return value
-
-    def _pop_to_mark(self) -> list[Any]:
-        values: list[Any] = []
-        while (value := self._stack.pop()) is not _MARK:
-            values.append(value)
-        return values[::-1]
-
-    def _pop_last(self, count: int) -> tuple[Any, ...]:
-        return tuple(self._pop() for _ in range(count))[::-1]
-
-    def _drop(self, _: Any) -> None:
+    def drop(self) -> None:
+        """Drop the last value or mark: protocols 0 and 1 drop the marks of tuples that contain themselves."""
         self._stack.pop()
-
-    def _frozen_set(self, _: Any) -> None:
-        self._pop_to_mark()
-        self._push(Inert(Name("builtins", "frozenset")))
-
-    def _append(self, values: list[Any]) -> None:
-        target = self._stack[-1]
-        if not isinstance(target, Inert):  # an object that is a list, or a set: its items are dropped
-            list.extend(target, values)
-
-    def _set_items(self, values: list[Any]) -> None:
-        target = self._stack[-1]
-        entries = target.entries if isinstance(target, Inert) else target
-        dict.update(entries, zip(map(_key, values[::2]), values[1::2], strict=True))
-
-    def _remember(self, place: int | None) -> None:
-        self._memo[len(self._memo) if place is None else place] = self._stack[-1]
-
-    def _recall(self, place: int) -> None:
-        self._push(self._memo[place])
 
 
 def whole_object(kind: Name) -> str:
@@ -220,20 +165,7 @@ def _mapping(_: InertMachine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return {_key(key): value for key, value in given} if isinstance(given, list) else {}
 
 
-def _constant(make: Callable[[], Any]) -> Callable[[InertMachine, Any], None]:
-    return lambda machine, _: machine._push(make())
-
-
-def _tuple_of(count: int) -> Callable[[InertMachine, Any], None]:
-    return lambda machine, _: machine._push(machine._pop_last(count))
-
-
-def _do_nothing(machine: InertMachine, argument: Any) -> None:
-    """Skip PROTO and FRAME: they describe the encoding, which `genops` handles."""
-
-
 _ADVICE = "nothing was run. Save only the weights: torch.save({'state_dict': model.state_dict()}, file)"
-_MARK = object()
 _TENSORS = {"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"}
 _MAKERS: dict[str, Callable[[InertMachine, tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
@@ -248,45 +180,14 @@ _MAKERS: dict[str, Callable[[InertMachine, tuple[Any, ...]], Any]] = {
     "copyreg._reconstructor": InertMachine._reconstructed,
 }
 
-_STEPS: dict[str, Callable[[InertMachine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), _do_nothing),
-    **dict.fromkeys(
-        # values that the file contains directly
-        (
-            *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-            *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
-            *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-        ),
-        InertMachine._push,
+InertMachine.steps = STEPS | {
+    **dict.fromkeys(  # values that the older protocols write
+        ("INT", "LONG", "FLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE"), InertMachine.push
     ),
-    "NONE": _constant(lambda: None),
-    "NEWTRUE": _constant(lambda: True),
-    "NEWFALSE": _constant(lambda: False),
-    "EMPTY_LIST": _constant(list),
-    "EMPTY_DICT": _constant(dict),
-    "EMPTY_SET": _constant(lambda: Inert(Name("builtins", "set"))),
-    "EMPTY_TUPLE": _tuple_of(0),
-    "TUPLE1": _tuple_of(1),
-    "TUPLE2": _tuple_of(2),
-    "TUPLE3": _tuple_of(3),
-    "TUPLE": lambda machine, _: machine._push(tuple(machine._pop_to_mark())),
-    "LIST": lambda machine, _: machine._push(machine._pop_to_mark()),
-    "FROZENSET": InertMachine._frozen_set,
-    "MARK": _constant(lambda: _MARK),
-    "POP": InertMachine._drop,
-    "POP_MARK": lambda machine, _: machine._pop_to_mark().clear(),
-    "APPEND": lambda machine, _: machine._append([machine._pop()]),
-    "APPENDS": lambda machine, _: machine._append(machine._pop_to_mark()),
-    "ADDITEMS": lambda machine, _: machine._append(machine._pop_to_mark()),
-    "SETITEM": lambda machine, _: machine._set_items(list(machine._pop_last(2))),
-    "SETITEMS": lambda machine, _: machine._set_items(machine._pop_to_mark()),
-    **dict.fromkeys(("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"), InertMachine._remember),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), InertMachine._recall),
-    "GLOBAL": lambda machine, argument: machine._name(*argument.split(" ", 1)),
-    "STACK_GLOBAL": InertMachine._stack_global,
-    "BINPERSID": InertMachine._persistent,
-    "REDUCE": InertMachine._reduce,
-    "NEWOBJ": InertMachine._new_object,
-    "NEWOBJ_EX": InertMachine._new_object_with_keywords,
-    "BUILD": InertMachine._build,
+    "EMPTY_SET": constant(lambda: Inert(Name("builtins", "set"))),
+    "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
+    "POP": lambda machine, _: machine.drop(),
+    "PUT": InertMachine.remember,
+    "GET": InertMachine.recall,
+    "BINPERSID": lambda machine, _: machine.persistent(),
 }

@@ -8,19 +8,9 @@ two apart. They are not what keeps reading safe: the reader could not call a fun
 import re
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """The module and the name of a class or function that a pickle mentions. It is never imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
+from pipelines.format.pickle_machine import Name
 
 
 def named(module: str, name: str) -> Name:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
-from pipelines.format.inert_pickles import Inert, whole_object
+from pipelines.format.inert_pickles import whole_object
+from pipelines.format.pickle_machine import Inert
 from pipelines.format.torch_files import read_torch_file
 
 PICKLED = "pytorch_model*.bin"

@@ -16,7 +16,7 @@ import torch
 
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
 from pipelines.format.inert_pickles import InertMachine, Storage, StoredTensor
-from pipelines.format.pickle_names import Name
+from pipelines.format.pickle_machine import Name
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PICKLE = "data.pkl"

@@ -7,40 +7,9 @@ files are refused because they ask for something that no metadata needs.
 
 import sys
 from _compat_pickle import IMPORT_MAPPING
-from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """The module and name of a class or function that a pickle names."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(slots=True, eq=False)
-class Inert:
-    """The placeholder of an object: its class's name, and the data from which unpickling would make the object.
-
-    `entries` are the items of a mapping, such as an OrderedDict. Placeholders are equal only to themselves, so using
-    one as a key takes no time, whatever is in it.
-    """
-
-    kind: Name
-    arguments: tuple[Any, ...] = ()
-    state: Any = None
-    entries: dict[Any, Any] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str | None:
-        """The text of a path (its last part), a URL or a member of an enumeration of texts; otherwise None."""
-        last = self.arguments[-1] if self.arguments else None
-        return last if isinstance(last, str) else None
-
+from pipelines.format.pickle_machine import Inert, Name
 
 _BUILTINS = "Ellipsis bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
 _NUMPY_ARRAYS = "_reconstruct scalar"

@@ -12,9 +12,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pipelines.chat.store.documents import Document
-from pipelines.chat.store.inert import Inert
 from pipelines.chat.store.pickles import DOCSTORE, DOCUMENT, Record, read_records
 from pipelines.errors import StoreCorrupt
+from pipelines.format.pickle_machine import Inert
 from pipelines.text.normalization import is_unicode
 
 INDEX_NAME = "index"

@@ -1,26 +1,20 @@
-"""Read LangChain's `index.pkl` as data, with a pickle machine that cannot call anything.
+"""Read LangChain's `index.pkl` as data: plain values, records, and placeholders of other inert objects.
 
-A pickle is a program for a stack machine. Python's own machine imports and calls what the program names. This machine
-knows only the instructions that build plain values and records; a class that the file names stays a name. So a hostile
-file can reach no code, and no `find_class` can let a class through by mistake. `pickletools.genops`, which only parses,
-splits the file into instructions. Where Python would call a class, this machine makes a record or a placeholder
-(`inert.py`), and refuses the file if the class is of another kind.
+Nothing that the file names is imported or called (`pipelines.format.pickle_machine`). Where Python would call a class,
+there is a record or a placeholder (`inert.py`), and the file is refused if the class is of another kind.
 
 LangChain's `FAISS.save_local` pickles the pair (docstore, {row: document's id}) with protocol 4 or later: an
 `InMemoryDocstore` whose `_dict` holds `Document`s, pydantic models of version 1 or 2, by id.
 """
 
-import pickletools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipelines.chat.store.inert import (
     LOOKUP,
     VALUES,
-    Inert,
-    Name,
     hides_pickle,
     is_langchain_model,
     is_listed,
@@ -28,8 +22,8 @@ from pipelines.chat.store.inert import (
     makes_member,
     may_be_member,
 )
-from pipelines.chat.store.pickle_stack import MARK, Stack
 from pipelines.errors import StoreCorrupt, StoreUnsafe
+from pipelines.format.pickle_machine import STEPS, Inert, Name, PickleMachine
 
 DOCSTORE, DOCUMENT = "InMemoryDocstore", "Document"
 RECORDS = {
@@ -41,6 +35,8 @@ RECORDS = {
     ("langchain_core.documents.base", DOCUMENT),
 }
 """Modules and names of the two classes in all versions of LangChain."""
+LARGEST_KEY = 1000
+"""Most values in a tuple that is a key. Hashing a small file's tuples of tuples can take for ever or fill the stack."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +56,7 @@ def read_records(path: Path, inert: Collection[str] = ()) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _Machine(path, frozenset(inert)).run(pickletools.genops(file))
+            return _Machine(path, frozenset(inert)).run(file)
     except StoreUnsafe:
         raise
     except OSError as error:
@@ -69,8 +65,10 @@ def read_records(path: Path, inert: Collection[str] = ()) -> Any:
         raise StoreCorrupt(str(path), "not a complete pickle") from error
 
 
-class _Machine(Stack):
-    """Follows the instructions of one file."""
+class _Machine(PickleMachine):
+    """Reads one file. Raises StoreUnsafe where it asks for more than plain data, records and inert values."""
+
+    steps = STEPS
 
     def __init__(self, path: Path, inert: frozenset[str]) -> None:
         super().__init__()
@@ -78,23 +76,19 @@ class _Machine(Stack):
         self._inert = inert
         self._unproven: set[Name] = set()  # names that are allowed only if the file uses them in one way
 
-    def run(self, instructions: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]) -> Any:
-        for opcode, argument, _ in instructions:
-            if opcode.name == "STOP":
-                result = self.only()
-                for kind in self._unproven:
-                    raise self._refusal(kind)
-                return result
-            step = _STEPS.get(opcode.name)
-            if step is None:
-                raise StoreUnsafe(str(self._path), f"asks for {opcode.name}, which plain records do not need")
-            step(self, argument)
-        raise ValueError("no STOP")
+    def refuse_instruction(self, name: str) -> StoreUnsafe:
+        """The error for an instruction that records do not need."""
+        return StoreUnsafe(str(self._path), f"asks for {name}, which plain records do not need")
 
-    def name(self, module: Any, name: Any) -> None:
+    def run(self, file: IO[bytes]) -> Any:
+        """As `PickleMachine.run`. Raises StoreUnsafe, too, where a name was not used in the one way that is allowed."""
+        result = super().run(file)
+        for kind in self._unproven:
+            raise self._refusal(kind)
+        return result
+
+    def name(self, module: str, name: str) -> None:
         """Push the name of a class. Raises StoreUnsafe, with the name, where no record or value can have this class."""
-        if not (isinstance(module, str) and isinstance(name, str)):
-            raise TypeError("the name of a class is not a string")
         kind = Name(module, name)
         if not (self._is_value(kind) or _is_record(kind)):
             if kind not in LOOKUP and not may_be_member(kind):
@@ -102,11 +96,7 @@ class _Machine(Stack):
             self._unproven.add(kind)
         self.push(kind)
 
-    def stack_global(self, _: Any) -> None:
-        name, module = self.pop(), self.pop()
-        self.name(module, name)
-
-    def call(self, _: Any) -> None:
+    def call(self) -> None:
         """Push what the call of a class would make: a placeholder. Nothing is called."""
         arguments, kind = self.pop(), self.pop()
         self._expect_class(kind, arguments)
@@ -118,7 +108,8 @@ class _Machine(Stack):
         else:
             raise self._refusal(kind)
 
-    def new_object(self, _: Any) -> None:
+    def new_object(self) -> None:
+        """Push a record or a placeholder."""
         arguments, kind = self.pop(), self.pop()
         self._expect_class(kind, arguments)
         if _is_record(kind) and arguments == ():
@@ -128,20 +119,36 @@ class _Machine(Stack):
         else:
             raise self._refusal(kind)
 
-    def new_object_with_keywords(self, argument: Any) -> None:
+    def new_object_with_keywords(self) -> None:
+        """Push a placeholder with the keywords as its state; a record has none."""
         keywords = self.pop()
-        self.new_object(argument)
+        self.new_object()
         if isinstance(made := self.top, Inert):
             made.state = keywords
         elif keywords:
             raise StoreUnsafe(str(self._path), "creates an object in a way that records do not need")
 
-    def build(self, _: Any) -> None:
+    def build(self) -> None:
+        """Give the record or placeholder on top its state."""
         state, made = self.pop(), self.top
         if not isinstance(made, Record | Inert):
             raise StoreUnsafe(str(self._path), "sets the state of something that is neither a record nor a value")
         self._refuse_hidden(state)
         made.state = state
+
+    def key(self, value: Any) -> Any:
+        """The value, if it is plain, a placeholder, or a tuple of few such values."""
+        pending, seen = [value], 0
+        while pending:
+            item = pending.pop()
+            if isinstance(item, tuple):
+                seen += len(item)
+                if seen > LARGEST_KEY:
+                    raise TypeError("a key is a tuple of too many values")
+                pending.extend(item)
+            elif not isinstance(item, str | int | float | bytes | Inert | None):
+                raise TypeError("a key is not a plain value")
+        return value
 
     def _is_value(self, kind: Name) -> bool:
         return kind in VALUES or str(kind) in self._inert
@@ -167,58 +174,3 @@ class _Machine(Stack):
 
 def _is_record(kind: Name) -> bool:
     return (kind.module, kind.name) in RECORDS
-
-
-def _constant(make: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.push(make())
-
-
-def _tuple_of(count: int) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.push(machine.pop_last(count))
-
-
-def _do_nothing(machine: _Machine, argument: Any) -> None:
-    """Skip PROTO and FRAME: they describe the encoding, which `genops` handles."""
-
-
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), _do_nothing),
-    **dict.fromkeys(
-        # values that the file contains directly
-        (
-            *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
-            *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
-            "BYTEARRAY8",
-        ),
-        _Machine.push,
-    ),
-    "NONE": _constant(lambda: None),
-    "NEWTRUE": _constant(lambda: True),
-    "NEWFALSE": _constant(lambda: False),
-    "EMPTY_LIST": _constant(list),
-    "EMPTY_DICT": _constant(dict),
-    "EMPTY_SET": _constant(set),
-    "EMPTY_TUPLE": _tuple_of(0),
-    "TUPLE1": _tuple_of(1),
-    "TUPLE2": _tuple_of(2),
-    "TUPLE3": _tuple_of(3),
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
-    "MARK": _constant(lambda: MARK),
-    "APPEND": lambda machine, _: machine.append([machine.pop()]),
-    "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
-    "FROZENSET": _Machine.frozen_set,
-    # A tuple that contains itself is taken from the stack again, because it is in the memo.
-    "POP": lambda machine, _: machine.discard(),
-    "POP_MARK": lambda machine, _: machine.discard_to_mark(),
-    "ADDITEMS": lambda machine, _: machine.append(machine.pop_to_mark()),
-    "SETITEM": lambda machine, _: machine.set_items(list(machine.pop_last(2))),
-    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
-    **dict.fromkeys(("MEMOIZE", "BINPUT", "LONG_BINPUT"), _Machine.remember),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
-    "STACK_GLOBAL": _Machine.stack_global,
-    "GLOBAL": lambda machine, argument: machine.name(*argument.split(" ", 1)),
-    "REDUCE": _Machine.call,
-    "NEWOBJ": _Machine.new_object,
-    "NEWOBJ_EX": _Machine.new_object_with_keywords,
-    "BUILD": _Machine.build,
-}

@@ -23,7 +23,8 @@ import torch
 from transformers.trainer_utils import IntervalStrategy
 
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
-from pipelines.format.inert_pickles import Inert, StoredTensor
+from pipelines.format.inert_pickles import StoredTensor
+from pipelines.format.pickle_machine import Inert
 from pipelines.format.torch_files import TorchFile, read_torch_file
 
 

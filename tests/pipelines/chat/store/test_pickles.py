@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.chat.store.inert import Inert
 from pipelines.chat.store.pickles import RECORDS, Name, Record, read_records
 from pipelines.errors import StoreCorrupt, StoreUnsafe
+from pipelines.format.pickle_machine import Inert
 from tests.pipelines.chat.langchain_classes import Docstore, LangChainDocument, pretending
 from tests.pipelines.checkpoints.damage import Planted
 
