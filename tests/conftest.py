@@ -53,7 +53,19 @@ def _log_levels() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
+def _traces_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A model that tests import again gets the graph that was traced for it first, by any of the workers."""
+    from tests.traces import kept_in
+
+    temporary = tmp_path_factory.getbasetemp()
+    folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "traces"
+    folder.mkdir(exist_ok=True)
+    with kept_in(folder):
+        yield
+
+
+@pytest.fixture(scope="session")
+def checkpoint(_traces_kept: None, tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Gives the folder of a tiny checkpoint of a kind, as its library saves it. Shared: tests must not write to it."""
     from tests.checkpoint_factory import make_checkpoint  # imports torch, which not all tests need
 
@@ -61,7 +73,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
 
 
 @pytest.fixture(scope="session")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
+def imported(_traces_kept: None, tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Gives the folder of a tiny checkpoint of a kind in the project's format. Shared: tests must not write to it."""
     from tests.checkpoint_factory import make_imported
 

@@ -1,11 +1,13 @@
 """Checkpoints to run, tiny ones and those that come with the project."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.format.manifest import Manifest
 from tests.conftest import MakeCheckpoint
 
 SHIPPED = ("shipped sts", "shipped cola", "shipped qa")
@@ -18,9 +20,24 @@ def served(imported: MakeCheckpoint) -> MakeCheckpoint:
 
 
 @pytest.fixture
-def fitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def untraced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Imports in this test write no ONNX graph: tracing takes seconds and has its own tests."""
+    from pipelines.engines import onnx_export
+
+    trace = onnx_export.write_onnx
+
+    def refuse(folder: Path, manifest: Manifest) -> Path:
+        if folder.is_relative_to(tmp_path):
+            raise RuntimeError("not in this test")
+        return trace(folder, manifest)
+
+    monkeypatch.setattr(onnx_export, "write_onnx", refuse)
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch, untraced: None) -> list[dict[str, Any]]:
     """What was asked to be trained; runs take place in this process, one after the other, instead of on Ray,
-    and what they leave is not quantized."""
+    and what they leave is neither traced nor quantized."""
     import torch
 
     from pipelines.training import experiment, export

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.engines import onnx_export
-from pipelines.format.manifest import Manifest
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy, edit_weights
 
@@ -15,19 +13,6 @@ from tests.pipelines.checkpoints.damage import copy, edit_weights
 @pytest.fixture
 def destination(tmp_path: Path) -> Path:
     return tmp_path / "to" / "checkpoint"
-
-
-@pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Imports in this test write no ONNX graph: tracing takes seconds and has its own tests."""
-    trace = onnx_export.write_onnx
-
-    def refuse(folder: Path, manifest: Manifest) -> Path:
-        if folder.is_relative_to(tmp_path):
-            raise RuntimeError("not in this test")
-        return trace(folder, manifest)
-
-    monkeypatch.setattr(onnx_export, "write_onnx", refuse)
 
 
 @pytest.fixture

@@ -149,5 +149,13 @@ def test_an_engine_that_differs_is_refused_with_the_input_and_both_values(
 
 
 def test_a_score_that_is_not_a_number_is_a_difference() -> None:
-    place, difference = gate._largest([(0.5,), (float("nan"),)], [(0.5,), (0.5,)])
+    place, difference, allowed = gate._worst("extractor", [(0.5,), (float("nan"),)], [(0.5,), (0.5,)])
     assert (place, difference) == (1, np.inf)
+    assert difference > allowed
+
+
+def test_logits_in_the_thousands_may_differ_by_one_ten_thousandth_and_small_ones_only_by_the_tolerance() -> None:
+    place, difference, allowed = gate._worst("extractor", [(2000.1, 1.0), (1.0, 2.02)], [(2000.0, 1.0), (1.0, 2.0)])
+    assert place == 1
+    assert (difference, allowed) == (pytest.approx(0.02), gate.TOLERANCES["extractor"])
+    assert gate._worst("extractor", [(2000.1, 1.0)], [(2000.0, 1.0)])[2] == pytest.approx(0.2)

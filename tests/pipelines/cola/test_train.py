@@ -237,7 +237,7 @@ def test_a_model_and_data_from_the_hub_are_trained_on_ray_and_exported(tmp_path:
     assert process.returncode == 0, process.stderr
     manifest = read_manifest(tmp_path / "to")
     assert (manifest.base_model, manifest.revision) == ("owner/bert", commit)
-    verify(tmp_path / "to", "cola")
+    assert "model.onnx" in verify(tmp_path / "to", "cola").files
     lines = process.stdout.splitlines()
     assert [line for line in lines if "epoch 1 of 2: matthews " in line]
     assert lines[-1] == "make serve COLA=to"

@@ -64,6 +64,7 @@ def predict(learner: QaLearner, rows: list[Example]) -> list[Answer]:
         return [answer for answer, _ in learner.predict(rows)]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("kind", ["extractor", "extractor-roberta"])
 def test_answers_are_those_of_the_serving_code(
     learner_of: MakeLearner, kind: str, rows: list[Example], tmp_path: Path

@@ -1,0 +1,50 @@
+"""Trace a model for ONNX once in a run of tests, however often tests import it: tracing takes seconds."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import onnx
+from torch import nn
+
+from pipelines.engines import onnx_export
+
+PLAIN = (int, float, str, tuple, type(None))
+Trace = Callable[[nn.Module, tuple[str, ...], tuple[str, ...]], onnx.ModelProto]
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Keep the graph of every traced model in `folder`, which processes may share, and use it for an equal model."""
+    trace: Trace = onnx_export._trace
+
+    def trace_once(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> onnx.ModelProto:
+        path = folder / f"{digest(module.eval().float(), inputs, outputs)}.onnx"
+        if not path.exists():
+            part = path.with_suffix(f".{hash(object())}")
+            onnx.save(trace(module, inputs, outputs), part)
+            part.rename(path)
+        return onnx.load(path)
+
+    with patch.object(onnx_export, "_trace", trace_once):
+        yield
+
+
+def digest(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> str:
+    """Hash all that a graph depends on: classes, attributes and weights of the modules, and the names at both ends.
+
+    The path that the model was loaded from is not among it.
+    """
+    found = hashlib.sha256(repr((module, inputs, outputs)).encode())
+    for name, part in module.named_modules():
+        plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "name_or_path"}
+        config: Any = getattr(part, "config", None)
+        settings = config.to_json_string() if hasattr(config, "to_json_string") else json.dumps(config, default=repr)
+        found.update(repr((name, type(part), plain, settings)).encode())
+    for name, values in module.state_dict().items():
+        found.update(repr((name, values.shape)).encode() + values.numpy().tobytes())
+    return found.hexdigest()
