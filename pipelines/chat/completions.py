@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx2
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from pipelines.chat.event_stream import event_data
 from pipelines.chat.prompt import Message
@@ -87,8 +87,18 @@ def bounded_to(limit: int) -> Callable[[httpx2.Response], Awaitable[None]]:
     return bound
 
 
+class _Part(BaseModel):
+    """A part of a message. Its text is None where it is something else, such as an image or the model's reasoning."""
+
+    text: str | None = None
+
+
+Content = str | list[_Part | str] | None
+"""The content of a message: text, parts of it (as Mistral sends them), or null where the model only calls a tool."""
+
+
 class _Message(BaseModel):
-    content: str | None = None  # null where the model says nothing or calls a tool
+    content: Content = None
 
 
 class _Choice(BaseModel):
@@ -99,12 +109,8 @@ class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
 
 
-class _Delta(BaseModel):
-    content: Any = None  # some models send other things than text as well, such as their reasoning
-
-
 class _ChunkChoice(BaseModel):
-    delta: _Delta
+    delta: _Message | None = None  # null or absent where Azure tells what its filter has checked
 
 
 class _Chunk(BaseModel):
@@ -134,7 +140,7 @@ class Completions:
         try:
             response = await self._http.send(self._request(messages, key))
             response.raise_for_status()
-            return _Completion.model_validate_json(response.content).choices[0].message.content or ""
+            return _text(_Completion.model_validate_json(response.content).choices[0].message.content)
         except ERRORS as error:
             caught = error
         raise _translated(caught)  # not in the `except`, which would make the client's error its context
@@ -165,20 +171,33 @@ class Completions:
 
 
 async def _chunks(response: httpx2.Response) -> AsyncIterator[_Chunk]:
-    """Yield the chunks of a streamed answer. Raises HTTPStatusError, with the body read, where there is no answer."""
+    """Yield the chunks of a streamed answer. Events that are none are skipped: some servers send others between them.
+
+    Raises HTTPStatusError, with the body read, where there is no answer.
+    """
     if not response.is_success:
         await response.aread()  # a connection can be used again only after a response that was read to its end
     response.raise_for_status()
     async for data in event_data(response, end="[DONE]"):
-        yield _Chunk.model_validate_json(data)
+        try:
+            chunk = _Chunk.model_validate_json(data)
+        except ValidationError:
+            continue
+        yield chunk
 
 
-def _piece(chunk: _Chunk) -> str | None:
-    """Return the text of a chunk; some have none."""
+def _piece(chunk: _Chunk) -> str:
+    """Return the text of a chunk, "" if it has none. Raises ErrorInStream for an error."""
     if chunk.error:
         raise ErrorInStream
-    content = chunk.choices[0].delta.content if chunk.choices else None
-    return content if isinstance(content, str) else None
+    delta = chunk.choices[0].delta if chunk.choices else None
+    return _text(delta.content) if delta else ""
+
+
+def _text(content: Content) -> str:
+    if isinstance(content, list):
+        return "".join(part if isinstance(part, str) else part.text or "" for part in content)
+    return content or ""
 
 
 def _translated(error: Exception) -> ProviderError:
