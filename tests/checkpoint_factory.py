@@ -29,8 +29,8 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.tasks.registry import TASKS
 
 MAX_TOKENS = 160
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -40,7 +40,7 @@ SAMPLE = [
     "저도 그 의견 좋습니다. 안녕하세요",
     "각낱말을 한글로 쓴다, 값이 없다!",
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghijklmnopqrstuvwxyz 0123456789 .,?!'()-é",
-    *(text for task in INPUTS.values() for inputs in task for text in inputs),
+    *(text for task in TASKS.values() for inputs in task.golden for text in inputs),
 ]
 SIZES: dict[str, Any] = {
     "hidden_size": 32,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.checkpoints.trim import trim
 from pipelines.checkpoints.trim_pieces import script
 from pipelines.checkpoints.trim_texts import SUFFIXES
@@ -114,7 +114,7 @@ def _quantize(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 
 def _add_int8(folder: Path, arguments: argparse.Namespace) -> None:
     task = read_manifest(folder).task
-    calibration, dev = (Examples.read(path, task) for path in (arguments.calibration, arguments.dev))
+    calibration, dev = (TASKS[task].read(path) for path in (arguments.calibration, arguments.dev))
     quantize(folder, verify(folder, task), calibration, dev)
 
 

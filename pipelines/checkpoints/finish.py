@@ -8,7 +8,9 @@ from pathlib import Path
 from pipelines.checkpoints import gate, golden, in_process
 from pipelines.checkpoints.gate import Examination
 from pipelines.checkpoints.in_process import token_batches
-from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.quality import score
+from pipelines.checkpoints.tasks.definition import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.engines.choice import ONNX, REFERENCE, EngineSettings
 from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointUnsupported
 from pipelines.format.loading import reason, refusing_damage, refusing_unsupported
@@ -122,7 +124,7 @@ def _compare(folder: Path, manifest: Manifest, dev: Examples) -> Int8:
     scores: Sequence[float] = [
         score(in_process.pipeline_of(folder, manifest, model), manifest, dev) for model in models
     ]
-    compared = Int8(metric=dev.metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
+    compared = Int8(metric=TASKS[dev.task].metric, dev=dev.name, float32=round(scores[0], 4), int8=round(scores[1], 4))
     if not 100 * (scores[0] - scores[1]) <= MOST_POINTS_LOST:  # also true if a score is NaN
         raise CheckpointUnsupported(str(folder), f"int8 loses more than {MOST_POINTS_LOST} points: {compared}")
     try:

@@ -1,39 +1,39 @@
 """The gate of every import: a checkpoint must give what the library of its model gives, alone and in batches.
 
 Inputs of many kinds go through the library one by one, and through the pipeline that will serve the checkpoint: short
-and ones, texts of the longest length and one token past it, capitals, emoji. A difference beyond `TOLERANCES` and
-`RELATIVE_TOLERANCE` stops the import. Two exceptions are mended: a model whose results depend on padding is served
-without padding, and an ONNX graph that differs is left out.
+and long ones, texts of the longest length and one token past it, capitals, emoji. A difference beyond the tolerance of
+the kind of model stops the import. Two exceptions are mended: a model whose results depend on padding is served without
+padding, and an ONNX graph that differs is left out.
 """
 
 import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines.checkpoints import golden
-from pipelines.checkpoints.library import Scores, library_scores
-from pipelines.cola.pipeline import Acceptability
+from pipelines.checkpoints.library import library_scores
+from pipelines.checkpoints.tasks.definition import Scores
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.engines.equal_lengths import EqualLengths
 from pipelines.engines.model_stage import Model
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.manifest import Kind, Manifest
+from pipelines.format.manifest import KIND_SPECS, Kind, Manifest
 from pipelines.format.tokenizer import TextTokenizer
-from pipelines.qa.spans import Answer
-from pipelines.sts.pipeline import Similarity
 
 logger = logging.getLogger(__name__)
 
-TOLERANCES: dict[Kind, float] = {"bi-encoder": 1e-3, "cross-encoder": 5e-3, "classifier": 1e-3, "extractor": 1e-2}
-"""The largest allowed difference: of cosines, of scores from 0 to 5, of probabilities, of sums of two logits."""
 RELATIVE_TOLERANCE = 1e-4
-"""The same as a part of the score, for logits in the hundreds, where float32 itself differs by more."""
+"""For logits in the hundreds, the allowed difference as a part of the score: float32 itself differs by more there."""
 LONGEST_TRIED = 1024  # tokens; longer inputs take minutes on a CPU
 REPEATED = "도서관은 매일 아침 9시에 문을 연다. The Museum in BUSAN shows old ships, and 1,998 new ones! "
+OTHERS = ("도서관은 몇 시에 문을 여나요?", "What does the museum show?")
+"""The other texts of pairs; as questions, they ask for what `REPEATED` tells."""
 SHORT = (
     "오늘은 비가 많이 옵니다.",
     "The children are playing in the garden.",
@@ -103,15 +103,8 @@ def check_batches(folder: Path, manifest: Manifest, model: Model) -> None:
 def probes_of(folder: Path, manifest: Manifest) -> list[Probe]:
     """The inputs that are tried for a task. Long ones come first: a model may behave otherwise after a short one."""
     texts = _long_texts(folder, manifest) | {f"a short text, {text!r}": text for text in SHORT}
-    match manifest.task:
-        case "cola":
-            return [Probe(name, text) for name, text in texts.items()]
-        case "sts":
-            pairs = [Probe(name, (text, SHORT[number % 2])) for number, (name, text) in enumerate(texts.items())]
-            return [*pairs, Probe("a short text with a long one", (SHORT[0], next(iter(texts.values()))))]
-        case "qa":
-            questions = ("도서관은 몇 시에 문을 여나요?", "What does the museum show?")
-            return [Probe(name, (questions[number % 2], text)) for number, (name, text) in enumerate(texts.items())]
+    items = TASKS[manifest.task].probes(list(texts.values()), OTHERS)
+    return [Probe(name, item) for name, item in zip_longest(texts, items, fillvalue="a short text with a long one")]
 
 
 def _long_texts(folder: Path, manifest: Manifest) -> dict[str, str]:
@@ -141,16 +134,8 @@ def _alone(folder: Path, manifest: Manifest, model: Model, probes: Sequence[Prob
 
 def _scores(folder: Path, manifest: Manifest, model: Model, probes: Sequence[Probe]) -> list[Scores]:
     """The scores of the inputs in one batch, as `library_scores` gives them."""
-    scores: list[Scores] = []
-    for result in golden.results_of(folder, manifest, model, [probe.item for probe in probes]):
-        match result:
-            case Similarity(score=score):
-                scores.append((score,))
-            case Acceptability(probability=probability):
-                scores.append((probability,))
-            case Answer(score=score, null_score=null_score):
-                scores.append((score, null_score))
-    return scores
+    results = golden.results_of(folder, manifest, model, [probe.item for probe in probes])
+    return [TASKS[manifest.task].scores(result) for result in results]
 
 
 def _worst(kind: Kind, scores: Sequence[Scores], expected: Sequence[Scores]) -> tuple[int, float, float]:
@@ -160,7 +145,7 @@ def _worst(kind: Kind, scores: Sequence[Scores], expected: Sequence[Scores]) -> 
     """
     values = np.array(expected)
     differences = np.nan_to_num(np.abs(np.array(scores) - values), nan=np.inf)
-    allowed = np.maximum(TOLERANCES[kind], RELATIVE_TOLERANCE * np.abs(np.nan_to_num(values)))
+    allowed = np.maximum(KIND_SPECS[kind].library_tolerance, RELATIVE_TOLERANCE * np.abs(np.nan_to_num(values)))
     place, column = np.unravel_index(int((differences / allowed).argmax()), values.shape)
     return int(place), float(differences[place, column]), float(allowed[place, column])
 

@@ -28,7 +28,7 @@ from pipelines.format.encode_settings import refuse_unknown_settings, served_dim
 from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
 from pipelines.format.loading import load_transformers, reason, refusing_damage
 from pipelines.format.manifest import (
-    DEFAULT_THRESHOLDS,
+    KIND_SPECS,
     MANIFEST,
     Kind,
     Manifest,
@@ -268,7 +268,7 @@ def _describe(
         kind=kind,
         base_model=fetched.name,
         revision=fetched.revision,
-        threshold=DEFAULT_THRESHOLDS[kind],
+        threshold=KIND_SPECS[kind].threshold,
         **limits,
     )
     rounded = wanted.weights not in (None, stored_as(fetched.folder))

@@ -1,23 +1,15 @@
 """Run a task's pipeline on one checkpoint in this process, for offline runs, golden inputs and tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.cola import model as cola_model
-from pipelines.cola.pipeline import ColaPipeline
+from pipelines.checkpoints.tasks.definition import Pipeline
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.engines.choice import EngineSettings
-from pipelines.engines.model_stage import Model, in_process, in_process_model
+from pipelines.engines.model_stage import Model, in_process_model
 from pipelines.format.manifest import Manifest, Task, verify
-from pipelines.format.tokenizer import TextTokenizer
-from pipelines.qa import model as qa_model
-from pipelines.qa.pipeline import QaPipeline
-from pipelines.qa.window_tokenizer import WindowTokenizer
-from pipelines.sts import model as sts_model
-from pipelines.sts.pipeline import StsPipeline
 from pipelines.text.token_batch import TokenBatch
-
-Pipeline = StsPipeline | ColaPipeline | QaPipeline
 
 
 def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = None) -> Any:
@@ -28,31 +20,15 @@ def load_pipeline(folder: Path, task: Task, settings: EngineSettings | None = No
 
 def load_model(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
     """Load the model of a verified checkpoint, with the default limits of its task."""
-    loads: dict[Task, Callable[[Path, Manifest, EngineSettings], Model]] = {
-        "sts": sts_model.load,
-        "cola": cola_model.load,
-        "qa": qa_model.load,
-    }
-    return loads[manifest.task](folder, manifest, settings)
+    return TASKS[manifest.task].load(folder, manifest, settings)
 
 
 def pipeline_of(folder: Path, manifest: Manifest, model: Model) -> Pipeline:
     """The pipeline of a loaded model."""
-    run = in_process_model(model)
-    if manifest.task == "qa":
-        return QaPipeline(in_process(WindowTokenizer.load(folder, manifest).windows), run)
-    text = TextTokenizer.load(folder, manifest)
-    if manifest.task == "cola":
-        return ColaPipeline(in_process(text.passages), run)
-    return StsPipeline(in_process(text.sentence_pairs), run)
+    return TASKS[manifest.task].pipeline(folder, manifest, in_process_model(model))
 
 
-def token_batches(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> list[TokenBatch]:
-    """Tokenize a task's inputs for its model; each item is a separate batch."""
-    if manifest.task == "qa":
-        tokens = WindowTokenizer.load(folder, manifest).windows(inputs).tokens
-    elif manifest.task == "cola":
-        tokens = TextTokenizer.load(folder, manifest).passages(inputs)
-    else:
-        tokens = TextTokenizer.load(folder, manifest).sentence_pairs(inputs).tokens
+def token_batches(folder: Path, manifest: Manifest, items: Sequence[Any]) -> list[TokenBatch]:
+    """Tokenize a task's items for its model; each item that the model runs is a separate batch."""
+    tokens = TASKS[manifest.task].tokenize(folder, manifest, items)
     return [TokenBatch.take([(tokens, item)]) for item in range(len(tokens))]

@@ -14,14 +14,12 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from pipelines.checkpoints.tasks.definition import Scores
 from pipelines.engines.torch_engine import forget_short_inputs
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Kind, Manifest
 from pipelines.format.tokenizer import drop_sampling
 from pipelines.sts.data import HIGHEST_SCORE
-
-Scores = tuple[float, ...]
-"""A cosine, a score from 0 to 5, a probability, or the scores of the best span and of no answer."""
 
 
 def library_scores(source: Path, manifest: Manifest, items: Sequence[Any]) -> list[Scores]:

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints.finish import finish
-from pipelines.checkpoints.golden import INPUTS
 from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.checkpoints.trim_check import check_outputs, check_tokens, check_transformers_tokens
 from pipelines.checkpoints.trim_pieces import PieceFinder
 from pipelines.checkpoints.trim_texts import Text, read_texts
@@ -132,7 +132,7 @@ def _prompted(whole: Path, texts: Sequence[Text]) -> list[Text]:
 def _golden(manifest: Manifest | None) -> list[Text]:
     if manifest is None:
         return []
-    inputs = [*INPUTS[manifest.task], *(golden.inputs for golden in manifest.golden)]
+    inputs = [*TASKS[manifest.task].golden, *(golden.inputs for golden in manifest.golden)]
     return [Text("golden inputs", text) for texts in inputs for text in texts]
 
 

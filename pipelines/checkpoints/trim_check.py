@@ -13,14 +13,14 @@ from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints import in_process
 from pipelines.checkpoints.limits import longest_input
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.checkpoints.trim_pieces import encode
 from pipelines.checkpoints.trim_texts import Text
 from pipelines.checkpoints.trim_weights import TOKENIZER_CONFIG
 from pipelines.engines.choice import REFERENCE
-from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.loading import load_transformers, refusing_damage
-from pipelines.format.manifest import Manifest, Task
+from pipelines.format.manifest import KIND_SPECS, Manifest, Task
 
 OUTPUT_TOLERANCE = 1e-5  # largest difference of logits and of embedding values, both computed in float32
 SAMPLE = 8  # number of texts that the models run on
@@ -65,7 +65,7 @@ def check_outputs(before: Path, after: Path, manifest: Manifest | None, texts: S
     if manifest is None:
         whole, trimmed = (_states(folder, strings) for folder in (before, after))
     else:
-        whole, trimmed = (_outputs(folder, manifest, _inputs(manifest.task, strings)) for folder in (before, after))
+        whole, trimmed = (_outputs(folder, manifest, _items(manifest.task, strings)) for folder in (before, after))
     for text, old, new in zip(sample, whole, trimmed, strict=True):
         if old.shape != new.shape or not np.abs(old - new).max(initial=0) <= OUTPUT_TOLERANCE:  # true for NaN
             raise CheckpointUnsupported(str(after), f"{text.where}: other outputs than before")
@@ -76,9 +76,9 @@ def _sample(texts: Sequence[Text]) -> list[Text]:
     return short[:: -(-len(short) // SAMPLE)]
 
 
-def _inputs(task: Task, texts: Sequence[str]) -> list[Any]:
-    """The texts as inputs of a task; for a task with pairs, each text with the next, and the last with the first."""
-    return list(texts) if task == "cola" else list(pairwise([*texts, texts[0]]))
+def _items(task: Task, texts: Sequence[str]) -> list[Any]:
+    """The texts as items of a task; for a task with pairs, each text with the next, and the last with the first."""
+    return [TASKS[task].item(text, other) for text, other in pairwise([*texts, texts[0]])]
 
 
 def _outputs(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> Iterator[NDArray[np.float32]]:
@@ -86,7 +86,9 @@ def _outputs(folder: Path, manifest: Manifest, inputs: Sequence[Any]) -> Iterato
     engine = in_process.load_model(folder, manifest, REFERENCE).engine
     for asked in inputs:
         batches = in_process.token_batches(folder, manifest, [asked])
-        yield np.concatenate([out.ravel() for one in batches for out in engine.outputs(one, *OUTPUTS[manifest.kind])])
+        yield np.concatenate(
+            [out.ravel() for one in batches for out in engine.outputs(one, *KIND_SPECS[manifest.kind].outputs)]
+        )
 
 
 def _states(folder: Path, texts: Sequence[str]) -> Iterator[NDArray[np.float32]]:

@@ -5,15 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.format.manifest import Kind
 from pipelines.text.token_batch import TokenBatch
-
-OUTPUTS: dict[Kind, tuple[str, ...]] = {
-    "bi-encoder": ("sentence_embedding",),
-    "cross-encoder": ("logits",),
-    "classifier": ("logits",),
-    "extractor": ("start_logits", "end_logits"),
-}
 
 
 class Engine(Protocol):
@@ -27,7 +19,7 @@ class Engine(Protocol):
     slots: int
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
-        """The named outputs, which must be among the `OUTPUTS` of the checkpoint's kind.
+        """The named outputs, which must be among those that `KIND_SPECS` has for the checkpoint's kind.
 
         sentence_embedding        (items, dimensions), of unit length
         logits                    (items, classes)

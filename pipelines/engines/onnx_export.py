@@ -14,7 +14,6 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from torch import Tensor, nn
 
 from pipelines.engines.choice import ONNX
-from pipelines.engines.engine import OUTPUTS
 from pipelines.engines.onnx_engine import PAD_ID
 from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
 from pipelines.engines.torch_engine import takes_types
@@ -22,7 +21,7 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.format.gated_conv import GatedConvModel
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.loading import load_transformers
-from pipelines.format.manifest import Manifest
+from pipelines.format.manifest import KIND_SPECS, Manifest
 from pipelines.format.sentence_transformer import load_sentence_transformer
 
 EXAMPLE_SHAPE = (3, 9)  # items, tokens: not a size in any model, so that tracing takes neither as a constant
@@ -93,9 +92,9 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
         model = load_transformers(auto_class_of(manifest.kind), folder)
         if isinstance(model, GatedConvModel):
             model.multiply()
-        module, pad_id = Headed(model, OUTPUTS[manifest.kind]), model.config.pad_token_id
+        module, pad_id = Headed(model, KIND_SPECS[manifest.kind].outputs), model.config.pad_token_id
         inputs = _inputs(model, token_types=manifest.token_types)
-    traced = _trace(module, inputs, OUTPUTS[manifest.kind])
+    traced = _trace(module, inputs, KIND_SPECS[manifest.kind].outputs)
     helper.set_model_props(traced, {PAD_ID: str(pad_id or 0)})
     share_weights(traced, folder / SAFETENSORS)
     path = folder / ONNX["float32"]

@@ -1,6 +1,7 @@
 """`manifest.json`: describes a checkpoint, its origin and its scores, and holds the SHA-256 of each of its files."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,13 +20,33 @@ Scale = tuple[float, float]
 """The lowest and highest prediction of a cross-encoder."""
 Role = Literal["symmetric", "query", "document"]
 """Why a text is embedded: to compare it with another text, to search with it, or to find it."""
-DEFAULT_THRESHOLDS: dict[Kind, float | None] = {
-    "bi-encoder": 0.6,
-    "cross-encoder": 3.0,
-    "classifier": 0.5,
-    "extractor": None,
-}
 
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """What all checkpoints of a kind have in common.
+
+    outputs            the names of the model's outputs; see `pipelines.engines.engine`
+    threshold          the decision threshold of a checkpoint that brings none; None: the task has no threshold then
+    reads_pairs        whether two sentences are one input of the model
+    tolerance          the largest allowed difference of a golden answer that is a number: bfloat16 and int8 round
+    library_tolerance  the largest allowed difference from the library of the model, in float32: of cosines, scores from
+                       0 to 5, probabilities, or sums of two logits
+    """
+
+    outputs: tuple[str, ...]
+    threshold: float | None
+    reads_pairs: bool
+    tolerance: float
+    library_tolerance: float
+
+
+KIND_SPECS: dict[Kind, KindSpec] = {
+    "bi-encoder": KindSpec(("sentence_embedding",), 0.6, False, 0.02, 1e-3),
+    "cross-encoder": KindSpec(("logits",), 3.0, True, 0.1, 5e-3),
+    "classifier": KindSpec(("logits",), 0.5, False, 0.02, 1e-3),
+    "extractor": KindSpec(("start_logits", "end_logits"), None, True, 0.0, 1e-2),
+}
 USED_UNLESS_DEFAULT = (
     *("truncation_side", "token_types", "dimensions", "padded", "prompts", "windows"),
     *("positive_output", "activation", "scale"),

@@ -13,7 +13,7 @@ from tokenizers.normalizers import NFC
 from tokenizers.normalizers import Sequence as Steps
 
 from pipelines.errors import CheckpointDamaged
-from pipelines.format.manifest import Manifest, Role
+from pipelines.format.manifest import KIND_SPECS, Manifest, Role
 from pipelines.text.normalization import nfc
 from pipelines.text.token_batch import Int32, TokenBatch
 
@@ -75,7 +75,7 @@ class TextTokenizer:
 
     def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
         """Tokenize pairs for the checkpoint's kind of model; repeated sentences or pairs become one item."""
-        if self._manifest.kind == "cross-encoder":
+        if KIND_SPECS[self._manifest.kind].reads_pairs:
             both, numbers = _unique([(nfc(left), nfc(right)) for left, right in pairs])
             return SentencePairs(self._batch(self._encode(both)), np.stack((numbers, numbers), axis=1))
         prompt = self._manifest.prompts.symmetric

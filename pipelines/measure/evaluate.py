@@ -7,24 +7,21 @@ file of rows, or the name of a data set.
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from pydantic import ValidationError
 
 from pipelines.checkpoints.in_process import load_model, pipeline_of
-from pipelines.checkpoints.quality import Examples, run
+from pipelines.checkpoints.quality import figures
 from pipelines.checkpoints.resolve import resolve
-from pipelines.cola.metrics import matthews
+from pipelines.checkpoints.tasks.definition import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.command_line import Command
 from pipelines.engines.choice import EngineSettings
-from pipelines.format.manifest import DEFAULT_THRESHOLDS, Task, read_manifest, verify
+from pipelines.format.manifest import Task, read_manifest, verify
 from pipelines.measure.server_client import ServerClient
-from pipelines.qa.metrics import score_any
-from pipelines.sts.data import PARAPHRASE_FROM
-from pipelines.sts.metrics import f1_at, pearson, spearman
 from pipelines.training.cola.recipe import RECIPE as COLA
 from pipelines.training.qa.recipe import RECIPE as QA
 from pipelines.training.recipe import Recipe
@@ -33,32 +30,6 @@ from pipelines.training.sts.recipe import RECIPE as STS
 Figures = dict[str, float]
 RECIPES: dict[Task, Recipe[Any]] = {"sts": STS, "cola": COLA, "qa": QA}
 COLUMNS = {name: column for recipe in RECIPES.values() for name, column in recipe.columns.items()}
-
-
-def measure(examples: Examples, outputs: Sequence[Any], threshold: float | None) -> Figures:
-    """The task's figures, from -1 to 1. There is one output per example:
-
-    sts   (score, whether it reaches the threshold)
-    cola  the probability of "acceptable"; the prediction is "acceptable" if it is at least `threshold`
-    qa    the text of the answer, "" if there is none
-    """
-    match examples.task:
-        case "sts":
-            scores, passed = zip(*outputs, strict=True)
-            same = [score >= PARAPHRASE_FROM for score in examples.expected]
-            return {
-                "pearson": pearson(scores, examples.expected),
-                "spearman": spearman(scores, examples.expected),
-                "f1": f1_at(np.array(passed, dtype=float), same, 0.5),
-            }
-        case "cola":
-            lowest = DEFAULT_THRESHOLDS["classifier"] if threshold is None else threshold
-            predicted = np.asarray(outputs) >= lowest
-            truth = np.asarray(examples.expected)
-            return {"matthews": matthews(predicted, truth), "accuracy": float((predicted == truth).mean())}
-        case "qa":
-            result = score_any(outputs, examples.expected)
-            return {"exact_match": result.exact_match, "f1": result.f1}
 
 
 def evaluate_checkpoint(
@@ -72,16 +43,14 @@ def evaluate_checkpoint(
     task = read_manifest(folder).task
     examples = read_examples(data, task, columns)
     manifest = verify(folder, task)
-    pipeline: Any = pipeline_of(folder, manifest, load_model(folder, manifest, engine))
-    outputs = [_output(task, result) for result in run(pipeline, examples.inputs)]
-    return measure(examples, outputs, manifest.threshold)
+    return figures(pipeline_of(folder, manifest, load_model(folder, manifest, engine)), manifest, examples)
 
 
 def evaluate_server(url: str, data: str, task: Task, columns: Mapping[str, str] | None = None) -> Figures:
     """The figures of a running server. Raises ServerFailed, DataError."""
     examples = read_examples(data, task, columns)
     server = ServerClient(url)
-    return measure(examples, server.outputs(task, examples.inputs), server.threshold(task))
+    return TASKS[task].figures(server.outputs(task, examples.inputs), examples.expected, server.threshold(task))
 
 
 def read_examples(data: str, task: Task, columns: Mapping[str, str] | None = None) -> Examples:
@@ -93,23 +62,13 @@ def read_examples(data: str, task: Task, columns: Mapping[str, str] | None = Non
     recipe = RECIPES[task]
     names = {name: column.default for name, column in recipe.columns.items()} | dict(columns or {})
     rows = recipe.read(data, [names[name] for name in recipe.columns], "validation")
-    return recipe.examples(data, rows)
-
-
-def _output(task: Task, result: Any) -> Any:
-    match task:
-        case "sts":
-            return result.score, result.similar
-        case "cola":
-            return result.probability
-        case "qa":
-            return result.text
+    return TASKS[task].examples(data, rows)
 
 
 def _print_figures(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Print the figures as one line of JSON."""
-    figures = _evaluate(parser, arguments)
-    sys.stdout.write(json.dumps({name: round(value, 4) for name, value in figures.items()}) + "\n")
+    measured = _evaluate(parser, arguments)
+    sys.stdout.write(json.dumps({name: round(value, 4) for name, value in measured.items()}) + "\n")
 
 
 def _evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Figures:

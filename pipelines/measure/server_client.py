@@ -30,7 +30,7 @@ class ServerClient:
         return threshold
 
     def outputs(self, task: Task, inputs: Sequence[Any]) -> list[Any]:
-        """One output per input, in order, in the form that `measure` takes."""
+        """One output per input, in order, in the form that `TaskDefinition.figures` takes."""
         match task:
             case "sts":
                 return asyncio.run(self._score_files(inputs))

@@ -10,7 +10,7 @@ from pipelines.checkpoints import golden
 from pipelines.checkpoints.finish import quantize_if_as_good
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_model
-from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.tasks.definition import Examples
 from pipelines.engines.choice import REFERENCE
 from pipelines.format.manifest import Manifest, Task, Training, write_manifest
 from pipelines.format.weights import Weights

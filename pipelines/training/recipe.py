@@ -6,7 +6,8 @@ from typing import Any, Generic
 
 from pydantic import BaseModel
 
-from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.tasks.definition import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.format.manifest import Task
 from pipelines.format.windows import WindowSettings
 from pipelines.text.files import data_folder
@@ -72,8 +73,6 @@ class Recipe(Generic[Row]):
     columns           The columns of the data, by the project's names for them; each has an option for its real name.
     read              A function that reads the rows of a source. It takes the source, the real names of the columns,
                       and the split to read if the source is a data set.
-    examples          A function that converts rows to the examples that int8 is calibrated and measured on. It takes
-                      the name of their source and the rows.
     without_dev_rows  A function that takes the rows to train on and those to measure on, and returns the former
                       without the rows that are also among the latter.
     remark            A function that takes a model's name and its last figures, and returns a warning for the log,
@@ -93,7 +92,6 @@ class Recipe(Generic[Row]):
     dev: str
     columns: Mapping[str, Column]
     read: Callable[[str, Sequence[str], str], list[Row]]
-    examples: Callable[[str, Sequence[Row]], Examples]
     without_dev_rows: Callable[[list[Row], list[Row]], list[Row]]
     remark: Callable[[str, Figures], str | None] = no_remark
     training: type[TrainingSettings] = TrainingSettings
@@ -114,4 +112,5 @@ class Recipe(Generic[Row]):
         """The examples to calibrate int8 on, evenly spread over the last source, and all dev rows to measure it on."""
         last = data.sources[-1]
         spread = last.rows[:: max(1, len(last.rows) // CALIBRATION_ROWS)]
-        return self.examples(last.name, spread), self.examples(data.dev_name, data.dev)
+        task = TASKS[self.task]
+        return task.examples(last.name, spread), task.examples(data.dev_name, data.dev)

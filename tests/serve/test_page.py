@@ -37,7 +37,7 @@ def test_a_pair_a_file_and_a_sentence_get_their_scores(web: WebPage, server: Ser
 def test_a_refused_file_is_explained(web: WebPage, server: Server) -> None:
     web.open(server.url)
     web.compare_file(b"not json")
-    expect(web.sts_file.error).to_contain_text("UTF-8")
+    expect(web.sts_file.error).to_contain_text("neither JSON, JSON Lines nor CSV")
 
 
 def test_the_documentation_loads_only_from_this_server(web: WebPage, server: Server) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from pipelines.checkpoints.quality import Examples
 from pipelines.cola.data import COLA_DEV, COLA_TRAIN, Judgement, judgement, without_sentences
 from pipelines.text.rows import read_rows
 from pipelines.training.base import Base
@@ -63,7 +62,6 @@ RECIPE = Recipe(
         "label": Column("2", "name or number of the column with the label: 1 for acceptable, 0 for not"),
     },
     read=_read,
-    examples=Examples.of_judgements,
     without_dev_rows=_without_dev_rows,
     remark=_collapsed,
 )

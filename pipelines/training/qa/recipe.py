@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from pipelines.checkpoints.quality import Examples
 from pipelines.format.windows import WindowSettings
 from pipelines.qa.data import KORQUAD, SOURCE, TRAIN_ARTICLES, Example, all_examples, read_articles, without_contexts_of
 from pipelines.training.qa.learner import QaLearner
@@ -42,7 +41,6 @@ RECIPE: Recipe[Example] = Recipe(
     columns={},
     source=SOURCE,
     read=_read,
-    examples=Examples.of_questions,
     without_dev_rows=without_contexts_of,
     windows=lambda options: options,
 )

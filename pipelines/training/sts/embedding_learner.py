@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 from torch import Tensor, nn
 
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.manifest import DEFAULT_THRESHOLDS
+from pipelines.format.manifest import KIND_SPECS
 from pipelines.format.sentence_transformer import load_sentence_transformer, served_prompts
 from pipelines.sts.data import ScoredPair
 from pipelines.sts.metrics import f1_at
@@ -108,7 +108,7 @@ class EmbeddingLearner:
             else NO_CORRELATIONS
         )
         return {
-            "f1": f1_at(cosines, [row.same for row in rows], DEFAULT_THRESHOLDS["bi-encoder"] or 0.0),
+            "f1": f1_at(cosines, [row.same for row in rows], KIND_SPECS["bi-encoder"].threshold or 0.0),
             "pearson": float(measured["pearson_cosine"]),
             "spearman": float(measured["spearman_cosine"]),
             "loss": float(np.mean((cosines - scaled_scores(rows).numpy()) ** 2)),

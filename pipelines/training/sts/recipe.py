@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from pipelines.checkpoints.quality import Examples
 from pipelines.sts.data import KLUE_DEV, KLUE_TRAIN, ScoredPair, normal_form, scored_pair
 from pipelines.text.rows import read_rows
 from pipelines.training.recipe import Column, Recipe
@@ -46,6 +45,5 @@ RECIPE = Recipe(
         ),
     },
     read=_read,
-    examples=Examples.of_pairs,
     without_dev_rows=_without_dev_rows,
 )

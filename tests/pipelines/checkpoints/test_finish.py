@@ -15,7 +15,7 @@ from pipelines.checkpoints import finish as finishing
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.finish import finish, quantize
 from pipelines.checkpoints.importing import import_checkpoint
-from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.tasks.definition import Examples
 from pipelines.engines import onnx_export, quantization
 from pipelines.engines.choice import EngineSettings, choose
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported

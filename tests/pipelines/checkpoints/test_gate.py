@@ -20,7 +20,7 @@ from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_model, token_batches
 from pipelines.engines.choice import REFERENCE
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.manifest import Manifest, read_manifest
+from pipelines.format.manifest import KIND_SPECS, Manifest, read_manifest
 from tests.checkpoint_factory import MAX_TOKENS, SIZES
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy
@@ -157,5 +157,5 @@ def test_a_score_that_is_not_a_number_is_a_difference() -> None:
 def test_logits_in_the_thousands_may_differ_by_one_ten_thousandth_and_small_ones_only_by_the_tolerance() -> None:
     place, difference, allowed = gate._worst("extractor", [(2000.1, 1.0), (1.0, 2.02)], [(2000.0, 1.0), (1.0, 2.0)])
     assert place == 1
-    assert (difference, allowed) == (pytest.approx(0.02), gate.TOLERANCES["extractor"])
+    assert (difference, allowed) == (pytest.approx(0.02), KIND_SPECS["extractor"].library_tolerance)
     assert gate._worst("extractor", [(2000.1, 1.0)], [(2000.0, 1.0)])[2] == pytest.approx(0.2)

@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.in_process import load_model
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.engines.choice import Backend, EngineSettings
 from pipelines.errors import CheckpointDamaged
 from pipelines.format.manifest import MANIFEST, Golden, read_manifest, verify, write_manifest
@@ -22,7 +23,7 @@ def check(folder: Path, backend: Backend = "torch") -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_input_of_the_task_is_recorded_at_import(imported: MakeCheckpoint, kind: str) -> None:
     manifest = read_manifest(imported(kind))
-    assert [one.inputs for one in manifest.golden] == golden.INPUTS[manifest.task]
+    assert [one.inputs for one in manifest.golden] == list(TASKS[manifest.task].golden)
     assert all(isinstance(one.output, str if manifest.task == "qa" else float) for one in manifest.golden)
     for backend in ("torch", "onnx"):
         check(imported(kind), backend)

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -6,16 +5,16 @@ from typing import Any
 import pytest
 
 from pipelines.checkpoints import in_process
-from pipelines.checkpoints.quality import PORTION, Examples, score
+from pipelines.checkpoints.quality import PORTION, score
+from pipelines.checkpoints.tasks.definition import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.cola.pipeline import Acceptability
 from pipelines.engines.choice import EngineSettings
-from pipelines.errors import CheckpointDamaged, EngineError
+from pipelines.errors import EngineError
 from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.qa.data import Example
 from pipelines.sts.data import ScoredPair
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.cola.rows import row
-from tests.pipelines.qa.rows import article
 
 COLA = Manifest(name="x", task="cola", kind="classifier", threshold=0.5)
 
@@ -32,51 +31,6 @@ def answering(*results: Any) -> Any:
 
 def judged(*expected: bool) -> Examples:
     return Examples("dev", "cola", [str(number) for number in range(len(expected))], expected)
-
-
-def test_pairs_of_both_korean_data_sets_are_read(tmp_path: Path) -> None:
-    (tmp_path / "klue.json").write_text(
-        json.dumps([{"sentence1": "가", "sentence2": "나", "labels": {"real-label": 3.4}}])
-    )
-    (tmp_path / "kor.tsv").write_text("h\n" + "g\tf\t2015\t1\t3.4\t가\t나\n", encoding="utf-8")
-    (tmp_path / "pairs.csv").write_text("sentence1,sentence2,label\n가,나,3.4\n", encoding="utf-8")
-    for path in sorted(tmp_path.iterdir()):
-        assert Examples.read(path, "sts") == Examples.of_pairs(path.name, [ScoredPair("가", "나", 3.4)])
-        assert Examples.read(path, "sts").metric == "Pearson"
-
-
-def test_judgements_are_read(tmp_path: Path) -> None:
-    (tmp_path / "dev.tsv").write_text(row("He sleeps.", True) + row("He sleep.", False))
-    examples = Examples.read(tmp_path / "dev.tsv", "cola")
-    assert (examples.name, examples.inputs, examples.expected) == (
-        "dev.tsv", ["He sleeps.", "He sleep."], [True, False]
-    )  # fmt: skip
-
-
-def test_questions_are_read(tmp_path: Path) -> None:
-    (tmp_path / "dev.json").write_text(json.dumps({"data": [article(0), article(1)]}))
-    examples = Examples.read(tmp_path / "dev.json", "qa")
-    assert examples.expected == [("빨강",), ("노랑",)]
-    assert examples.inputs[1][0].startswith("1번지")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "task"),
-    [
-        ("missing.json", None, "sts"),
-        ("not.json", "{", "sts"),
-        ("other.json", '[{"sentence1": "a"}]', "sts"),
-        ("short.tsv", "one column\n", "cola"),
-        ("other.json", "[]", "qa"),
-        ("packed.json.xz", "not packed", "qa"),
-    ],
-)
-def test_missing_and_malformed_files_are_named(tmp_path: Path, name: str, content: str | None, task: Any) -> None:
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(CheckpointDamaged) as caught:
-        Examples.read(tmp_path / name, task)
-    assert caught.value.where == str(tmp_path / name)
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 1.0), (0.0, 0.0), (0.95, 0.5773502691896258), (None, 1.0)])
@@ -118,7 +72,7 @@ def own_answers(folder: Path, manifest: Manifest) -> Examples:
             pairs = [("오늘 과제", "오늘 회의"), ("museum", "the ship"), ("과제", "과제")]
             results = asyncio.run(pipeline(pairs))
             rows = [ScoredPair(*pair, result.score) for pair, result in zip(pairs, results, strict=True)]
-            return Examples.of_pairs("own", rows)
+            return TASKS["sts"].examples("own", rows)
         case "cola":
             texts = [f"{letter} the museum {letter * 3}" for letter in "abcdefghijklmnopqrstuvwxyz"]
             results = asyncio.run(pipeline(texts))
@@ -127,4 +81,4 @@ def own_answers(folder: Path, manifest: Manifest) -> Examples:
             asked = [("who?", "The museum is in Busan."), ("어디?", "오늘 회의는 부산에서")]
             results = asyncio.run(pipeline(asked))
             rows_ = [Example("", q, c, one.start, one.end) for (q, c), one in zip(asked, results, strict=True)]
-            return Examples.of_questions("own", rows_)
+            return TASKS["qa"].examples("own", rows_)

@@ -28,9 +28,8 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.checkpoints.trim import Trimmed, trim
 from pipelines.checkpoints.trim_weights import trim_model
 from pipelines.engines.choice import REFERENCE
-from pipelines.engines.engine import OUTPUTS
 from pipelines.errors import CheckpointError, CheckpointUnsupported, DataNotFound
-from pipelines.format.manifest import MANIFEST, read_manifest, verify, write_manifest
+from pipelines.format.manifest import KIND_SPECS, MANIFEST, read_manifest, verify, write_manifest
 from pipelines.format.two_layers import TwoLayersForSequenceClassification
 from tests.checkpoint_factory import MAX_TOKENS, SIZES, bert_config, save_with_wordpiece
 from tests.conftest import MakeCheckpoint
@@ -79,7 +78,7 @@ def outputs(folder: Path) -> list[np.ndarray]:
     inputs: list[Any] = SENTENCES if manifest.task == "cola" else [tuple(SENTENCES), tuple(reversed(SENTENCES))]
     engine = in_process.load_model(folder, manifest, REFERENCE).engine
     batches = in_process.token_batches(folder, manifest, inputs)
-    return [out for batch in batches for out in engine.outputs(batch, *OUTPUTS[manifest.kind])]
+    return [out for batch in batches for out in engine.outputs(batch, *KIND_SPECS[manifest.kind].outputs)]
 
 
 def assert_trimmed(source: Path, folder: Path, trimmed: Trimmed) -> None:

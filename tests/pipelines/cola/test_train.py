@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.quality import score
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.cola import train as command
 from pipelines.format.manifest import read_manifest, verify
 from pipelines.format.weights import stored_as
@@ -61,7 +62,7 @@ def test_the_best_of_all_models_and_seeds_is_exported_and_has_the_measured_score
     assert all(row.count("±") == 3 for row in rows)
     assert "\n".join([head, *rows]) in capsys.readouterr().out.replace("|---|---|---|---|\n", "")
     manifest = verify(output, "cola")
-    examples = Examples.read(Path(data[3]), "cola")
+    examples = TASKS["cola"].read(Path(data[3]))
     served = score(load_pipeline(output, "cola"), manifest, examples)
     assert manifest.scores["matthews"] == pytest.approx(served, abs=1e-4)
     assert manifest.training is not None

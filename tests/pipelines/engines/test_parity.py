@@ -10,10 +10,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from pipelines.engines.choice import Backend, EngineSettings
-from pipelines.engines.engine import OUTPUTS, Engine
+from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.format.kinds import auto_class_of
-from pipelines.format.manifest import Manifest, read_manifest
+from pipelines.format.manifest import KIND_SPECS, Manifest, read_manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import HALF_PRECISION_KINDS, KINDS
@@ -38,7 +38,7 @@ class Case:
     def __init__(self, served: MakeCheckpoint, kind: str, backend: Backend) -> None:
         self.folder = served(kind)
         self.manifest: Manifest = read_manifest(self.folder)
-        self.names = OUTPUTS[self.manifest.kind]
+        self.names = KIND_SPECS[self.manifest.kind].outputs
         settings = EngineSettings(device="cpu", backend=backend, dtype="float32")
         self.engine: Engine = load_engine(self.folder, self.manifest, settings)
         self.longest = self.manifest.max_tokens or UNLIMITED

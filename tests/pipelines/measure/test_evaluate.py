@@ -11,10 +11,9 @@ import pytest
 from deployments.api.app import make_api
 from pipelines import evaluate
 from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.quality import Examples
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
-from pipelines.measure.evaluate import evaluate_checkpoint, evaluate_server, measure
+from pipelines.measure.evaluate import evaluate_checkpoint, evaluate_server
 from pipelines.measure.server_client import ServerClient
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
@@ -94,17 +93,6 @@ def test_a_task_that_is_not_served_is_an_error(serving: ScriptedServices, monkey
     monkeypatch.setattr(serving, "describe", describe)
     with pytest.raises(DataNotFound, match="serves sts, not qa"):
         ServerClient(URL).threshold("qa")
-
-
-def test_figures_of_hand_made_outputs() -> None:
-    pairs = Examples("x", "sts", [("a", "b")] * 4, [0.0, 2.0, 3.0, 5.0])
-    figures = measure(pairs, [(0.1, False), (0.2, True), (0.3, True), (0.9, True)], 0.2)
-    assert figures == {"pearson": pytest.approx(0.9134, abs=1e-4), "spearman": 1.0, "f1": pytest.approx(0.8)}
-    judged = Examples("x", "cola", ["a"] * 4, [True, False, True, False])
-    assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.5) == {"matthews": pytest.approx(1.0), "accuracy": 1.0}
-    assert measure(judged, [0.9, 0.4, 0.5, 0.1], 0.6)["accuracy"] == 0.75
-    asked = Examples("x", "qa", [("q", "c")] * 2, [("빨강",), ("노랑", "노란색")])
-    assert measure(asked, ["빨강", "파랑"], None) == {"exact_match": 0.5, "f1": 0.75}
 
 
 @pytest.fixture

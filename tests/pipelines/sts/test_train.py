@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.quality import Examples, score
+from pipelines.checkpoints.quality import score
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.errors import BadRow
 from pipelines.format.manifest import verify
 from pipelines.sts import data
@@ -52,7 +53,7 @@ def test_the_best_of_all_heads_is_exported_and_has_the_measured_score_when_serve
     ]
     assert all(results.count(f"| {model}, {head} |") == 3 for head in HEADS)
     manifest = verify(output, "sts")
-    examples = Examples.read(Path(files[3]), "sts")
+    examples = TASKS["sts"].read(Path(files[3]))
     assert manifest.scores["pearson"] == pytest.approx(
         score(load_pipeline(output, "sts"), manifest, examples), abs=1e-3
     )

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.checkpoints.golden import check
 from pipelines.checkpoints.in_process import load_model
-from pipelines.checkpoints.quality import Examples
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.engines.choice import EngineSettings
 from pipelines.format.manifest import Int8, Training, verify
 from pipelines.format.weights import stored_as
@@ -17,7 +17,7 @@ from pipelines.training.results import History
 from tests.conftest import MakeCheckpoint
 
 ASKED = [Example(str(number), "어디?", f"답은 {number}번이다.", 3, 5) for number in range(4)]
-INT8 = (Examples.of_questions("train", ASKED), Examples.of_questions("dev", ASKED))
+INT8 = (TASKS["qa"].examples("train", ASKED), TASKS["qa"].examples("dev", ASKED))
 NEVER = -1e9  # a threshold with which every answer is empty
 
 

@@ -11,8 +11,9 @@ from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.quality import Examples, score
 from pipelines.checkpoints.quality import run as ask
+from pipelines.checkpoints.quality import score
+from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.cola.data import Judgement
 from pipelines.training.base import Base
 from pipelines.training.cola.learner import ColaLearner
@@ -41,7 +42,7 @@ def test_figures_are_those_of_the_serving_code(learner: ColaLearner, tmp_path: P
         figures = learner.measure(ROWS, learner.predict(ROWS))
     learner.save(tmp_path / "saved")
     manifest = import_checkpoint(str(tmp_path / "saved"), tmp_path / "to", task="cola")
-    examples = Examples.of_judgements("rows", ROWS)
+    examples = TASKS["cola"].examples("rows", ROWS)
     served = score(load_pipeline(tmp_path / "to", "cola"), manifest, examples)
     assert figures["matthews"] == pytest.approx(served, abs=1e-9)
     assert figures["matthews"] != 0
