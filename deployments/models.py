@@ -37,7 +37,9 @@ class ModelReplica:
         self._digest = manifest.digest
         self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
-        self._batcher = Batcher(model.run, settings, slots=model.engine.slots)
+        self._batcher = Batcher(
+            model.run, settings, slots=model.engine.slots, name=f"{manifest.name} ({model.engine.name})"
+        )
         self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
@@ -55,12 +57,17 @@ class ModelReplica:
         return self._digest
 
     def info(self) -> dict[str, Any]:
-        """For /info: the checkpoint with its scores and limits, the engine, and package versions."""
+        """For /info: the checkpoint with its scores and limits, the engine, failed batches, and package versions."""
         shown = self._manifest.model_dump(
             include={"name", "kind", "base_model", "revision", "scores", "int8", "max_tokens", "threshold"}
         )
         versions = {name: version(name) for name in PACKAGES}
-        served = {"digest": self._digest, "engine": self._engine.name, "versions": versions}
+        served = {
+            "digest": self._digest,
+            "engine": self._engine.name,
+            "failed_batches": self._batcher.failed_batches,
+            "versions": versions,
+        }
         return shown | served | ({"cache": self._cache.info()} if self._cache else {})
 
     def check_health(self) -> None:

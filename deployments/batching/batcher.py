@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -15,9 +17,11 @@ from numpy.typing import NDArray
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
 from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.settings import BatchSettings
-from pipelines.engines.model_stage import Outcome
+from pipelines.engines.model_stage import Outcome, finite
 from pipelines.errors import EngineError, MunjangError
 from pipelines.text.token_batch import TokenBatch
+
+logger = logging.getLogger("ray.serve")
 
 
 class _Call:
@@ -65,12 +69,23 @@ class Batcher:
 
     run    takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
     slots  number of model threads
+    name   the checkpoint and the engine, for the log
 
     If a batch fails, its two halves run again, and so on, so that only the item at fault fails, with its own error.
+    A row that is not finite is a failure. A batch that failed is logged once, without the exception's message, which
+    might repeat a caller's text.
     """
 
-    def __init__(self, run: Callable[[TokenBatch], NDArray[Any]], settings: BatchSettings, *, slots: int = 1) -> None:
+    def __init__(
+        self,
+        run: Callable[[TokenBatch], NDArray[Any]],
+        settings: BatchSettings,
+        *,
+        slots: int = 1,
+        name: str = "the model",
+    ) -> None:
         self._run = run
+        self._name = name
         self._settings = settings
         self._slots = slots
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="model")
@@ -80,6 +95,7 @@ class Batcher:
         self._working = 0
         self._started_s: dict[int, float] = {}  # start of the running batch, by thread id
         self.failures_in_a_row = 0
+        self.failed_batches = 0  # since the start, without the halves that ran again
         self.seconds_busy = 0.0  # sum over all threads
 
     @property
@@ -127,7 +143,7 @@ class Batcher:
     def _work(self) -> None:
         """Run batches until the queue is empty. This is the function of a model thread."""
         while shares := self._next_batch():
-            self._complete(shares)
+            self._complete(shares, log=True)
 
     def _next_batch(self) -> Shares:
         with self._lock:
@@ -138,13 +154,27 @@ class Batcher:
                 self._working -= 1
             return shares
 
-    def _complete(self, shares: Shares) -> None:
+    def _complete(self, shares: Shares, *, log: bool = False) -> None:
+        """Run a batch and deliver its rows. `log` says whether a failure is counted and logged."""
         try:
             rows = self._rows(shares)
         except Exception as error:  # no error of an engine may end the thread
+            if log:
+                self._report(shares, error)
             self._divide(shares, error)
         else:
             _deliver(_succeed, shares, rows)
+
+    def _report(self, shares: Shares, error: Exception) -> None:
+        """Count and log a failed batch."""
+        with self._lock:
+            self.failed_batches += 1
+        lengths = [length for call, items in shares for length in call.batch.lengths[items].tolist()]
+        logger.error(
+            "%s failed with %s on a batch of %d items with %d to %d tokens; failed batches since the start: %d\n%s",
+            *(self._name, type(error).__name__, len(lengths), min(lengths), max(lengths), self.failed_batches),
+            "".join(traceback.format_tb(error.__traceback__)),
+        )
 
     def _divide(self, shares: Shares, error: Exception) -> None:
         """Run the halves of a failed batch. An item that fails alone is the item at fault and gets the error."""
@@ -165,6 +195,8 @@ class Batcher:
             rows = self._run(batch)
             if len(rows) != len(batch):
                 raise EngineError("wrong number of rows")
+            if not finite(rows).all():
+                raise EngineError("a result that is not finite")
             padded = int(batch.lengths.max()) * len(batch)
         finally:
             self._account(padded)

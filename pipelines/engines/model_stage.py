@@ -59,6 +59,15 @@ class Outcome:
         return full
 
 
+def finite(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each of a model's rows (items, ...) is a result (items,): whether its numbers are finite.
+
+    Of a row of spans, only the score of the first, the null span, has to be: spans that a window lacks have -inf.
+    """
+    values = rows if rows.dtype.names is None else rows["score"][:, :1]
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
 ModelStage = Callable[[TokenBatch], Awaitable[Outcome]]
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,46 @@ def test_a_model_that_returns_too_few_rows_is_an_error() -> None:
         assert sorted(outcome.errors) == [0, 1]
 
     asyncio.run(scenario())
+
+
+def test_an_item_whose_row_is_not_finite_fails_alone() -> None:
+    def overflowing(batch: TokenBatch) -> NDArray[Any]:
+        rows = batch.lengths[:, None] * np.ones(3, dtype=np.float32)
+        rows[batch.lengths == 2, 1] = np.nan
+        rows[batch.lengths == 4, 2] = -np.inf
+        return rows
+
+    async def scenario() -> None:
+        outcome = await Batcher(overflowing, BatchSettings()).submit(tokens([[1], [1, 1], [1] * 3, [1] * 4]))
+        assert sorted(outcome.errors) == [1, 3]
+        assert str(outcome.errors[1]) == "the model failed on this item (a result that is not finite)"
+        assert outcome.rows.tolist() == [[1, 1, 1], [3, 3, 3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_batch_is_logged_once_with_its_place_and_shape_and_without_the_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = "a secret"
+
+    def fail(batch: TokenBatch) -> NDArray[Any]:
+        raise RuntimeError(text)
+
+    async def scenario() -> None:
+        batching = Batcher(fail, BatchSettings(), name="tiny (onnx int8 on cpu)")
+        for failed in (1, 2):
+            await batching.submit(tokens([[1], [1] * 5, [1] * 3]))
+            assert batching.failed_batches == failed
+
+    asyncio.run(scenario())
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(records) == 2
+    message = records[1].getMessage()
+    assert "tiny (onnx int8 on cpu) failed with RuntimeError on a batch of 3 items with 1 to 5 tokens" in message
+    assert message.partition("\n")[0].endswith("failed batches since the start: 2")
+    assert "in fail" in message
+    assert text not in caplog.text
 
 
 def test_items_that_arrive_while_the_model_is_busy_share_the_next_batch() -> None:

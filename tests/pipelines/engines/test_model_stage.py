@@ -4,8 +4,9 @@ import pickle
 import numpy as np
 import pytest
 
-from pipelines.engines.model_stage import Outcome, in_process
+from pipelines.engines.model_stage import Outcome, finite, in_process
 from pipelines.errors import EngineError
+from pipelines.qa.spans import SPAN
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
 FAILED = Outcome(ROWS, {1: EngineError("RuntimeError"), 3: EngineError("ValueError")})
@@ -51,3 +52,16 @@ def test_a_plain_function_becomes_a_stage() -> None:
         return await in_process(lambda a, b: a - b)(5, b=3)
 
     assert asyncio.run(call()) == 2
+
+
+def test_rows_with_nan_or_infinity_are_not_finite() -> None:
+    rows = np.array([[1.0, 2.0], [np.nan, 0.0], [0.0, np.inf]], dtype=np.float32)
+    assert finite(rows).tolist() == [True, False, False]
+    assert finite(rows[:, 0]).tolist() == [True, False, True]
+    assert finite(rows[:0]).tolist() == []
+
+
+def test_spans_that_a_window_lacks_do_not_make_it_wrong() -> None:
+    spans = np.zeros((3, 2), dtype=SPAN)
+    spans["score"] = [[0.5, -np.inf], [-np.inf, 1.0], [np.nan, 1.0]]
+    assert finite(spans).tolist() == [True, False, False]
