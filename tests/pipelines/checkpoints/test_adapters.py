@@ -76,6 +76,9 @@ LORA: list[dict[str, Any]] = [
     {"r": 2, "target_modules": ["query", "key", "dense"], "bias": "lora_only", "rank_pattern": {"query": 3}},
     {"config": peft.LoHaConfig, "r": 2},
     {"config": peft.IA3Config, "feedforward_modules": []},
+    {"config": peft.AdaLoraConfig, "init_r": 4, "target_r": 2, "total_step": 10},
+    {"config": peft.LoKrConfig, "r": 2},
+    {"config": peft.OFTConfig, "r": 0, "oft_block_size": 4},
 ]
 
 
