@@ -3,15 +3,12 @@
 import asyncio
 import logging
 import os
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from anyio import to_thread
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayError
 
 from deployments.api.app import make_api
 from deployments.api.services import Submits
@@ -20,6 +17,7 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
+from deployments.readiness import Readiness, running_deployments
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -30,7 +28,6 @@ from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
 
 logger = logging.getLogger("ray.serve")
 
-STATUS_CACHE_S = 1.0
 FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
 
 
@@ -51,7 +48,7 @@ class Ingress:
         warn_of_missing_flags(os.environ)
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
-        self._status: tuple[float, dict[str, bool]] = (-STATUS_CACHE_S, {})
+        self._readiness = Readiness(running_deployments)
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
@@ -109,18 +106,8 @@ class Ingress:
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment, whether it has a running replica. Asks the controller at most once a second.
-
-        Requests do not need the controller. While it does not answer, its last answer is returned.
-        """
-        asked_s, known = self._status
-        if time.monotonic() - asked_s >= STATUS_CACHE_S:
-            try:
-                known = await to_thread.run_sync(_running_deployments, serve.get_replica_context().app_name)
-            except (RayError, KeyError) as error:
-                logger.warning("the controller does not answer (%s)", type(error).__name__)
-            self._status = (time.monotonic(), known)
-        return known
+        """By deployment, whether it has a running replica, as `Readiness` knows it."""
+        return await self._readiness.states()
 
 
 def reply_or_raise(reply: Reply | MunjangError) -> Reply:
@@ -139,10 +126,3 @@ def warn_of_missing_flags(environment: Mapping[str, str]) -> None:
             "times as long, and 64 callers get a fifth of the throughput",
             " and ".join(missing),
         )
-
-
-def _running_deployments(app_name: str) -> dict[str, bool]:
-    application = serve.status().applications[app_name]
-    return {
-        name: deployment.replica_states.get("RUNNING", 0) > 0 for name, deployment in application.deployments.items()
-    }
