@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipelines.errors import MunjangError, ProviderSuspended
+from pipelines.errors import ProviderSuspended
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +20,10 @@ class CircuitBreaker:
     `open_s` seconds later it is half open: one call passes as a trial. The trial's success closes the circuit, its
     failure opens it again.
 
-    counts  the error classes that count as failures; after any other MunjangError the service has answered, so the
-            call counts as a success
+    counts  the error classes that count as failures
 
-    An instance belongs to one event loop. A call that is cancelled, or that ends with a bug of this program, says
-    nothing about the service and changes nothing.
+    An instance belongs to one event loop. A call that ends in any other way says nothing about the service and changes
+    nothing: with a refusal, such as that of a caller's key, with a bug of this program, or cancelled.
     """
 
     def __init__(
@@ -51,9 +50,6 @@ class CircuitBreaker:
             yield
         except self._counts:
             self._fail(trial)
-            raise
-        except MunjangError:
-            self._succeed()
             raise
         else:
             self._succeed()

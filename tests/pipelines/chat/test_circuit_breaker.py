@@ -3,7 +3,15 @@ import asyncio
 import pytest
 
 from pipelines.chat.circuit_breaker import CircuitBreaker
-from pipelines.errors import ProviderFailed, ProviderKeyRefused, ProviderSuspended, ProviderTimedOut
+from pipelines.errors import (
+    ProviderError,
+    ProviderFailed,
+    ProviderKeyRefused,
+    ProviderOverloaded,
+    ProviderRejected,
+    ProviderSuspended,
+    ProviderTimedOut,
+)
 
 OPEN_S = 10.0
 
@@ -51,11 +59,23 @@ def test_failures_in_a_row_open_it_and_a_success_resets_the_count() -> None:
     assert refused(circuit)
 
 
-def test_a_timeout_counts_as_a_failure_and_a_refused_key_does_not() -> None:
+@pytest.mark.parametrize("neutral", [ProviderKeyRefused(), ProviderRejected(422), ProviderOverloaded(1.0)])
+def test_a_timeout_counts_as_a_failure_and_a_refusal_neither_as_failure_nor_as_success(neutral: ProviderError) -> None:
     circuit, _ = breaker(failures=2)
-    for error in (ProviderTimedOut(), ProviderKeyRefused(), ProviderTimedOut(), ProviderTimedOut()):
+    for error in (neutral, ProviderTimedOut(), neutral, neutral, ProviderTimedOut()):
         with pytest.raises(type(error)):
             call(circuit, error)
+    assert refused(circuit)
+
+
+def test_half_open_a_refused_key_neither_closes_the_circuit_nor_takes_the_trial() -> None:
+    circuit, clock = breaker(failures=2)
+    fail(circuit, 2)
+    clock.now_s += OPEN_S
+    with pytest.raises(ProviderKeyRefused):
+        call(circuit, ProviderKeyRefused())
+    with pytest.raises(ProviderFailed):
+        call(circuit, ProviderFailed("status 500"))
     assert refused(circuit)
 
 
