@@ -72,22 +72,43 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, A
 
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    config = _read(path)
     if unknown := set(config) - KNOWN_KEYS:  # Serve ignores them in silence
-        raise ConfigError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
-    if not config.get("applications"):
+        raise ConfigError(f"{path}: unknown keys {', '.join(sorted(map(str, unknown)))}")
+    applications = config.get("applications")
+    if not isinstance(applications, list) or not applications or not isinstance(applications[0], dict):
         raise ConfigError(f"{path}: no applications")
-    args = config["applications"][0].setdefault("args", {})
+    args = _section(path, applications[0], "args")
     for task in TASKS:
         if source := checkpoints.get(task):
-            args.setdefault(task, {})["checkpoint"] = portable(source)
+            _section(path, args, task)["checkpoint"] = portable(source)
     settings = _settings(path, args)
     for task in TASKS:
         source = getattr(settings, task).checkpoint
         sys.stdout.write(f"{task}: {source}\n")
         verify(resolve(source, task), task)
-    _refuse_taken(config.setdefault("http_options", {}).setdefault("port", 8000))
-    return dict(config)
+    _refuse_taken(_section(path, config, "http_options").setdefault("port", 8000))
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; empty for an empty file. Raises ConfigError."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(config or {}, dict):
+        raise ConfigError(f"{path}: no mapping")
+    return dict(config or {})
+
+
+def _section(path: Path, mapping: dict[str, Any], key: str) -> dict[str, Any]:
+    """The mapping under a key, which is added where there is none. Raises ConfigError for anything else there."""
+    section = mapping.get(key) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path}: {key} is no mapping")
+    mapping[key] = section
+    return section
 
 
 def _refuse_taken(port: int) -> None:

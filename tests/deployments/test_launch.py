@@ -78,10 +78,40 @@ def test_a_damaged_checkpoint_is_refused_before_anything_starts(tmp_path: Path, 
         configure(config, {"sts": str(folder)})
 
 
-def test_a_file_without_an_application_is_refused(config: Path) -> None:
-    config.write_text("proxy_location: HeadOnly\n")
-    with pytest.raises(ConfigError, match="no applications"):
-        configure(config, {})
+@pytest.mark.parametrize("args", ["args:", "args: {sts:, cola: }", "args: {}"])
+def test_a_named_checkpoint_is_served_if_the_file_has_no_arguments(
+    config: Path, imported: MakeCheckpoint, args: str
+) -> None:
+    config.write_text(f"applications:\n- {{import_path: 'deployments.graph:build', {args}}}\nhttp_options:\n")
+    named = {"sts": str(imported("static")), "cola": str(imported("classifier")), "qa": str(imported("extractor"))}
+    made = configure(config, named)  # type: ignore[arg-type]
+    assert checkpoints(made) == named
+    assert made["http_options"] == {"port": 8000}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("proxy_location: HeadOnly\n", "no applications"),
+        ("", "no applications"),
+        ("applications: 3\n", "no applications"),
+        ("applications: [3]\n", "no applications"),
+        ("applications: [{args: [1]}]\n", "args is no mapping"),
+        ("applications: [{args: {sts: x}}]\n", "sts is no mapping"),
+        ("- applications\n", "no mapping"),
+        ("{3: 4}\n", "unknown keys 3"),
+        ("applications: [\n", "line 2"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(config: Path, content: str, why: str) -> None:
+    config.write_text(content)
+    with pytest.raises(ConfigError, match=why):
+        configure(config, {"sts": "owner/name"})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        configure(tmp_path / "none.yaml", {})
 
 
 def test_unknown_keys_are_refused_and_named(config: Path) -> None:
