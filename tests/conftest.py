@@ -21,8 +21,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread per worker: the workers sh
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SERVE = Path(__file__).parent / "serve"
+SLOW_FIXTURES = {"checkpoint", "imported", "web"}  # models and a browser, which take seconds to make or start
 
 MakeCheckpoint = Callable[[str], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that use `SLOW_FIXTURES`, also through other fixtures, as slow."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

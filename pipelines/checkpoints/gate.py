@@ -32,8 +32,8 @@ RELATIVE_TOLERANCE = 1e-4
 """For logits in the hundreds, the allowed difference as a part of the score: float32 itself differs by more there."""
 LONGEST_TRIED = 1024  # tokens; longer inputs take minutes on a CPU
 REPEATED = "도서관은 매일 아침 9시에 문을 연다. The Museum in BUSAN shows old ships, and 1,998 new ones! "
-OTHERS = ("도서관은 몇 시에 문을 여나요?", "What does the museum show?")
-"""The other texts of pairs; as questions, they ask for what `REPEATED` tells."""
+OTHERS = ("몇 시에 문을 여나요?", "What does the museum show?")
+"""The other texts of pairs; as questions, they ask for what `REPEATED` tells, in less than 32 bytes."""
 SHORT = (
     "오늘은 비가 많이 옵니다.",
     "The children are playing in the garden.",

@@ -78,10 +78,12 @@ def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
 
     def answer(request: tuple[str, str]) -> Scores:
         """The best span of all windows, and the lowest null score, from the windows that transformers makes."""
-        asked = len(forward.tokenizer(request[0], add_special_tokens=False)["input_ids"])
-        room = settings.max_seq_length - asked - forward.tokenizer.num_special_tokens_to_add(pair=True)
+        asked = forward.tokenizer(request[0], add_special_tokens=False, return_offsets_mapping=True)
+        read = asked["offset_mapping"][: settings.max_query_length]
+        room = settings.max_seq_length - len(read) - forward.tokenizer.num_special_tokens_to_add(pair=True)
         windows = forward.tokenizer(
-            *request,
+            request[0][: read[-1][1]],
+            request[1],
             truncation="only_second",
             max_length=settings.max_seq_length,
             stride=room - settings.stride(room),

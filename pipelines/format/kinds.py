@@ -41,7 +41,6 @@ def head_of(folder: Path) -> Head:
     config = _read(folder / "config.json", missing_ok=(folder / "modules.json").is_file())
     architecture = next(iter(config.get("architectures") or []), "")
     if architecture.endswith(("ForQuestionAnswering", "ForQuestionAnsweringSimple")):
-        _refuse_other_extractors(folder)
         return EXTRACTOR
     _refuse_other_cross_encoders(folder, architecture)
     if architecture.endswith("ForSequenceClassification"):
@@ -49,14 +48,6 @@ def head_of(folder: Path) -> Head:
     if (folder / "modules.json").is_file() or architecture.endswith("Model"):
         return BI_ENCODER
     raise CheckpointUnsupported(str(folder), f"no task here serves {architecture or 'a model without a name'}")
-
-
-def _refuse_other_extractors(folder: Path) -> None:
-    """Raise CheckpointUnsupported for a question-answering model with other outputs than a start and an end."""
-    outputs = outputs_of(folder)
-    if len(outputs.labels) != 2:
-        why = f"a question-answering head of {outputs}; served are only heads of two, the start and the end of a span"
-        raise CheckpointUnsupported(str(folder), why)
 
 
 def _refuse_other_cross_encoders(folder: Path, architecture: str) -> None:

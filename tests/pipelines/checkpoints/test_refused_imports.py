@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertForMaskedLM, BertForQuestionAnswering
+from transformers import BertForMaskedLM
 from transformers import BertForSequenceClassification as Classifier
 
 from pipelines.checkpoints import in_process
@@ -113,11 +113,6 @@ def test_a_classifier_without_classes_or_with_more_than_two_is_unsupported(
         CheckpointUnsupported,
         f"{labels} outputs{f'.*LABEL_{labels - 1}' if labels else ''}",
     )
-
-
-def test_a_question_answering_head_without_two_outputs_is_unsupported(tmp_path: Path, destination: Path) -> None:
-    save_with_wordpiece(BertForQuestionAnswering(bert_config(num_labels=3)), tmp_path / "source")
-    refused(tmp_path / "source", destination, CheckpointUnsupported, "a question-answering head of 3 outputs")
 
 
 def test_other_architectures_are_unsupported(tmp_path: Path, destination: Path) -> None:

@@ -58,4 +58,4 @@ def test_any_encoder_will_do(checkpoint: MakeCheckpoint, kind: str) -> None:
 
 def test_an_architecture_without_a_bare_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="GatedConvConfig"):
-        AutoModel.from_pretrained(ROOT / "checkpoints" / "cola")
+        AutoModel.from_pretrained(ROOT / "checkpoints" / "qa")
