@@ -214,7 +214,8 @@ def _merge(adapter: Path, model: Any, settings: Mapping[str, Any], state: Mappin
     except KeyError as error:
         raise CheckpointDamaged(str(adapter), f"its weights lack {error.args[0]}") from error
     unplaced = list(report.unexpected_keys)
-    lacking = [key for key in report.missing_keys if ".default" in key]  # all others are the base model's
+    # Those without ".default" are the base model's; peft does not save the ranks of AdaLoRA, and sets them itself.
+    lacking = [key for key in report.missing_keys if ".default" in key and ".ranknum." not in key]
     if unplaced or lacking:
         why = f"its base model has no place for {unplaced[0]}" if unplaced else f"its weights lack {lacking[0]}"
         raise CheckpointDamaged(str(adapter), f"{why}; was it trained on another base model? Give that with --base")
@@ -223,12 +224,14 @@ def _merge(adapter: Path, model: Any, settings: Mapping[str, Any], state: Mappin
 
 def _peft_config(adapter: Path, settings: Mapping[str, Any], peft: Any) -> Any:
     """peft's object of the settings. Raises CheckpointUnsupported for one that is set and that this version lacks."""
-    known = {field.name for field in dataclasses.fields(peft.get_peft_config({"peft_type": settings["peft_type"]}))}
+    known = {field.name for field in dataclasses.fields(peft.PEFT_TYPE_TO_CONFIG_MAPPING[settings["peft_type"]])}
     unknown = [key for key, value in settings.items() if key not in known and value]
     if unknown:
         why = f"peft {peft.__version__} does not know the setting {', '.join(unknown)}; install a newer one"
         raise CheckpointUnsupported(str(adapter / CONFIG), why)
     given = {key: value for key, value in settings.items() if key in known}
+    if settings["peft_type"] == "ADALORA" and not given.get("total_step"):
+        given["total_step"] = 1  # required, saved without, and of use only in training
     return peft.get_peft_config({**given, "inference_mode": True})
 
 
