@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ def kept_in(folder: Path) -> Iterator[None]:
     def trace_once(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> onnx.ModelProto:
         path = folder / f"{digest(module.eval().float(), inputs, outputs)}.onnx"
         if not path.exists():
-            part = path.with_suffix(f".{hash(object())}")
+            part = path.with_suffix(f".{os.getpid()}")
             onnx.save(trace(module, inputs, outputs), part)
             part.rename(path)
         return onnx.load(path)
