@@ -148,6 +148,21 @@ class IngressSettings(Frozen):
 
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="Most bytes of a JSON request; a larger one gets 413.")
     max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of an upload; a larger one gets 413.")
+    json_budget_bytes: int = Field(
+        64 * 2**20, ge=1, description="Most bytes of all JSON bodies in work in one ingress replica; more get 429."
+    )
+    upload_budget_bytes: int = Field(
+        128 * 2**20, ge=1, description="The same for uploads. The pairs of a file take 2.5 times its bytes of memory."
+    )
+    max_requests: int = Field(
+        2048, ge=1, description="Most JSON requests, and most uploads, in work in one ingress replica; more get 429."
+    )
+    body_pause_s: float = Field(
+        5.0, gt=0, description="Longest pause in seconds within a request's body; a longer one gets 408."
+    )
+    min_body_bytes_per_s: float = Field(
+        32 * 2**10, gt=0, description="Lowest average rate of a body that takes longer than `body_pause_s`; else 408."
+    )
     deadline_s: float = Field(50.0, gt=0, description="Seconds after which a JSON request without an answer gets 504.")
     upload_deadline_s: float = Field(600.0, gt=0, description="The same for uploads.")
 

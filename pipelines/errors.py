@@ -4,8 +4,10 @@
     ├── ConfigError                 the configuration file is not one that the graph understands
     ├── InputError                  the caller sent something wrong
     │   ├── MalformedInput          the bytes do not have the format that their media type names
+    │   ├── UnsupportedMedia        the media type, character set or compression is one that the route does not read
     │   ├── InvalidInput            the format is right, but a field is wrong
-    │   └── TooLarge                the input exceeds a limit of the settings
+    │   ├── TooLarge                the input exceeds a limit of the settings
+    │   └── TooSlow                 the bytes arrive more slowly than the settings allow
     ├── UnavailableError            the server can't answer now; the caller did nothing wrong
     │   ├── Overloaded              more requests are waiting than the settings allow
     │   ├── DeadlineExceeded        the request took longer than a request may take
@@ -77,6 +79,17 @@ class InputError(MunjangError):
 
 class MalformedInput(InputError):
     """The bytes do not have the format that their media type names; the argument says what is wrong."""
+
+
+class UnsupportedMedia(InputError):
+    """The media type, character set or compression is one that the route does not read; the argument says which."""
+
+
+class TooSlow(InputError):
+    """The bytes of a request arrive more slowly than the settings allow."""
+
+    def __str__(self) -> str:
+        return "the body did not arrive in time"
 
 
 @dataclass(frozen=True, slots=True)

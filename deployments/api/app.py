@@ -1,5 +1,6 @@
 """The FastAPI app of an ingress."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
 from deployments.api import chat, cola, problems, qa, service, sts
+from deployments.api.bodies import Bodies
 from deployments.api.direct import Direct, DirectRoute
-from deployments.api.limits import BodyLimit
+from deployments.api.media_types import Kind
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash
@@ -21,11 +23,16 @@ DIRECT = {
     "/generate": DirectRoute(cola.judge_passage, Passage),
     "/api": DirectRoute(qa.answer_question, Question),
 }
+BODIES = {
+    **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat"], Kind.JSON),
+    **dict.fromkeys(["/pred/file/", "/pred/multi/", "/pred/file/multi/"], Kind.UPLOAD),
+}
+"""What the body of each POST route must be."""
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
-def make_api(services: Services) -> FastAPI:
-    """Build the app with all routes, for the given ingress."""
+def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> FastAPI:
+    """Build the app with all routes, for the given ingress. The routes in `direct` have a fast path."""
     app = FastAPI(
         title="Munjang",
         summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",
@@ -40,10 +47,9 @@ def make_api(services: Services) -> FastAPI:
     app.mount("/static", StaticFiles(directory=service.WEB))
     app.mount("/swagger", StaticFiles(directory=SWAGGER))
     problems.install(app)
-    limits = services.settings.ingress
-    app.add_middleware(BodyLimit, max_body_bytes=limits.max_body_bytes, max_upload_bytes=limits.max_upload_bytes)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
-    app.add_middleware(Direct, routes=DIRECT, services=services, max_body_bytes=limits.max_body_bytes)
+    app.add_middleware(Direct, routes=direct, services=services)
+    app.add_middleware(Bodies, kinds=BODIES, settings=services.settings.ingress)
     return app
 
 

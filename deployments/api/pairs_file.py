@@ -12,16 +12,15 @@ from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from deployments.api.limits import refuse_long
 from deployments.api.problems import pointer
 from deployments.api.schemas import FilePair, PairsFile
+from deployments.api.strict_json import BOM, read_json
 from deployments.api.unreadable import WANTED, json_fault, refuse_unreadable
 from deployments.settings import StsSettings
 from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
 
-BOM = b"\xef\xbb\xbf"
 COLUMNS = ("sentence1", "sentence2")
 LONGEST_CELL = 2**31 - 1
 """Longest cell of a CSV file, in characters; the csv module refuses more than 131,072 by default."""
@@ -61,12 +60,12 @@ def read_pairs(content: bytes, settings: StsSettings) -> list[tuple[str, str]]:
 def read_document(content: bytes, max_pairs: int) -> Document:
     """Read a file of any of the formats; of more rows than `max_pairs` one more than that is read.
 
-    Raises MalformedInput with the place of the fault.
+    Raises MalformedInput with the place of the fault, and UnsupportedMedia for a compressed file.
     """
     text = content.removeprefix(BOM)
     try:
-        return _of_json(from_json(text))
-    except ValueError as error:
+        return _of_json(read_json(text))
+    except MalformedInput as error:
         refuse_unreadable(text)
         if _is_json_lines(text):
             return _of_rows(_json_lines(text), max_pairs)
@@ -93,8 +92,8 @@ def _is_json_lines(text: bytes) -> bool:
     if len(lines) < 2 or (lines[0][:1], lines[0][-1:]) not in ((b"{", b"}"), (b"[", b"]")):
         return False
     try:
-        first = from_json(lines[0])
-    except ValueError:
+        first = read_json(lines[0])
+    except MalformedInput:
         return True
     return not (isinstance(first, dict) and "results" in first)
 
@@ -104,8 +103,8 @@ def _json_lines(text: bytes) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split(b"\n"), 1):
         if line.strip():
             try:
-                yield number, from_json(line)
-            except ValueError as error:
+                yield number, read_json(line)
+            except MalformedInput as error:
                 raise MalformedInput(
                     f"the file is JSON Lines with a fault: {json_fault(error, line, number)}"
                 ) from None

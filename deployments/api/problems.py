@@ -34,6 +34,8 @@ from pipelines.errors import (
     StoreCorrupt,
     StoreNotFound,
     TooLarge,
+    TooSlow,
+    UnsupportedMedia,
 )
 
 logger = logging.getLogger("ray.serve")
@@ -44,8 +46,10 @@ UPDATE_RETRY_AFTER_S = 5
 # The status of each error class. A class that is not listed has the status of its nearest ancestor.
 STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedInput: HTTPStatus.BAD_REQUEST,
+    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -94,7 +98,9 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 REFUSALS = responses(
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,

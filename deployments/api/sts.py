@@ -1,17 +1,18 @@
 """Sentence similarity: single pairs, and files of pairs."""
 
 from time import perf_counter
-from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, File, Request, Response, UploadFile
+from fastapi import APIRouter, Request, Response
 
+from deployments.api.form import FIELD, file_of_form
 from deployments.api.limits import TRUNCATED, refuse_long
+from deployments.api.media_types import Kind
 from deployments.api.pairs_file import read_pairs
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import FileScores, Sentences, SentencesScore
 from deployments.api.services import ServicesOf, deadline
-from pipelines.errors import FieldFault, InvalidInput
+from deployments.settings import StsSettings
 
 FORMATS = (
     'UTF-8: JSON {"results": [{"idx", "sentence1", "sentence2"}, ...]}; or JSON Lines with one such pair on each line; '
@@ -41,31 +42,33 @@ async def score_sentences(body: Sentences, services: ServicesOf, response: Respo
     )
 
 
-async def one_file(request: Request) -> None:
-    """Refuse a form with several parts named `file`: only one of them would be read."""
-    count = len((await request.form()).getlist("file"))
-    if count > 1:
-        why = f"{count} parts of the form have the name file; send one request for each file"
-        raise InvalidInput(FieldFault("/file", "too_many_files", why))
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            Kind.UPLOAD.value: {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "string", "format": "binary", "description": FORMATS}},
+                }
+            }
+        },
+    }
+}
 
 
-ONE_FILE = [Depends(one_file)]
-
-
-@router.post("/pred/file/", dependencies=ONE_FILE)
-@router.post("/pred/multi/", dependencies=ONE_FILE)
-@router.post("/pred/file/multi/", dependencies=ONE_FILE)
-async def score_file(
-    file: Annotated[UploadFile, File(description=FORMATS)],
-    services: ServicesOf,
-    response: Response,
-) -> FileScores:
+@router.post("/pred/file/", openapi_extra=FORM)
+@router.post("/pred/multi/", openapi_extra=FORM)
+@router.post("/pred/file/multi/", openapi_extra=FORM)
+async def score_file(request: Request, services: ServicesOf, response: Response) -> FileScores:
     """Scores of all pairs of a file, in its order. The three paths do the same."""
     started_s = perf_counter()
     settings = services.settings
     async with deadline(settings.ingress.upload_deadline_s):
-        content = await file.read()
-        pairs = await to_thread.run_sync(read_pairs, content, settings.sts)
+        pairs = await to_thread.run_sync(
+            _read_form, request.headers["content-type"], await _body(request), settings.sts
+        )
         results = await services.sts_files.submit_all(pairs)
     if any(result.truncated for result in results):
         response.headers[TRUNCATED] = "true"
@@ -75,3 +78,12 @@ async def score_file(
         scores=[result.score for result in results],
         runtime_s=perf_counter() - started_s,
     )
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body. `Request.body` would keep it in memory as long as the request lives."""
+    return b"".join([piece async for piece in request.stream()])
+
+
+def _read_form(content_type: str, body: bytes, settings: StsSettings) -> list[tuple[str, str]]:
+    return read_pairs(file_of_form(content_type, body), settings)

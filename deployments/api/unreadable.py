@@ -7,7 +7,9 @@ import codecs
 import re
 from typing import NoReturn
 
-from pipelines.errors import MalformedInput
+from pydantic_core import from_json
+
+from pipelines.errors import MalformedInput, UnsupportedMedia
 
 WANTED = 'save the pairs as JSON {"results": [...]}, as JSON Lines, or as CSV with a header line'
 
@@ -19,12 +21,10 @@ _UTF16 = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _BINARY = {
     b"PK\x03\x04": f"a zip file or an Excel workbook; {WANTED} (in Excel: CSV UTF-8)",
     b"\xd0\xcf\x11\xe0": f"an Excel workbook or another file of Microsoft Office; {WANTED} (in Excel: CSV UTF-8)",
-    b"\x1f\x8b": "compressed with gzip; send it uncompressed",
-    b"\xfd7zXZ": "compressed with xz; send it uncompressed",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; send it uncompressed",
     b"PAR1": f"a Parquet file; {WANTED}",
     b"%PDF": f"a PDF; {WANTED}",
 }
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _SYNTAX = {
     "trailing comma": "a comma stands before a closing bracket; delete the comma",
     "trailing characters": "more text follows after the end of the JSON value; delete it",
@@ -40,9 +40,10 @@ _PLACE = re.compile(r"(.*) at line (\d+) column (\d+)", re.DOTALL)
 
 
 def refuse_unreadable(content: bytes) -> None:
-    """Raise MalformedInput if the content is empty, of a binary format, or not UTF-8."""
-    if not content.strip():
-        raise MalformedInput(f"the file is empty; {WANTED}" if not content else f"the file is blank; {WANTED}")
+    """Raise UnsupportedMedia if the content is compressed, MalformedInput if it is of a binary format or not UTF-8."""
+    for beginning, program in _COMPRESSED.items():
+        if content.startswith(beginning):
+            raise UnsupportedMedia(f"the file is compressed with {program}; send it uncompressed")
     for beginning, what in _BINARY.items():
         if content.startswith(beginning):
             raise MalformedInput(f"the file is {what}")
@@ -62,17 +63,26 @@ def place(content: bytes, offset: int, first_line: int = 1) -> str:
     return f"line {line}, column {column}"
 
 
-def json_fault(error: ValueError, content: bytes, first_line: int = 1) -> str:
-    """The place and the fault that the JSON parser found in the content, which begins on `first_line`."""
-    found = _PLACE.fullmatch(str(error))
+def json_fault(error: MalformedInput, content: bytes, first_line: int = 1) -> str:
+    """The place and the fault of a JSON text that begins on `first_line`, for which `read_json` raised `error`."""
+    found = _PLACE.fullmatch(_syntax_error(content))
     if found is None:
-        return f"line {first_line}: {error}"
+        return f"from line {first_line} on: {error}"
     fault, line, column = found[1], int(found[2]), int(found[3])  # the parser counts columns in bytes
     offset = max(_line_start(content, line) + column - 1, 0)
     if fault == "trailing comma":
         offset = content.rfind(b",", 0, offset)
     why = next((words for beginning, words in _SYNTAX.items() if fault.startswith(beginning)), fault)
     return f"{place(content, offset, first_line)}: {why}"
+
+
+def _syntax_error(content: bytes) -> str:
+    """The words of a parser that says more than Python's about a fault; empty for what it accepts."""
+    try:
+        from_json(content)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _line_start(content: bytes, line: int) -> int:

@@ -1,5 +1,7 @@
 import gzip
 import json
+import lzma
+from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
@@ -35,7 +37,6 @@ def refusal(content: bytes) -> str:
         (DOCUMENT[:-1], f"line 1, column {len(DOCUMENT) - 1}: the text ends within a JSON value"),
         (PRETTY.replace("서울", "서\n울"), "line 5, column 25: a string contains a control character"),
         (DOCUMENT.replace("서울", "\\서울"), "a string contains a backslash that begins no escape"),
-        (DOCUMENT.replace("서울", "\\ud800"), "half of a surrogate pair"),
         ("[" * 1000, "nested too deeply"),
     ],
 )
@@ -79,11 +80,7 @@ def test_a_damaged_file_in_utf8_is_not_called_cp949() -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "the file is empty; save the pairs as JSON"),
-        (b"\xef\xbb\xbf", "the file is empty; save the pairs as JSON"),
-        (b" \r\n\t", "the file is blank; save the pairs as JSON"),
         (b"PK\x03\x04" + bytes(40), "a zip file or an Excel workbook; save"),
-        (gzip.compress(DOCUMENT.encode()), "compressed with gzip; send it uncompressed"),
         (b"%PDF-1.7", "a PDF; save"),
         (b"\x89PNG\r\n\x1a\n", "line 1, column 1 is not UTF-8"),
     ],
@@ -91,3 +88,22 @@ def test_a_damaged_file_in_utf8_is_not_called_cp949() -> None:
 def test_files_without_text_are_named(client: TestClient, content: bytes, what: str) -> None:
     assert what in refusal(content)
     assert what in is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 400)["detail"]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_a_compressed_file_is_415(client: TestClient, compress: Callable[[bytes], bytes]) -> None:
+    answer = client.post("/pred/file/", files={"file": ("pairs.json", compress(DOCUMENT.encode()))})
+    assert "send it uncompressed" in is_problem(answer, 415)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (DOCUMENT.replace('"idx": 1', '"idx": NaN'), "line 1 on: NaN"),
+        (DOCUMENT.replace('"idx": 1', '"idx": 1e999'), "a number is out of range"),
+        (DOCUMENT.replace('"idx": 1', f'"idx": {"9" * 5000}'), "number out of range"),
+        (DOCUMENT.replace('"idx": 1', '"idx": 1, "\\u0069dx": 2'), "the same key twice"),
+    ],
+)
+def test_json_that_parsers_understand_in_different_ways_is_refused(content: str, fault: str) -> None:
+    assert fault in refusal(content.encode())

@@ -1,0 +1,81 @@
+"""Read and check the bodies of requests before any route sees them.
+
+A body is refused by its headers alone where they suffice, and it counts against a budget of bytes while it is read.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deployments.api.body_reader import BodyLimits, read_body, replaying
+from deployments.api.byte_budget import ByteBudget
+from deployments.api.media_types import Kind, refuse_other_media
+from deployments.api.problems import munjang_error
+from deployments.api.slashes import other_form
+from deployments.api.strict_json import read_json
+from deployments.settings import IngressSettings
+from pipelines.errors import MunjangError, TooLarge
+
+PARSED = "munjang.json"
+"""The key of the ASGI scope with the parsed body of a JSON route."""
+
+
+class Bodies:
+    """ASGI middleware for POST requests to `kinds` (by path): reads the whole body, and refuses what is no such body.
+
+    A request that is refused before its body has arrived is answered at once, and its connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp, *, kinds: Mapping[str, Kind], settings: IngressSettings) -> None:
+        self._app = app
+        self._kinds = {form: kind for path, kind in kinds.items() for form in (path, other_form(path))}
+        self._limits = {
+            kind: BodyLimits(most, settings.body_pause_s, settings.min_body_bytes_per_s)
+            for kind, most in ((Kind.JSON, settings.max_body_bytes), (Kind.UPLOAD, settings.max_upload_bytes))
+        }
+        self._budgets = {
+            Kind.JSON: ByteBudget(settings.json_budget_bytes, settings.max_requests),
+            Kind.UPLOAD: ByteBudget(settings.upload_budget_bytes, settings.max_requests),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its whole body, or refuse it."""
+        kind = self._kinds.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if kind is None:
+            await self._app(scope, receive, send)
+            return
+        with ExitStack() as held:
+            try:
+                declared = self._refuse_by_headers(Headers(scope=scope), kind)
+                reservation = held.enter_context(self._budgets[kind].reserve(declared))
+                body = [await read_body(receive, self._limits[kind], reservation)]
+            except MunjangError as error:
+                await _refuse(error, scope, receive, send, headers={"Connection": "close"})
+                return
+            try:
+                parsed = {PARSED: read_json(body[0])} if kind is Kind.JSON else {}
+            except MunjangError as error:
+                await _refuse(error, scope, receive, send)
+                return
+            await self._app({**scope, **parsed}, replaying(body.pop(), receive), send)
+
+    def _refuse_by_headers(self, headers: Headers, kind: Kind) -> int:
+        """Return the length that the headers declare, 0 for none. Raises UnsupportedMedia and TooLarge."""
+        refuse_other_media(headers, kind)
+        declared = headers.get("content-length", "0")
+        length = int(declared) if declared.isdecimal() else 0
+        most = self._limits[kind].max_bytes
+        if length > most:
+            raise TooLarge("the body", most, "bytes")
+        return length
+
+
+async def _refuse(
+    error: MunjangError, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
+) -> None:
+    refusal = await munjang_error(Request(scope), error)
+    refusal.headers.update(headers or {})
+    await refusal(scope, receive, send)

@@ -1,0 +1,68 @@
+"""Read the body of a request within limits: bytes, time without any byte, and the lowest average rate."""
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive
+
+from deployments.api.byte_budget import Reservation
+from pipelines.errors import MalformedInput, TooLarge, TooSlow
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What the body of a request may be.
+
+    max_bytes        most bytes
+    pause_s          longest time in seconds without a byte
+    min_bytes_per_s  lowest average rate, after the first `pause_s` seconds
+    """
+
+    max_bytes: int
+    pause_s: float
+    min_bytes_per_s: float
+
+
+async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservation) -> bytes:
+    """Return the whole body.
+
+    Raises TooLarge, TooSlow, Overloaded if the reservation can't grow with the body, and MalformedInput if the client
+    disconnects before the end.
+    """
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        slowest_s = begun_s + limits.pause_s + size / limits.min_bytes_per_s
+        message = await _receive_before(receive, min(loop.time() + limits.pause_s, slowest_s))
+        if message["type"] == "http.disconnect":
+            raise MalformedInput("the client disconnected within the body")
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        size += len(piece)
+        if size > limits.max_bytes:
+            raise TooLarge("the body", limits.max_bytes, "bytes")
+        reservation.grow_to(size)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _receive_before(receive: Receive, until_s: float) -> Message:
+    try:
+        async with asyncio.timeout_at(until_s):
+            return await receive()
+    except TimeoutError:
+        raise TooSlow from None
+
+
+def replaying(body: bytes, receive: Receive) -> Receive:
+    """Wrap `receive`: return first the whole body as one message, then what the connection sends, its end.
+
+    The body is freed as soon as it has been received again.
+    """
+    replayed: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return replayed.pop() if replayed else await receive()
+
+    return replay
