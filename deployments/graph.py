@@ -43,6 +43,7 @@ CHAT_OPTIONS: dict[str, Any] = {
     "max_queued_requests": 64,
     "autoscaling_config": BY_REQUESTS | {"target_ongoing_requests": 224},
 }
+HAPROXY_CONNECTIONS = 4096  # HAProxy's default
 MARGIN_S = 5.0  # after a request's deadline, to return its answer
 
 
@@ -64,8 +65,9 @@ def build(settings: Settings) -> Application:
     ingress = _with_options(
         Ingress,
         **_stops_after(max(settings.ingress.deadline_s, settings.ingress.upload_deadline_s)),
-        max_ongoing_requests=1024,
-        max_queued_requests=1024,
+        # The app itself refuses requests, once it has their bodies: until then a slow client takes no one's place.
+        max_ongoing_requests=HAPROXY_CONNECTIONS,
+        max_queued_requests=HAPROXY_CONNECTIONS,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         autoscaling_config=BY_REQUESTS | {"target_ongoing_requests": 256},
     )

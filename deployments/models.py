@@ -13,6 +13,7 @@ from ray import serve
 from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
+from deployments.calls.without_messages import without_messages
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
@@ -44,6 +45,7 @@ class ModelReplica:
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
 
+    @without_messages
     async def run(self, batch: TokenBatch, priority: Priority) -> Outcome:
         """Return the outcome of the batch's items. Raises CheckpointMismatch for tokens of another checkpoint."""
         if batch.checkpoint.digest != self._digest:

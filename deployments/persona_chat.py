@@ -10,6 +10,7 @@ from ray import serve
 
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote_pipelines import Handle, embedding_group_commit, qa_group_commit
+from deployments.calls.without_messages import stream_without_messages, without_messages
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
@@ -46,6 +47,7 @@ class PersonaChat:
             passages=settings.chat.passages,
         )
 
+    @without_messages
     async def reply(self, request: ChatRequest) -> Reply | MunjangError:
         """Return the whole answer or an error. Errors are not raised: Serve would log them, and callers cause many."""
         try:
@@ -54,6 +56,7 @@ class PersonaChat:
             _log_operator_error(error)
             return error
 
+    @stream_without_messages
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply | MunjangError]:
         """Yield the answer in pieces and then whole. If it fails, the last item is the error."""
         try:

@@ -8,6 +8,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.remote import RemoteStage
+from deployments.calls.without_messages import without_messages
 from pipelines.checkpoints.resolve import resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
@@ -37,14 +38,17 @@ class Tokenizer:
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await wait_until_served(model, manifest.digest)
 
+    @without_messages
     async def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
         """Tokenize each text, with the prompt of this role before it."""
         return self._text.passages(texts, role)
 
+    @without_messages
     async def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
         """Tokenize each different sentence once, or each different pair if the checkpoint is a cross-encoder."""
         return self._text.sentence_pairs(pairs)
 
+    @without_messages
     async def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
         """Tokenize (question, context) requests into windows. Raises RuntimeError without window settings."""
         if self._windows is None:

@@ -16,6 +16,7 @@
     │   ├── CheckpointsMixed        the items of one request were answered by two checkpoints
     │   └── ServerFailed            a server that this process called over HTTP gave no answer
     ├── EngineError                 the forward pass failed on this item
+    ├── StageFailed                 a deployment failed in a way that nobody expected
     ├── ProviderError               the language-model provider gave no answer
     │   ├── ProviderKeyRefused      it refused the caller's API key
     │   ├── ProviderOverloaded      it accepts no more requests with this key for now
@@ -190,6 +191,13 @@ class EngineError(MunjangError):
 
     def __str__(self) -> str:
         return f"the model failed on this item ({', '.join(map(str, self.args))})"
+
+
+class StageFailed(MunjangError):
+    """A method of a deployment failed unexpectedly; the arguments are the method and the type of the cause."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} failed ({self.args[1]})"
 
 
 class ProviderError(MunjangError):

@@ -46,10 +46,10 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=service.WEB))
     app.mount("/swagger", StaticFiles(directory=SWAGGER))
-    problems.install(app)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
     app.add_middleware(Bodies, kinds=BODIES, settings=services.settings.ingress)
+    problems.install(app)  # last, so that it is around all others
     return app
 
 

@@ -1,8 +1,6 @@
 """Answer every error as `application/problem+json` (RFC 9457). Answers never repeat the input or its secrets."""
 
-import logging
 import math
-import traceback
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.calls.without_messages import log_failure
 from pipelines.errors import (
     CheckpointMismatch,
     CheckpointsMixed,
@@ -37,8 +37,6 @@ from pipelines.errors import (
     TooSlow,
     UnsupportedMedia,
 )
-
-logger = logging.getLogger("ray.serve")
 
 MEDIA_TYPE = "application/problem+json"
 UPDATE_RETRY_AFTER_S = 5
@@ -133,7 +131,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MunjangError, munjang_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(Failures)
 
 
 async def munjang_error(request: Request, error: Exception) -> JSONResponse:
@@ -175,9 +173,34 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """Answer 500. Log the error's type and traceback but not its message, which may contain the caller's text."""
-    places = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s %s failed: %s\n%s", request.method, request.url.path, type(error).__name__, places)
+    route = request.scope.get("route")
+    log_failure(f"{request.method} {getattr(route, 'path', 'of an unknown route')}", error)
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
+
+
+class Failures:
+    """ASGI middleware: answers 500 to unexpected errors. Starlette would raise them again, and Serve would log them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on. Raises ConnectionError if the answer has begun: so the client sees that it is cut."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+            return
+        except Exception as error:
+            refusal = await _unexpected(Request(scope), error)
+        if begun:
+            raise ConnectionError("the answer broke off")
+        await refusal(scope, receive, send)
 
 
 def pointer(location: Sequence[int | str]) -> str:

@@ -1,4 +1,5 @@
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,3 +204,16 @@ def test_too_many_rows_are_refused_before_they_are_validated(limited: TestClient
 @pytest.mark.parametrize("content", [b"{", "안녕".encode("cp949"), b"PK\x03\x04"])
 def test_a_file_that_is_not_utf8_json_is_400(client: TestClient, content: bytes) -> None:
     is_problem(client.post("/pred/file/", files={"file": ("pairs.json", content)}), 400)
+
+
+def test_an_unexpected_error_is_logged_without_its_message_and_not_raised(
+    services: ScriptedServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    services.cola = failing(RuntimeError(SECRET))
+    logging.getLogger("ray.serve").addHandler(caplog.handler)
+    try:
+        is_problem(TestClient(make_api(services)).post("/generate", json={"passage": SECRET}), 500)
+    finally:
+        logging.getLogger("ray.serve").removeHandler(caplog.handler)
+    assert "RuntimeError" in caplog.text
+    assert SECRET not in caplog.text
