@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from deployments.api import chat, cola, problems, qa, service, sts
 from deployments.api.bodies import Bodies
+from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.media_types import Kind
 from deployments.api.schemas import Passage, Question, Sentences
@@ -49,6 +50,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
     app.add_middleware(Bodies, kinds=BODIES, settings=services.settings.ingress)
+    app.add_middleware(CallersDeadline)
     problems.install(app)  # last, so that it is around all others
     return app
 

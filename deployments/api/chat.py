@@ -13,10 +13,11 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from deployments.api.deadlines import deadline
 from deployments.api.limits import refuse_long
 from deployments.api.problems import munjang_error, responses
 from deployments.api.schemas import Chat, ChatAnswer, ChatCitation, ChatOutput
-from deployments.api.services import Services, ServicesOf, deadline
+from deployments.api.services import Services, ServicesOf
 from pipelines.chat.request import ChatRequest, Citation, Reply
 
 EVENTS = "text/event-stream"

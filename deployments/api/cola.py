@@ -4,10 +4,11 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from deployments.api.deadlines import deadline
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import Passage, PassageProbability
-from deployments.api.services import ServicesOf, deadline
+from deployments.api.services import ServicesOf
 
 router = APIRouter(tags=["grammatical acceptability"], responses=REFUSALS)
 

@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter, Response
 
+from deployments.api.deadlines import deadline
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import Question, QuestionAnswer
-from deployments.api.services import ServicesOf, deadline
+from deployments.api.services import ServicesOf
 
 router = APIRouter(tags=["question answering"], responses=REFUSALS)
 

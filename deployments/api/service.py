@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from deployments.api.services import ServicesOf, deadline
+from deployments.api.deadlines import deadline
+from deployments.api.services import ServicesOf
 
 WEB = Path(__file__).parents[1] / "web"
 PAGE_POLICY = (

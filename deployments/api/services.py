@@ -1,8 +1,6 @@
 """What the routes need from the ingress."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Request
@@ -10,7 +8,6 @@ from fastapi import Depends, Request
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
-from pipelines.errors import DeadlineExceeded
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
 
@@ -57,13 +54,3 @@ async def services_of(request: Request) -> Services:
 
 
 ServicesOf = Annotated[Services, Depends(services_of)]
-
-
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Cancel the work inside after `seconds`, and raise DeadlineExceeded."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded(seconds) from error

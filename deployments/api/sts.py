@@ -5,13 +5,14 @@ from time import perf_counter
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
+from deployments.api.deadlines import deadline
 from deployments.api.form import FIELD, file_of_form
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.media_types import Kind
 from deployments.api.pairs_file import read_pairs
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import FileScores, Sentences, SentencesScore
-from deployments.api.services import ServicesOf, deadline
+from deployments.api.services import ServicesOf
 from deployments.settings import StsSettings
 
 FORMATS = (

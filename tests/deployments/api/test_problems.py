@@ -60,18 +60,6 @@ def test_each_error_of_the_graph_has_its_status(
     assert response.headers.get("Retry-After") == retry_after
 
 
-def test_an_answer_that_takes_too_long_gets_504(services: ScriptedServices) -> None:
-    import asyncio
-
-    class Stuck(Scripted):
-        async def submit(self, item: Any) -> Any:
-            await asyncio.Event().wait()
-
-    services.settings = Settings(ingress=IngressSettings(deadline_s=0.01))
-    services.cola = Stuck(lambda _: None)
-    is_problem(TestClient(make_api(services)).post("/generate", json={"passage": SECRET}), 504)
-
-
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
