@@ -75,15 +75,17 @@ class Ingress:
         settings = self.settings.sts
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, model_stage(encoder, priority), threshold=settings.threshold)
-        waiting = settings.max_pairs if priority is Priority.BULK else settings.group_commit.max_waiting
         return group_commit_of(
-            pipeline, settings.group_commit, lambda pair: len(pair[0]) + len(pair[1]), waiting, gives_way_to
+            pipeline,
+            settings.group_commit,
+            lambda pair: len(pair[0]) + len(pair[1]),
+            bulk_items=settings.max_pairs if priority is Priority.BULK else None,
+            gives_way_to=gives_way_to,
         )
 
     def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
-        group_commit = self.settings.cola.group_commit
-        return group_commit_of(pipeline, group_commit, len, group_commit.max_waiting)
+        return group_commit_of(pipeline, self.settings.cola.group_commit, len)
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

@@ -50,6 +50,9 @@ class GroupCommitSettings(Frozen):
     max_items: int = Field(256, ge=1, description="Most items in one call.")
     max_characters: int = Field(200_000, ge=1, description="Most characters in one call; a longer item goes alone.")
     max_waiting: int = Field(512, ge=1, description="Most waiting items; more are refused with 429.")
+    max_wait_s: float = Field(
+        20.0, gt=0, description="Longest expected wait in seconds of single items; more are refused with 429."
+    )
 
 
 class ChatGroupCommitSettings(GroupCommitSettings):

@@ -18,6 +18,7 @@ from pipelines.errors import Overloaded, StageUnavailable
 
 CALLS_PER_PORTION = 4
 RECENT_S = 0.25
+FORGET = 0.8
 ITEMS_DIVISOR, CALLS_DIVISOR = 4, 2
 
 Item = TypeVar("Item")
@@ -31,6 +32,31 @@ class _Waiting(Generic[Item, Result]):
     future: asyncio.Future[Result]
 
 
+@dataclass(slots=True)
+class _Past:
+    """The seconds, items and weight of past calls. Each call counts `FORGET` times less than the one after it."""
+
+    seconds: float = 0.0
+    items: float = 0.0
+    weight: float = 0.0
+
+    def add(self, seconds: float, items: int, weight: int) -> None:
+        """Count one more call."""
+        self.seconds = FORGET * self.seconds + seconds
+        self.items = FORGET * self.items + items
+        self.weight = FORGET * self.weight + weight
+
+    def seconds_for(self, items: int, weight: int) -> float:
+        """The seconds that calls would take one after the other: the lower one of the times by items and by weight.
+
+        A call has a fixed cost, so the weight of few small items would promise too long a time for long ones, and the
+        number of few long items for small ones.
+        """
+        if not self.items:
+            return 0.0
+        return self.seconds * min(items / self.items, weight / max(self.weight, 1))
+
+
 class GroupCommit(Generic[Item, Result]):
     """Combines single items into calls on whole batches.
 
@@ -39,6 +65,8 @@ class GroupCommit(Generic[Item, Result]):
     max_items    items in one call
     max_weight   sum of `weigh(item)` in one call; a single heavier item has a call of its own
     max_waiting  items that may wait; submitting more raises Overloaded
+    max_wait_s   longest expected wait in seconds; submitting more raises Overloaded. Without it an overloaded system
+                 would answer nobody in time, since each item would have waited until shortly before its deadline
     gives_way_to another group commit; while it is in use, calls have `ITEMS_DIVISOR` times fewer items, and
                  `CALLS_DIVISOR` times fewer calls are in flight, since a large call keeps the processes on its path
                  busy for a long time
@@ -51,6 +79,7 @@ class GroupCommit(Generic[Item, Result]):
         max_calls: int,
         max_items: int,
         max_waiting: int,
+        max_wait_s: float = math.inf,
         max_weight: int = 2**62,
         weigh: Callable[[Item], int] = lambda _: 1,
         gives_way_to: "GroupCommit[Item, Result] | None" = None,
@@ -60,6 +89,7 @@ class GroupCommit(Generic[Item, Result]):
         self._max_items = max_items
         self._max_weight = max_weight
         self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
         self._weigh = weigh
         self._gives_way_to = gives_way_to
         self._last_used_s = -math.inf
@@ -68,7 +98,8 @@ class GroupCommit(Generic[Item, Result]):
         # Calls run in an empty context. With the context of a request, Serve would cancel the whole batch when that
         # request is cancelled.
         self._context = contextvars.Context()
-        self._seconds_per_item = 0.0
+        self._waiting_weight = 0
+        self._past = _Past()
 
     @property
     def used_recently(self) -> bool:
@@ -87,25 +118,32 @@ class GroupCommit(Generic[Item, Result]):
         """
         self._last_used_s = time.monotonic()
         portion = CALLS_PER_PORTION * self._max_items
-        self._admit(min(len(items), portion))
         portions = [items[start : start + portion] for start in range(0, len(items), portion)]
+        self._admit(len(portions[0]) if portions else 0)
         return [result for some in portions for result in await self._submit_portion(some)]
 
     async def _submit_portion(self, items: Sequence[Item]) -> list[Result]:
         loop = asyncio.get_running_loop()
         entries = [_Waiting[Item, Result](item, self._weigh(item), loop.create_future()) for item in items]
         self._waiting.update(dict.fromkeys(entries))
+        self._waiting_weight += sum(entry.weight for entry in entries)
         self._dispatch()
         try:
             return [await entry.future for entry in entries]
         finally:
             for entry in entries:
                 entry.future.cancel()
-                self._waiting.pop(entry, None)
+                if entry in self._waiting:
+                    self._remove(entry)
 
     def _admit(self, count: int) -> None:
-        if self._waiting and len(self._waiting) + count > self._max_waiting:
-            raise Overloaded(math.ceil(max(1.0, len(self._waiting) * self._seconds_per_item)))
+        expected_s = self._past.seconds_for(len(self._waiting), self._waiting_weight) / self._max_calls
+        if self._waiting and (len(self._waiting) + count > self._max_waiting or expected_s > self._max_wait_s):
+            raise Overloaded(math.ceil(max(1.0, expected_s)))
+
+    def _remove(self, entry: _Waiting[Item, Result]) -> None:
+        del self._waiting[entry]
+        self._waiting_weight -= entry.weight
 
     def _dispatch(self) -> None:
         max_calls, max_items = self._limits()
@@ -135,7 +173,7 @@ class GroupCommit(Generic[Item, Result]):
             entry = next(iter(self._waiting))
             if batch and weight + entry.weight > self._max_weight:
                 break
-            del self._waiting[entry]
+            self._remove(entry)
             batch.append(entry)
             weight += entry.weight
         return batch
@@ -147,16 +185,12 @@ class GroupCommit(Generic[Item, Result]):
             outcomes = await self._call([entry.item for entry in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} results for {len(batch)} items")
-            self._learn((time.monotonic() - started_s) / len(batch))
+            self._past.add(time.monotonic() - started_s, len(batch), sum(entry.weight for entry in batch))
         except Exception as error:  # all items of a failed call have its error
             outcomes = [error] * len(batch)
         finally:
             for entry, outcome in zip(batch, outcomes, strict=True):
                 _settle(entry.future, outcome)
-
-    def _learn(self, seconds_per_item: float) -> None:
-        """Update the moving average of seconds per item, for Retry-After. Parallel calls divide the time."""
-        self._seconds_per_item += 0.2 * (seconds_per_item / self._max_calls - self._seconds_per_item)
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:

@@ -1,5 +1,6 @@
 """Pipelines over other deployments, for the ingress and the chat. A whole batch takes one call of each deployment."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -25,7 +26,7 @@ def qa_group_commit(
     """Answer (question, context) requests. `null_threshold` is that of `QaPipeline`."""
     tokenize = RemoteStage(tokenizer, "windows")
     pipeline = QaPipeline(tokenize, model_stage(extractor, Priority.INTERACTIVE), null_threshold=null_threshold)
-    return group_commit_of(pipeline, settings, lambda request: len(request[1]), settings.max_waiting)
+    return group_commit_of(pipeline, settings, lambda request: len(request[1]))
 
 
 def embedding_group_commit(
@@ -35,7 +36,7 @@ def embedding_group_commit(
     pipeline = EmbeddingPipeline(
         RemoteStage(tokenizer, "passages"), model_stage(encoder, Priority.INTERACTIVE), role=role
     )
-    return group_commit_of(pipeline, settings, len, settings.max_waiting)
+    return group_commit_of(pipeline, settings, len)
 
 
 def model_stage(model: Handle, priority: Priority) -> ModelStage:
@@ -53,16 +54,21 @@ def group_commit_of(
     pipeline: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]],
     settings: GroupCommitSettings,
     weigh: Callable[[Any], int],
-    max_waiting: int,
+    *,
+    bulk_items: int | None = None,
     gives_way_to: GroupCommit[Any, Any] | None = None,
 ) -> GroupCommit[Any, Any]:
-    """A group commit in front of a pipeline of remote stages."""
+    """A group commit in front of a pipeline of remote stages.
+
+    bulk_items  number of items that may wait for as long as it takes; None: the settings limit number and time
+    """
     return GroupCommit(
         retry_mismatch(pipeline),
         max_calls=settings.max_calls,
         max_items=settings.max_items,
         max_weight=settings.max_characters,
-        max_waiting=max_waiting,
+        max_waiting=settings.max_waiting if bulk_items is None else bulk_items,
+        max_wait_s=settings.max_wait_s if bulk_items is None else math.inf,
         weigh=weigh,
         gives_way_to=gives_way_to,
     )
