@@ -1,5 +1,6 @@
 # make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints
 # make test    set up, then run lint and all tests
+# make test-faults   set up, then kill processes of a real graph and overload it; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
 #              measure less, see benchmarks/README.md)
 # make lint    set up, then check formatting, lint and types
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := --numprocesses auto --dist loadfile
 
-.PHONY: serve test test-quick bench lint format clean
+.PHONY: serve test test-quick test-faults bench lint format clean
 
 # Importing checkpoints and running them on a GPU need more packages.
 serve: .venv/serve $(if $(STS)$(COLA)$(QA)$(wildcard /proc/driver/nvidia/version),.venv/models)
@@ -20,12 +21,15 @@ test: lint
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults"
 	$(BIN)/python -m pytest -m "serve or train"
 endif
 
 test-quick: .venv/dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not slow" $(ARGS)
+
+test-faults: .venv/dev
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.run $(ARGS)

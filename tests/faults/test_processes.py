@@ -1,0 +1,117 @@
+"""Processes that die or stop answering under load. Two replicas of each deployment serve on."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import httpx2
+import psutil
+import pytest
+
+from tests.faults.conftest import Report
+from tests.faults.open_loop import all_good, figures, open_loop
+from tests.serve.server import Server
+
+pytestmark = pytest.mark.faults
+
+RECOVERED_S = 60.0
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = RECOVERED_S) -> float:
+    """Wait until the condition holds. Returns the seconds that it took."""
+    begun_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun_s < within_s, f"not within {within_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - begun_s
+
+
+def replaced(graph: Server, deployment: str, victim: psutil.Process) -> bool:
+    pids = [replica.pid for replica in graph.replicas(deployment)]
+    return victim.pid not in pids and len(pids) >= 2
+
+
+def titled(graph: Server, title: str) -> list[psutil.Process]:
+    """The processes of the tree whose command line begins with the title."""
+    found = []
+    for process in graph.processes():
+        try:
+            found += [process] if " ".join(process.cmdline()).startswith(title) else []
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("deployment", ["StsTokenizer", "StsEncoder"])
+def test_nothing_is_lost_when_a_replica_is_killed(graph: Server, report: Report, deployment: str) -> None:
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+        victim = graph.replica(deployment)
+        victim.kill()
+        recovered_s = wait_until(lambda: replaced(graph, deployment, victim))
+        load.wait_for(60)
+    report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
+    assert all_good(load.outcomes)
+
+
+def test_requests_inside_a_killed_ingress_replica_end_in_clean_errors_and_no_others_are_lost(
+    graph: Server, report: Report
+) -> None:
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+        victim = graph.replica("Ingress")
+        victim.kill()
+        recovered_s = wait_until(lambda: replaced(graph, "Ingress", victim))
+        load.wait_for(60)
+    report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
+    lost = [outcome for outcome in load.outcomes if outcome.status != 200]
+    assert len(lost) <= 4  # at 20 requests/s and some 20 ms each, about one is inside
+    assert {outcome.status for outcome in lost} <= {500}
+    assert all(outcome.own for outcome in load.outcomes if outcome.status == 200)
+
+
+def test_requests_keep_their_deadline_when_a_replica_hangs_and_it_is_replaced(graph: Server, report: Report) -> None:
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+        victim = graph.replica("StsEncoder")
+        victim.send_signal(signal.SIGSTOP)
+        recovered_s = wait_until(lambda: replaced(graph, "StsEncoder", victim))
+        load.wait_for(60)
+    report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
+    assert {outcome.status for outcome in load.outcomes} <= {200, 504}
+    assert max(outcome.seconds for outcome in load.outcomes) < 51
+    assert all(outcome.own for outcome in load.outcomes)
+
+
+def test_no_request_fails_while_the_controller_is_killed_and_the_replicas_stay(graph: Server, report: Report) -> None:
+    before = {replica.pid for replica in graph.replicas()}
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+        (controller,) = titled(graph, "ray::ServeController")
+        controller.kill()
+        recovered_s = wait_until(
+            lambda: any(process != controller for process in titled(graph, "ray::ServeController"))
+        )
+        load.wait_for(20 * 30)
+    report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
+    assert all_good(load.outcomes)
+    assert {replica.pid for replica in graph.replicas()} == before
+
+
+def test_the_proxy_is_started_again_when_it_is_killed(graph: Server, report: Report) -> None:
+    for process in graph.processes():
+        if process.name() == "haproxy":
+            process.kill()
+    recovered_s = wait_until(lambda: answers(graph.url))
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+    report(**figures(load.outcomes), recovered_s=round(recovered_s, 1))
+    assert recovered_s < 30
+    assert all_good(load.outcomes)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/healthz", timeout=1).status_code == 200
+    except httpx2.TransportError:
+        return False
