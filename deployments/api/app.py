@@ -1,5 +1,6 @@
 """The FastAPI app of an ingress."""
 
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
 from deployments.api import chat, cola, problems, qa, service, sts
+from deployments.api.access import Access
 from deployments.api.direct import Direct, DirectRoute
+from deployments.api.framing import NoFraming
 from deployments.api.limits import BodyLimit
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash
+from deployments.valid_keys import valid_keys
 
 ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
 DIRECT = {
@@ -25,7 +29,7 @@ SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
 def make_api(services: Services) -> FastAPI:
-    """Build the app with all routes, for the given ingress."""
+    """Build the app with all routes, for the given ingress. Raises ConfigError if its API keys can't be read."""
     app = FastAPI(
         title="Munjang",
         summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",
@@ -41,9 +45,12 @@ def make_api(services: Services) -> FastAPI:
     app.mount("/swagger", StaticFiles(directory=SWAGGER))
     problems.install(app)
     limits = services.settings.ingress
+    app.add_middleware(NoFraming)
     app.add_middleware(BodyLimit, max_body_bytes=limits.max_body_bytes, max_upload_bytes=limits.max_upload_bytes)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=DIRECT, services=services, max_body_bytes=limits.max_body_bytes)
+    if keys := valid_keys(limits.access, os.environ):
+        app.add_middleware(Access, keys=keys)  # the last one added is the first that a request meets
     return app
 
 
