@@ -58,9 +58,7 @@ def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, nargs="?", default=Path("serve_config.yaml"), help="(%(default)s)")
-    parser.add_argument(
-        "--host", help="address to listen on, such as 0.0.0.0 for all; a public one needs API keys (docs/access.md)"
-    )
+    parser.add_argument("--host", help="address to listen on, such as 0.0.0.0; a public one needs API keys")
     for task in TASKS:
         parser.add_argument(f"--{task}", help="folder, zip file or Hub id (owner/name@revision)", metavar="CHECKPOINT")
 
@@ -188,10 +186,7 @@ def _build_sample(store: Path, checkpoint: Path) -> None:
 
 
 def run(command: list[str], url: str, key: SecretStr | None = None) -> int:
-    """Run the server until it ends or this process is told to stop; nothing of it is left behind.
-
-    `key` opens /readyz, where the server asks for keys.
-    """
+    """Run the server until it ends or this process is told to stop; nothing of it is left. `key` opens /readyz."""
     begun_s = time.monotonic()
     for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)

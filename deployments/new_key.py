@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deployments.keys import SCOPES, Key, hash_of, new_secret, read_keys
 from pipelines.command_line import Command
 from pipelines.errors import ConfigError
@@ -31,8 +33,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
             requests_per_minute=arguments.requests_per_minute,
             bytes_per_minute=arguments.bytes_per_minute,
         )
-    except ValueError as error:
-        parser.error(str(error))
+    except ValidationError as error:
+        parser.error("; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors()))
     add_key(arguments.file, key)
     sys.stdout.write(f"{secret.get_secret_value()}\n")
     sys.stderr.write(f"This is the key {key.name}. It is shown only now; {arguments.file} has its hash.\n")
