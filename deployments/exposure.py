@@ -1,6 +1,7 @@
 """Whom a server answers: the address that it listens on, and the keys that it asks for."""
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from deployments.keys import Key, hash_of, new_secret
 from deployments.settings import AccessSettings
 from deployments.valid_keys import keys_file, valid_keys
+from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
@@ -41,6 +43,12 @@ def refuse_open(access: AccessSettings, host: str, environment: Mapping[str, str
             f"on the address {host}, everyone who reaches this machine could use the server; make an API key with "
             "`munjang key` (see docs/access.md), or set ingress.access.allow_anonymous: true"
         )
+
+
+def haproxy_variables() -> dict[str, str]:
+    """The variable by which Ray starts HAProxy with deploy/haproxy; none if that file can't be run."""
+    script = ROOT / "deploy" / "haproxy"
+    return {"RAY_SERVE_HAPROXY_BINARY_PATH": str(script)} if os.access(script, os.X_OK) else {}
 
 
 def add_launcher_key(args: dict[str, Any], environment: Mapping[str, str]) -> SecretStr | None:

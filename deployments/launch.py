@@ -22,7 +22,7 @@ import psutil
 import yaml
 from pydantic import SecretStr, ValidationError
 
-from deployments.exposure import LOOPBACK, add_launcher_key, local_url, refuse_open
+from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, local_url, refuse_open
 from deployments.ports import is_taken, own_ports
 from deployments.settings import Settings
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
@@ -130,7 +130,7 @@ def environment() -> dict[str, str]:
     """
     lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": _path()}
+    return shared | LAUNCHED_HERE | own_ports() | haproxy_variables() | os.environ | {"PATH": _path()}
 
 
 def _path() -> str:
