@@ -157,7 +157,7 @@ class AccessSettings(Frozen):
 
 
 class IngressSettings(Frozen):
-    """Limits on the requests that the ingress accepts."""
+    """Which requests the ingress accepts, and how large and slow they may be."""
 
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="Most bytes of a JSON request; a larger one gets 413.")
     max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of an upload; a larger one gets 413.")

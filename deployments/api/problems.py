@@ -94,6 +94,8 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 REFUSALS = responses(
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,

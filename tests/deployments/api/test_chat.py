@@ -245,5 +245,5 @@ def test_the_schema_lists_the_answer_and_all_error_statuses(asking: TestClient) 
     paths = asking.get("/openapi.json").json()["paths"]
     for path in ("/chat/", "/v1/chat"):
         responses = paths[path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "401", "404", "413", "422", "429", "502", "503", "504"}
+        assert set(responses) == {"200", "400", "401", "403", "404", "413", "422", "429", "502", "503", "504"}
         assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
