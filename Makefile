@@ -15,7 +15,8 @@ PARALLEL := --numprocesses auto --dist loadfile
 # Importing checkpoints and running them on a GPU need more packages.
 serve: .venv/serve $(if $(STS)$(COLA)$(QA)$(wildcard /proc/driver/nvidia/version),.venv/models)
 	@exec $(BIN)/munjang serve serve_config.yaml \
-	$(if $(filter command%,$(origin HOST)),--host "$(HOST)") $(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
+	$(if $(filter command%,$(origin HOST)),--host "$(HOST)") \
+	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
 
 # Tests that start Ray have time limits that a busy machine would miss, so they run alone, after the others.
 test: lint
