@@ -1,4 +1,5 @@
-# make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints
+# make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints, and
+#              HOST=0.0.0.0 opens it to other machines, which needs API keys (docs/access.md)
 # make test    set up, then run lint and all tests
 # make test-faults   set up, then kill processes of a real graph and overload it; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
@@ -11,9 +12,11 @@ PARALLEL := --numprocesses auto --dist loadfile
 
 .PHONY: serve test test-quick test-faults bench lint format clean
 
+# HOST counts only on the command line of make: shells and compilers set a variable of that name, too.
 # Importing checkpoints and running them on a GPU need more packages.
 serve: .venv/serve $(if $(STS)$(COLA)$(QA)$(wildcard /proc/driver/nvidia/version),.venv/models)
 	@exec $(BIN)/munjang serve serve_config.yaml \
+	$(if $(filter command%,$(origin HOST)),--host "$(HOST)") \
 	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
 
 # Tests that start Ray have time limits that a busy machine would miss, so they run alone, after the others.

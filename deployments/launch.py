@@ -20,8 +20,9 @@ from typing import Any, get_args
 
 import psutil
 import yaml
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, local_url, refuse_open
 from deployments.ports import is_taken, own_ports
 from deployments.settings import Settings
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
@@ -45,16 +46,19 @@ DASHBOARD = "ray/dashboard/dashboard.py"
 
 def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """0 after an orderly stop, 1 where the start fails. Raises ConfigError and CheckpointError before it."""
-    config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS})
-    build_sample_store(config["applications"][0]["args"])
+    config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS}, arguments.host)
+    args, http = config["applications"][0]["args"], config["http_options"]
+    build_sample_store(args)
+    key = add_launcher_key(args, os.environ)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(config, file, allow_unicode=True)
         file.flush()
-        return run(["serve", "run", file.name], f"http://127.0.0.1:{config['http_options']['port']}")
+        return run(["serve", "run", file.name], local_url(http["host"], http["port"]), key)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, nargs="?", default=Path("serve_config.yaml"), help="(%(default)s)")
+    parser.add_argument("--host", help="address to listen on, such as 0.0.0.0; a public one needs API keys")
     for task in TASKS:
         parser.add_argument(f"--{task}", help="folder, zip file or Hub id (owner/name@revision)", metavar="CHECKPOINT")
 
@@ -67,8 +71,8 @@ SERVE = Command(
 )
 
 
-def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, Any]:
-    """The content of a config file, with other checkpoints where they are named, all of them verified.
+def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | None = None) -> dict[str, Any]:
+    """The content of a config file, with another host and other checkpoints where they are named, all of them verified.
 
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
@@ -83,11 +87,14 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None]) -> dict[str, A
         if source := checkpoints.get(task):
             _section(path, args, task)["checkpoint"] = portable(source)
     settings = _settings(path, args)
+    http = _section(path, config, "http_options")
+    http["host"] = host or http.get("host") or LOOPBACK  # Serve's own default depends on the environment
+    refuse_open(settings.ingress.access, http["host"], os.environ)
     for task in TASKS:
         source = getattr(settings, task).checkpoint
         sys.stdout.write(f"{task}: {source}\n")
         verify(resolve(source, task), task)
-    _refuse_taken(_section(path, config, "http_options").setdefault("port", 8000))
+    _refuse_taken(http.setdefault("port", 8000))
     return config
 
 
@@ -123,7 +130,7 @@ def environment() -> dict[str, str]:
     """
     lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    return shared | LAUNCHED_HERE | own_ports() | os.environ | {"PATH": _path()}
+    return shared | LAUNCHED_HERE | own_ports() | haproxy_variables() | os.environ | {"PATH": _path()}
 
 
 def _path() -> str:
@@ -178,15 +185,15 @@ def _build_sample(store: Path, checkpoint: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def run(command: list[str], url: str) -> int:
-    """Run the server until it ends or this process is told to stop; nothing of it is left behind."""
+def run(command: list[str], url: str, key: SecretStr | None = None) -> int:
+    """Run the server until it ends or this process is told to stop; nothing of it is left. `key` opens /readyz."""
     begun_s = time.monotonic()
     for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)
     # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
     with subprocess.Popen(command, env=environment(), start_new_session=True) as server:
         _interrupt_once(server)
-        ready = _wait_until_ready(server, url, begun_s)
+        ready = _wait_until_ready(server, url, key, begun_s)
         if not ready and not STOPPED.is_set():
             server.send_signal(signal.SIGINT)
         code = server.wait()
@@ -225,11 +232,11 @@ def _interrupt_once(server: subprocess.Popen[bytes]) -> None:
         signal.signal(number, stop)
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], url: str, begun_s: float) -> bool:
+def _wait_until_ready(server: subprocess.Popen[bytes], url: str, key: SecretStr | None, begun_s: float) -> bool:
     """True once the graph is ready; False where the server ended before, or can't get ready."""
     ask_s = begun_s + 2 * STATUS_EVERY_S
     while server.poll() is None:
-        if _answers(f"{url}/readyz"):
+        if _answers(f"{url}/readyz", key):
             sys.stdout.write(f"Munjang is ready at {url} after {time.monotonic() - begun_s:.0f} s\n")
             sys.stdout.flush()
             return True
@@ -242,9 +249,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, begun_s: float)
     return False
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, key: SecretStr | None) -> bool:
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=2) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False

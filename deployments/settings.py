@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from deployments.keys import Key
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.choice import EngineSettings
@@ -146,8 +147,20 @@ class ChatSettings(Frozen):
     max_prompt_characters: int = Field(2_000, ge=1, description="Most characters of a prompt; a longer one gets 413.")
 
 
+class AccessSettings(Frozen):
+    """Whom the ingress answers. With any key here, in the file or in the environment, all others are refused."""
+
+    keys_file: str | None = Field(
+        None, description="File of API keys (see docs/access.md), read again when it changes; null: MUNJANG_KEYS_FILE."
+    )
+    keys: tuple[Key, ...] = Field((), description="API keys beside those of the file, with the same fields.")
+    allow_anonymous: bool = Field(
+        False, description="`munjang serve` may listen on a public address without any API key."
+    )
+
+
 class IngressSettings(Frozen):
-    """Limits on the requests that the ingress accepts."""
+    """Which requests the ingress accepts, and how large and slow they may be."""
 
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="Most bytes of a JSON request; a larger one gets 413.")
     max_upload_bytes: int = Field(32 * 2**20, ge=1, description="Most bytes of an upload; a larger one gets 413.")
@@ -168,6 +181,7 @@ class IngressSettings(Frozen):
     )
     deadline_s: float = Field(50.0, gt=0, description="Seconds after which a JSON request without an answer gets 504.")
     upload_deadline_s: float = Field(600.0, gt=0, description="The same for uploads.")
+    access: AccessSettings = AccessSettings()
 
 
 class Settings(Frozen):

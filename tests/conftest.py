@@ -13,6 +13,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
+for name in ("MUNJANG_KEYS_FILE", "MUNJANG_API_KEY"):  # servers of tests are open unless a test says otherwise
+    os.environ.pop(name, None)
+
 # Tests must not fail on a busy machine.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from pipelines.checkpoints.resolve import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "benchmarks" / "README.md",
+    *(ROOT / "docs").glob("*.md"),
+]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from deployments.__main__ import SERVE, main
+from deployments.__main__ import KEY, SERVE, main
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.command_line import COMMANDS
 from tests.docs import PAGES, Example, examples
@@ -37,7 +37,7 @@ def test_the_command_line_accepts_the_shown_options(example: Example, monkeypatc
         with pytest.raises(SystemExit, match="0"):
             main()
         return
-    commands = COMMANDS | {"serve": SERVE}
+    commands = COMMANDS | {"serve": SERVE, "key": KEY}
     name = next(name for name in commands if words[: len(name.split())] == name.split())
     parser = argparse.ArgumentParser(exit_on_error=False)
     pkgutil.resolve_name(commands[name].target).add_options(parser)

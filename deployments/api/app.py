@@ -1,5 +1,6 @@
 """The FastAPI app of an ingress."""
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -10,13 +11,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
 from deployments.api import chat, cola, problems, qa, service, sts
+from deployments.api.access import Access
 from deployments.api.bodies import Bodies
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
+from deployments.api.framing import NoFraming
 from deployments.api.media_types import Kind
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash
+from deployments.valid_keys import valid_keys
 
 ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
 DIRECT = {
@@ -33,7 +37,10 @@ SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
 def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> FastAPI:
-    """Build the app with all routes, for the given ingress. The routes in `direct` have a fast path."""
+    """Build the app with all routes, for the given ingress. The routes in `direct` have a fast path.
+
+    Raises ConfigError if its API keys can't be read.
+    """
     app = FastAPI(
         title="Munjang",
         summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",
@@ -47,11 +54,16 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=service.WEB))
     app.mount("/swagger", StaticFiles(directory=SWAGGER))
+    limits = services.settings.ingress
+    # The last middleware that is added is the first that a request meets.
+    app.add_middleware(NoFraming)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
-    app.add_middleware(Bodies, kinds=BODIES, settings=services.settings.ingress)
+    app.add_middleware(Bodies, kinds=BODIES, settings=limits)
+    if keys := valid_keys(limits.access, os.environ):
+        app.add_middleware(Access, keys=keys)
     app.add_middleware(CallersDeadline)
-    problems.install(app)  # last, so that it is around all others
+    problems.install(app)
     return app
 
 

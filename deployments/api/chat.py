@@ -28,6 +28,7 @@ MAX_HEADER_BYTES = 4096  # a proxy's buffer for all headers is 16 KiB
 REFUSALS = responses(
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
     HTTPStatus.NOT_FOUND,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

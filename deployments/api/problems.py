@@ -96,6 +96,8 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 REFUSALS = responses(
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

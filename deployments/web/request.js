@@ -1,10 +1,13 @@
 // Talking to the server. Every way a request can fail leaves here as one Failure, in words.
 
+import { askForKey, authorization } from "./key.js";
+
 const TIMEOUT_MS = 60_000;
 const INFO_TIMEOUT_MS = 3_000;
 
 const HEADLINES = {
   401: "이 서버는 API 키가 있어야 답합니다.",
+  403: "이 API 키로는 쓸 수 없는 기능입니다.",
   404: "이 서버에는 그 기능이 없습니다.",
   413: "보낸 내용이 너무 깁니다.",
   422: "입력을 확인해 주세요.",
@@ -53,7 +56,8 @@ export async function readInfo() {
 async function send(path, options, controller, timeoutMs = TIMEOUT_MS) {
   const timer = setTimeout(() => controller.abort(tookTooLong(timeoutMs)), timeoutMs);
   try {
-    const response = await fetch(path, { ...options, signal: controller.signal });
+    const headers = { ...authorization(), ...options.headers };
+    const response = await fetch(path, { ...options, headers, signal: controller.signal });
     return read(response, await response.text());
   } catch (error) {
     if (controller.signal.aborted) throw controller.signal.reason;
@@ -82,6 +86,7 @@ function parseObject(text) {
 
 /** The Failure for an error status; `problem` is its application/problem+json body, `{}` without one. */
 function refused(response, problem) {
+  if (response.status === 401) askForKey();
   const words = [problem.title, problem.detail].filter((part) => typeof part === "string" && part);
   return new Failure(headlineOf(response), {
     detail: [...new Set(words), retryAdvice(response)].filter(Boolean).join(" — "),

@@ -14,7 +14,7 @@ const SCALES = {
   "cross-encoder": { min: 0, max: 5 }, // the label of KLUE-STS
 };
 
-/** `info`: a promise of the server's tasks, which names the kind of model and its threshold. */
+/** `info` gives a promise of the server's tasks, which names the kind of model and its threshold. */
 export function sts(info) {
   return {
     fill: (form) => fillTexts(form, EXAMPLE),
@@ -23,7 +23,7 @@ export function sts(info) {
       const { sentence_1, sentence_2 } = form.elements;
       const pair = { sentence_1: sentence_1.value, sentence_2: sentence_2.value };
       const { data, headers } = await postJson("/pred/sentences/", pair, controller);
-      return drawn(data, (await info).sts ?? {}, truncationNotice(headers));
+      return drawn(data, (await info()).sts ?? {}, truncationNotice(headers));
     },
   };
 }

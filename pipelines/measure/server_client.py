@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipelines.format.manifest import Task
 MOST_IN_FLIGHT = 32  # requests; a server admits hundreds
 PAIRS_PER_FILE = 1000
 TIMEOUT_S = 600.0
+KEY_VARIABLE = "MUNJANG_API_KEY"  # for a server that asks for a key
 
 
 class ServerClient:
@@ -67,7 +69,9 @@ class ServerClient:
             return await asyncio.gather(*(ask(client, body) for body in bodies))
 
     def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self._url, timeout=TIMEOUT_S)
+        key = os.environ.get(KEY_VARIABLE)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx2.AsyncClient(base_url=self._url, headers=headers, timeout=TIMEOUT_S)
 
     async def _answer(self, client: httpx2.AsyncClient, method: str, path: str, **content: Any) -> Any:
         try:

@@ -2,13 +2,17 @@ import os
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from deployments import launch
 from deployments.launch import build_sample_store, configure
+from deployments.valid_keys import KEY_VARIABLE
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store.file import STORE, read_store
 from pipelines.checkpoints.resolve import ROOT
@@ -57,6 +61,63 @@ def test_a_relative_path_is_made_absolute_for_the_replicas(
     assert checkpoints(configure(config, {"sts": other.name}))["sts"] == str(other)
 
 
+def test_the_shipped_configuration_listens_on_loopback() -> None:
+    shipped = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    assert shipped["http_options"]["host"] == "127.0.0.1"
+
+
+def test_a_public_host_is_refused_without_keys_and_taken_with_one(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert configure(config, {})["http_options"]["host"] == "127.0.0.1"
+    with pytest.raises(ConfigError, match="0\\.0\\.0\\.0"):
+        configure(config, {}, "0.0.0.0")
+    monkeypatch.setenv(KEY_VARIABLE, "a-key-of-the-environment")
+    assert configure(config, {}, "0.0.0.0")["http_options"]["host"] == "0.0.0.0"
+
+
+def test_a_public_host_in_the_file_is_refused_without_keys(config: Path) -> None:
+    written = yaml.safe_load(config.read_text())
+    written["http_options"]["host"] = "0.0.0.0"
+    config.write_text(yaml.safe_dump(written))
+    with pytest.raises(ConfigError, match="allow_anonymous"):
+        configure(config, {})
+    written["applications"][0]["args"]["ingress"] = {"access": {"allow_anonymous": True}}
+    config.write_text(yaml.safe_dump(written))
+    assert configure(config, {})["http_options"]["host"] == "0.0.0.0"
+
+
+def test_make_serve_takes_a_host_from_its_command_line_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(*words: str) -> str:
+        command = ["make", "--dry-run", "serve", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    monkeypatch.setenv("HOST", "x86_64-conda-linux-gnu")
+    assert "--host" not in shown()
+    assert '--host "0.0.0.0"' in shown("HOST=0.0.0.0")
+
+
+@pytest.mark.parametrize("key", [None, SecretStr("secret")])
+def test_the_launcher_shows_its_key_when_it_asks_for_readiness(key: SecretStr | None) -> None:
+    asked: list[str | None] = []
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        server.timeout = 10
+        answering = Thread(target=server.handle_request)
+        answering.start()
+        assert launch._answers(f"http://127.0.0.1:{server.server_port}/readyz", key)
+        answering.join()
+    assert asked == [f"Bearer {key.get_secret_value()}" if key else None]
+
+
 def test_make_serve_passes_its_variables_to_the_command() -> None:
     command = ["make", "--dry-run", "serve", "STS=../my model", "QA=owner/name@v1"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -86,7 +147,7 @@ def test_a_named_checkpoint_is_served_if_the_file_has_no_arguments(
     named = {"sts": str(imported("static")), "cola": str(imported("classifier")), "qa": str(imported("extractor"))}
     made = configure(config, named)  # type: ignore[arg-type]
     assert checkpoints(made) == named
-    assert made["http_options"] == {"port": 8000}
+    assert made["http_options"] == {"host": "127.0.0.1", "port": 8000}
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class WebPage:
         self.sts = Task(page, "sts")
         self.sts_file = Task(page, "sts-file")
         self.cola = Task(page, "cola")
+        self.key_form = page.locator("#key-form")
         self.complaints: list[str] = []
         self._origin = ""
         page.on("console", self._on_console)
@@ -81,6 +82,11 @@ class WebPage:
     def judge(self, passage: str) -> None:
         self.tab("cola").click()
         self.cola.send(passage=passage)
+
+    def use_key(self, key: str) -> None:
+        """Enter an API key. The form must be visible."""
+        self.key_form.locator("[name=key]").fill(key)
+        self.key_form.locator("[type=submit]").click()
 
     def download(self) -> Download:
         with self.page.expect_download() as waiting:

@@ -33,6 +33,7 @@ class Stub:
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     received: list[tuple[str, bytes]] = field(default_factory=list)
+    authorizations: list[tuple[str, str | None]] = field(default_factory=list)
     gates: list[Event] = field(default_factory=list)
 
     def give(self, path: str, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Event:
@@ -53,9 +54,11 @@ class Stub:
         self.gates.clear()
         self.answers.clear()
         self.received.clear()
+        self.authorizations.clear()
 
     async def respond(self, request: Request) -> Response:
         self.received.append((request.url.path, await request.body()))
+        self.authorizations.append((request.url.path, request.headers.get("authorization")))
         answers = self.answers.get(request.url.path)
         if not answers:
             return Response(status_code=404)

@@ -245,5 +245,6 @@ def test_the_schema_lists_the_answer_and_all_error_statuses(asking: TestClient) 
     paths = asking.get("/openapi.json").json()["paths"]
     for path in ("/chat/", "/v1/chat"):
         responses = paths[path]["post"]["responses"]
-        assert set(responses) == {"200", "400", "401", "404", "408", "413", "415", "422", "429", "502", "503", "504"}
+        expected = {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "502", "503", "504"}
+        assert set(responses) == expected
         assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}

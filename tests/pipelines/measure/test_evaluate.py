@@ -14,7 +14,7 @@ from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import DataNotFound, ServerFailed
 from pipelines.measure.evaluate import evaluate_checkpoint, evaluate_server
-from pipelines.measure.server_client import ServerClient
+from pipelines.measure.server_client import KEY_VARIABLE, ServerClient
 from tests.conftest import MakeCheckpoint
 from tests.deployments.api.conftest import ScriptedServices
 from tests.pipelines.small_data import write_small_data
@@ -79,6 +79,14 @@ def test_many_pairs_are_sent_in_several_files_and_keep_their_order(
     whole = ServerClient(URL).outputs("sts", pairs)
     monkeypatch.setattr("pipelines.measure.server_client.PAIRS_PER_FILE", 3)
     assert ServerClient(URL).outputs("sts", pairs) == [(pytest.approx(score), flag) for score, flag in whole]
+
+
+@pytest.mark.parametrize("key", [None, "a-key-of-the-environment"])
+def test_a_server_gets_the_key_of_the_environment(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    if key:
+        monkeypatch.setenv(KEY_VARIABLE, key)
+    assert ServerClient(URL)._client().headers.get("Authorization") == (f"Bearer {key}" if key else None)
 
 
 def test_a_server_that_refuses_a_request_is_an_error(serving: ScriptedServices) -> None:

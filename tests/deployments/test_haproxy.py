@@ -1,0 +1,46 @@
+"""What HAProxy listens on, by the configuration that Ray writes for it. HAProxy only checks it and is not started."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray.serve  # noqa: F401  must come before its private modules, which import each other
+from ray.serve._private.haproxy import HAProxyApi, HAProxyConfig
+from ray.serve.config import HTTPOptions
+
+from deployments.exposure import haproxy_variables
+from pipelines.checkpoints.resolve import ROOT
+
+
+def written(folder: Path, host: str) -> Path:
+    """The configuration for a server on `host`, as deploy/haproxy leaves it."""
+    path = folder / "haproxy.cfg"
+    config = HAProxyConfig(
+        http_options=HTTPOptions(host=host, port=8123),
+        socket_path=str(folder / "admin.sock"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "state"),
+        metrics_socket_path=str(folder / "metrics.sock"),
+    )
+    HAProxyApi(config, config_file_path=str(path))._generate_config_file_internal()
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | haproxy_variables()
+    subprocess.run([ROOT / "deploy" / "haproxy", "-c", "-f", path], env=environment, timeout=60, check=True)
+    return path
+
+
+@pytest.mark.parametrize(("host", "bound"), [("127.0.0.1", "127.0.0.1:8123"), ("0.0.0.0", "*:8123")])
+def test_only_the_port_of_the_server_follows_its_host(tmp_path: Path, host: str, bound: str) -> None:
+    binds = re.findall(r"^ *bind (\S+)", written(tmp_path, host).read_text(), re.MULTILINE)
+    assert sorted(binds) == sorted([bound, "127.0.0.1:8404", "127.0.0.1:9101"])
+
+
+def test_only_the_user_of_the_server_may_command_haproxy(tmp_path: Path) -> None:
+    (socket,) = re.findall(r"^ *stats socket .*", written(tmp_path, "127.0.0.1").read_text(), re.MULTILINE)
+    assert " mode 600 level admin" in socket
+
+
+def test_the_launcher_names_the_script_that_starts_haproxy() -> None:
+    assert haproxy_variables() == {"RAY_SERVE_HAPROXY_BINARY_PATH": str(ROOT / "deploy" / "haproxy")}
