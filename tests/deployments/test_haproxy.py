@@ -11,6 +11,7 @@ import ray.serve  # noqa: F401  must come before its private modules, which impo
 from ray.serve._private.haproxy import HAProxyApi, HAProxyConfig
 from ray.serve.config import HTTPOptions
 
+from deployments.api.problems import Problem
 from deployments.exposure import haproxy_variables
 from pipelines.checkpoints.resolve import ROOT
 
@@ -40,6 +41,17 @@ def test_only_the_port_of_the_server_follows_its_host(tmp_path: Path, host: str,
 def test_only_the_user_of_the_server_may_command_haproxy(tmp_path: Path) -> None:
     (socket,) = re.findall(r"^ *stats socket .*", written(tmp_path, "127.0.0.1").read_text(), re.MULTILINE)
     assert " mode 600 level admin" in socket
+
+
+def test_headers_have_a_deadline_and_failures_are_problems_with_their_own_status(tmp_path: Path) -> None:
+    defaults = written(tmp_path, "127.0.0.1").read_text().partition("\ndefaults")[2].partition("\nfrontend")[0]
+    assert defaults.count("timeout http-request 10s") == 1
+    assert "errorfile" not in defaults
+    answers = re.findall(r"http-error status (\d+) content-type (\S+) .* string '(.*)'", defaults)
+    assert [int(status) for status, _, _ in answers] == [400, 408, 502, 503, 504]
+    for status, kind, body in answers:
+        assert kind == "application/problem+json"
+        assert Problem.model_validate_json(body).status == int(status)
 
 
 def test_the_launcher_names_the_script_that_starts_haproxy() -> None:
