@@ -19,7 +19,7 @@ from deployments.api.framing import NoFraming
 from deployments.api.media_types import Kind
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
-from deployments.api.slashes import EitherSlash
+from deployments.api.slashes import EitherSlash, other_form
 from deployments.valid_keys import valid_keys
 
 ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
@@ -50,6 +50,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.paths = {form for path in _paths() for form in (path, other_form(path))}
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=service.WEB))

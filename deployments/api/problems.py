@@ -175,8 +175,8 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """Answer 500. Log the error's type and traceback but not its message, which may contain the caller's text."""
-    route = request.scope.get("route")
-    log_failure(f"{request.method} {getattr(route, 'path', 'of an unknown route')}", error)
+    path = request.url.path  # of a route, unless it has a name that the caller chose
+    log_failure(f"{request.method} {path if path in request.app.state.paths else 'of a file'}", error)
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
 
 

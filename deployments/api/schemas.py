@@ -1,7 +1,6 @@
 """Bodies of requests and answers, with exactly the keys of the original services. Unknown keys are ignored."""
 
 import re
-import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, SecretStr
@@ -10,7 +9,15 @@ from typing_extensions import TypedDict
 
 from pipelines.text.normalization import is_unicode
 
-INVISIBLE = {"Cc", "Cf"}  # Unicode categories: control and format characters, such as zero-width joiners
+INVISIBLE = (
+    r"\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U00013438\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+"""White space, control and format characters (such as zero-width joiners) of Unicode 14, for a class of a pattern."""
+VISIBLE = rf"^[^\u0000]*[^{INVISIBLE}][^\u0000]*$"
+NO_NUL = r"^[^\u0000]*$"
+HAS_VISIBLE = re.compile(f"[^{INVISIBLE}]")
 PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -24,14 +31,9 @@ def _tokenizable(text: str) -> str:
 
 
 def _with_content(text: str) -> str:
-    # The first check is for speed: a file has tens of thousands of texts, and most of them begin with a letter.
-    if not text[:1].isalnum() and not any(map(_is_visible, text)):
+    if not HAS_VISIBLE.search(text):
         raise PydanticCustomError("blank", "Text must contain a visible character")
     return _tokenizable(text)
-
-
-def _is_visible(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) not in INVISIBLE
 
 
 def _printable_ascii(key: SecretStr) -> SecretStr:
@@ -40,8 +42,9 @@ def _printable_ascii(key: SecretStr) -> SecretStr:
     return key
 
 
-AnyText = Annotated[str, AfterValidator(_tokenizable)]
-Text = Annotated[str, AfterValidator(_with_content)]
+# The patterns are for the OpenAPI document; the validators say more precisely what is wrong.
+AnyText = Annotated[str, AfterValidator(_tokenizable), Field(json_schema_extra={"pattern": NO_NUL})]
+Text = Annotated[str, AfterValidator(_with_content), Field(json_schema_extra={"pattern": VISIBLE})]
 
 
 class Sentences(BaseModel):
@@ -114,7 +117,11 @@ class QuestionAnswer(Question):
 
 
 # The key is sent in an HTTP header, so it must have only characters that are allowed there, and no space.
-ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=512), AfterValidator(_printable_ascii)]
+ApiKey = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=512, json_schema_extra={"pattern": f"^{PRINTABLE.pattern}$"}),
+    AfterValidator(_printable_ascii),
+]
 
 
 class Chat(BaseModel):

@@ -39,12 +39,16 @@ REFUSED = [
 ]
 
 
-def both_paths(services: ScriptedServices, path: str, content: bytes, **headers: str) -> list[Any]:
+def clients_of(services: ScriptedServices) -> list[TestClient]:
+    """A client of the fast path and one of the usual path."""
+    return [TestClient(make_api(services, direct), raise_server_exceptions=False) for direct in (DIRECT, {})]
+
+
+def both_paths(clients: list[TestClient], path: str, content: bytes) -> list[Any]:
     """Status, body and headers of both paths, without the values that differ between any two answers."""
     answers = []
-    for direct in (DIRECT, {}):
-        client = TestClient(make_api(services, direct), raise_server_exceptions=False)
-        response = client.post(path, content=content, headers={"content-type": "application/json"} | headers)
+    for client in clients:
+        response = client.post(path, content=content, headers={"content-type": "application/json"})
         answer, answered = response.json(), dict(response.headers)
         assert int(answered.pop("content-length")) == len(response.content)
         answer.pop("runtime(sec)", None)
@@ -68,20 +72,23 @@ def test_a_valid_request_takes_the_fast_path_with_and_without_trailing_slash(
 
 @pytest.mark.parametrize("path", DIRECT)
 def test_both_paths_give_the_same_answer(services: ScriptedServices, path: str) -> None:
-    fast, usual = both_paths(services, path, json.dumps(VALID[path]).encode())
+    fast, usual = both_paths(clients_of(services), path, json.dumps(VALID[path]).encode())
     assert fast == usual
     assert fast[0] == 200
 
 
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: repr(content[:24]))
 def test_both_paths_refuse_the_same_bodies(services: ScriptedServices, content: bytes) -> None:
-    fast, usual = both_paths(services, "/generate", content)
+    fast, usual = both_paths(clients_of(services), "/generate", content)
     assert fast == usual
+
+
+CLIENTS = clients_of(ScriptedServices())
 
 
 @given(fields=st.dictionaries(st.sampled_from(KEYS), VALUES), path=st.sampled_from(sorted(DIRECT)))
 def test_both_paths_give_the_same_answer_for_any_fields(fields: dict[str, Any], path: str) -> None:
-    fast, usual = both_paths(ScriptedServices(), path, json.dumps(fields).encode())
+    fast, usual = both_paths(CLIENTS, path, json.dumps(fields).encode())
     assert fast == usual
 
 
@@ -91,7 +98,7 @@ def test_both_paths_fail_with_the_same_answer(services: ScriptedServices, error:
         raise error
 
     services.sts = Scripted(fail)
-    fast, usual = both_paths(services, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
+    fast, usual = both_paths(clients_of(services), "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
     assert fast == usual
     assert fast[0] == (500 if not isinstance(error, MunjangError) else {Overloaded: 429}.get(type(error), 503))
     assert "secret" not in str(fast)
@@ -99,14 +106,14 @@ def test_both_paths_fail_with_the_same_answer(services: ScriptedServices, error:
 
 def test_both_paths_report_truncation(services: ScriptedServices) -> None:
     services.sts = Scripted(lambda pair: Similarity(0.5, False, True, "digest"))
-    fast, usual = both_paths(services, "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
+    fast, usual = both_paths(clients_of(services), "/pred/sentences/", json.dumps(VALID["/pred/sentences/"]).encode())
     assert fast == usual
     assert fast[3]["x-truncated"] == "true"
 
 
 def test_both_paths_refuse_a_body_over_the_limit(services: ScriptedServices) -> None:
     services.settings = Settings(ingress=IngressSettings(max_body_bytes=40))
-    fast, usual = both_paths(services, "/generate", json.dumps({"passage": "a" * 41}).encode())
+    fast, usual = both_paths(clients_of(services), "/generate", json.dumps({"passage": "a" * 41}).encode())
     assert fast == usual
     assert fast[0] == 413
 
