@@ -9,6 +9,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.engines import onnx_export
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointDamaged
 from pipelines.format.manifest import MANIFEST, Task, read_manifest, verify
@@ -104,6 +105,28 @@ def test_other_files_of_a_trainer_are_ignored(source: Callable[[str], Path], des
         "tokenizer_config.json",
     ]
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "bi-encoder"])
+def test_an_import_whose_export_fails_has_the_same_digest_and_gives_the_reason(
+    imported: MakeCheckpoint,
+    checkpoint: MakeCheckpoint,
+    destination: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    def fail(*_: object) -> Path:
+        raise MemoryError("no memory left")
+
+    traced = read_manifest(imported(kind))
+    monkeypatch.setattr(onnx_export, "write_onnx", fail)
+    manifest = import_checkpoint(str(checkpoint(kind)), destination)
+    assert set(traced.files) - set(manifest.files) == {"model.onnx"}
+    assert manifest.ref == traced.ref
+    assert (manifest.untraced, traced.untraced) == ("no memory left", None)
+    assert verify(destination, manifest.task) == manifest
+    assert f"{kind} is served by PyTorch because it can't be traced: no memory left" in caplog.messages
 
 
 def test_a_checkpoint_in_the_format_is_copied_unchanged(imported: MakeCheckpoint, destination: Path) -> None:
