@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
@@ -127,6 +128,15 @@ def test_an_import_whose_export_fails_has_the_same_digest_and_gives_the_reason(
     assert (manifest.untraced, traced.untraced) == ("no memory left", None)
     assert verify(destination, manifest.task) == manifest
     assert f"{kind} is served by PyTorch because it can't be traced: no memory left" in caplog.messages
+
+
+@pytest.mark.usefixtures("untraced")
+def test_an_import_with_another_build_of_pytorch_has_the_same_digest(
+    imported: MakeCheckpoint, checkpoint: MakeCheckpoint, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = read_manifest(imported("bi-encoder"))
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cu130")
+    assert import_checkpoint(str(checkpoint("bi-encoder")), destination).ref == expected.ref
 
 
 def test_a_checkpoint_in_the_format_is_copied_unchanged(imported: MakeCheckpoint, destination: Path) -> None:
