@@ -25,6 +25,7 @@ from pipelines.text.token_batch import TokenBatch
 logger = logging.getLogger("ray.serve")
 
 MAX_FAILURES_IN_A_ROW = 32  # a broken device fails batches fast, so its replica would get more and more requests
+SHOWN = {"name", "kind", "base_model", "revision", "scores", "int8", "untraced", "max_tokens", "threshold"}
 PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
@@ -44,6 +45,8 @@ class ModelReplica:
         self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
+        if manifest.untraced is not None:
+            logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)
 
     @without_messages
     async def run(self, batch: TokenBatch, priority: Priority) -> Outcome:
@@ -60,9 +63,7 @@ class ModelReplica:
 
     def info(self) -> dict[str, Any]:
         """For /info: the checkpoint with its scores and limits, the engine, failed batches, and package versions."""
-        shown = self._manifest.model_dump(
-            include={"name", "kind", "base_model", "revision", "scores", "int8", "max_tokens", "threshold"}
-        )
+        shown = self._manifest.model_dump(include=SHOWN)
         versions = {name: version(name) for name in PACKAGES}
         served = {
             "digest": self._digest,

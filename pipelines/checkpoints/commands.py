@@ -123,6 +123,8 @@ def _verify(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     manifest = verify(arguments.folder, arguments.task)
     golden.check(arguments.folder, manifest, in_process.load_model(arguments.folder, manifest, EngineSettings()))
     sys.stdout.write(f"{manifest.name}: intact, and gives the recorded answers\n")
+    if manifest.untraced is not None:
+        sys.stdout.write(f"It has no ONNX graph: it could not be traced: {manifest.untraced}\n")
 
 
 def _quiet() -> None:

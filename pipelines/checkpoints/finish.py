@@ -37,10 +37,10 @@ def finish(
     """Record the golden answers, trace the ONNX graph, hash the files, and write the manifest.
 
     `source` is the folder that the library loads, if the checkpoint is compared with it (`pipelines.checkpoints.gate`).
-    If the model can't be traced or its graph gives other golden answers, the graph is left out and PyTorch serves the
-    model. If there are examples but the int8 graph does not pass the quality gate, the int8 graph is left out. Both are
-    logged. Raises CheckpointUnsupported if the model fails on the golden inputs, and CheckpointDamaged if it gives
-    outputs that are not finite.
+    If the model can't be traced or its graph gives other golden answers, the graph is left out, PyTorch serves the
+    model, and the manifest gives the reason (`untraced`). If there are examples but the int8 graph does not pass the
+    quality gate, the int8 graph is left out. Both are logged. Raises CheckpointUnsupported if the model fails on the
+    golden inputs, and CheckpointDamaged if it gives outputs that are not finite.
     """
     for graph in ONNX.values():
         (folder / graph).unlink(missing_ok=True)  # a graph of earlier weights
@@ -51,8 +51,8 @@ def finish(
         manifest = draft.model_copy(update={"golden": golden.record(folder, draft, reference)})
     examined = None if source is None else gate.examine(source, folder, manifest, reference)
     manifest = manifest if examined is None else examined.manifest
-    _try_onnx(folder, manifest, examined)
-    written = write_manifest(folder, manifest)
+    untraced = _try_onnx(folder, manifest, examined)
+    written = write_manifest(folder, manifest.model_copy(update={"untraced": untraced}))
     if calibration is None or dev is None:
         return written
     return quantize_if_as_good(folder, written, calibration, dev)
@@ -67,7 +67,8 @@ def quantize_if_as_good(folder: Path, manifest: Manifest, calibration: Examples,
         return manifest
 
 
-def _try_onnx(folder: Path, manifest: Manifest, examined: Examination | None) -> None:
+def _try_onnx(folder: Path, manifest: Manifest, examined: Examination | None) -> str | None:
+    """Add the ONNX graph to the folder. If it can't be traced or is not right, log and return the reason."""
     from pipelines.engines.onnx_export import write_onnx  # imports PyTorch's exporter
 
     try:
@@ -79,9 +80,11 @@ def _try_onnx(folder: Path, manifest: Manifest, examined: Examination | None) ->
             gate.check_engine(folder, examined, model)
     except Exception as error:  # any error of the exporter: the graph is optional
         (folder / ONNX["float32"]).unlink(missing_ok=True)
-        logger.warning("%s is served by PyTorch because it can't be traced: %s", manifest.name, reason(error))
-    else:
-        logger.info("traced %s as %s", manifest.name, path.name)
+        why = error.why if isinstance(error, CheckpointError) else reason(error)
+        logger.warning("%s is served by PyTorch because it can't be traced: %s", manifest.name, why)
+        return why
+    logger.info("traced %s as %s", manifest.name, path.name)
+    return None
 
 
 def quantize(folder: Path, manifest: Manifest, calibration: Examples, dev: Examples) -> Manifest:

@@ -39,7 +39,7 @@ from pipelines.format.manifest import (
 )
 from pipelines.format.outputs import outputs_of
 from pipelines.format.pickles import refuse_unsafe_pickles
-from pipelines.format.sentence_transformer import load_sentence_transformer, served_prompts
+from pipelines.format.sentence_transformer import load_sentence_transformer, save_sentence_transformer, served_prompts
 from pipelines.format.weights import Weights, store_as, stored_as
 from pipelines.format.windows import WindowSettings
 
@@ -193,7 +193,7 @@ def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | No
         limits |= input_fields(model.tokenizer, model[0].auto_model)
     store_as(model, weights or stored_as(source), source)
     with refusing_damage(source):
-        model.save(str(folder), create_model_card=False)
+        save_sentence_transformer(model, folder)
     save_tokenizer(model.tokenizer, source, folder)
     rows = model[0].num_embeddings if isinstance(model[0], StaticEmbedding) else model[0].auto_model.config.vocab_size
     _refuse_tokens_beyond(rows, source, folder)

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.errors import CheckpointUnsupported, install_hint
-from pipelines.format.manifest import Manifest
+from pipelines.format.manifest import GRAPH, INT8_GRAPH, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class EngineSettings(BaseModel):
 
 REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
 """The engine whose results the others are compared with."""
-ONNX: dict[Dtype, str] = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+ONNX: dict[Dtype, str] = {"float32": GRAPH, "int8": INT8_GRAPH}
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 CPU_INFO = Path("/proc/cpuinfo")
 INT8_DOT_PRODUCT = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}

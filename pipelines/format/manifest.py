@@ -12,6 +12,10 @@ from pipelines.format.windows import WindowOverrides, WindowSettings
 from pipelines.text.token_batch import CheckpointRef
 
 MANIFEST = "manifest.json"
+GRAPH = "model.onnx"
+INT8_GRAPH = "model.int8.onnx"
+DERIVED = {GRAPH, INT8_GRAPH}
+"""Files that each machine makes from the other files of a checkpoint, if it can."""
 
 Task = Literal["sts", "cola", "qa"]
 Kind = Literal["bi-encoder", "cross-encoder", "classifier", "extractor"]
@@ -138,19 +142,25 @@ class Manifest(Frozen):
         None, description="For a cross-encoder: the range of predictions that becomes 0 to 5, the threshold's scale."
     )
     int8: Int8 | None = Field(None, description="The score of the int8 graph, if there is one.")
+    untraced: str | None = Field(
+        None, description="Why there is no ONNX graph; None: there is one, or an older version wrote the manifest."
+    )
     golden: list[Golden] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path within the folder.")
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of a SHA-256 over the files and over the fields that change how they are used.
+        """The first 16 hex digits of a SHA-256 over what was imported: the files, and the fields that change their use.
 
-        Scores and golden outputs are excluded: their last digits differ between machines that import the same model.
+        What each machine derives from them is excluded: the `DERIVED` files, which it may fail to make, and scores and
+        golden outputs, whose last digits may differ. So all machines that import the same model get the same digest.
         Fields with their default value are excluded: so older manifests keep the digest that is recorded in stores.
         """
         used = {"task", "kind", "max_tokens", "special_tokens", "threshold", "files"}
         used |= {name for name in USED_UNLESS_DEFAULT if getattr(self, name) != type(self).model_fields[name].default}
-        return hashlib.sha256(self.model_dump_json(include=used).encode()).hexdigest()[:16]
+        files = {name: sha256 for name, sha256 in self.files.items() if name not in DERIVED}
+        imported = self.model_copy(update={"files": files})
+        return hashlib.sha256(imported.model_dump_json(include=used).encode()).hexdigest()[:16]
 
     def windows_with(self, overrides: WindowOverrides | None = None) -> WindowSettings:
         """The checkpoint's windows with `overrides` applied. Raises CheckpointUnsupported if the two do not fit."""

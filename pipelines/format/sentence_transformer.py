@@ -1,4 +1,4 @@
-"""Load models with sentence-transformers.
+"""Load and save models with sentence-transformers.
 
 Import this module only to embed sentences: sentence-transformers takes a second and 100 MB to import.
 """
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sentence_transformers import SentenceTransformer
 
 from pipelines.errors import CheckpointDamaged, CheckpointUnsafe, CheckpointUnsupported
+from pipelines.format.encode_settings import CONFIG
 from pipelines.format.loading import refusing_damage
 from pipelines.format.manifest import Prompts
 
@@ -37,6 +38,17 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
             config_kwargs=dict(config) if config else None,
         )
         return model.float()  # StaticEmbedding ignores the dtype above
+
+
+def save_sentence_transformer(model: SentenceTransformer, folder: Path) -> None:
+    """Save a model, so that its files are the same on all machines with the same version of the library.
+
+    The library also writes the version of PyTorch, which names the build of this machine, such as 2.13.0+cpu.
+    """
+    model.save(str(folder), create_model_card=False)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["__version__"].pop("pytorch", None)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def served_prompts(model: SentenceTransformer, source: str) -> Prompts:

@@ -70,6 +70,15 @@ def test_info_describes_the_served_checkpoint() -> None:
     assert set(info["versions"]) >= {"ray", "torch", "transformers"}
 
 
+def test_a_checkpoint_without_graph_gives_the_reason_in_the_log_and_in_info(caplog: pytest.LogCaptureFixture) -> None:
+    manifest = MANIFEST.model_copy(update={"untraced": "no memory left"})
+    with caplog.at_level("WARNING", "ray.serve"):
+        info = ModelReplica(manifest, Ones(), BatchSettings()).info()
+    assert info["untraced"] == "no memory left"
+    assert info["digest"] == MANIFEST.digest
+    assert "tiny has no ONNX graph: it could not be traced: no memory left" in caplog.text
+
+
 def test_a_replica_whose_batches_all_fail_is_not_healthy_until_one_succeeds() -> None:
     async def scenario() -> None:
         model = Ones()

@@ -179,7 +179,7 @@ def test_finish_logs_a_warning_if_int8_does_not_pass(
     manifest = finish(folder, draft_of(folder), dev, dev)
     assert manifest == verify(folder, "cola")
     assert "model.onnx" in manifest.files
-    assert manifest.int8 is None
+    assert (manifest.int8, manifest.untraced) == (None, None)
     assert "int8 loses more than 0.5 points: Matthews" in caplog.text
 
 
@@ -200,7 +200,8 @@ def test_a_model_that_can_not_be_traced_is_served_by_torch_with_a_warning(
     assert choose(tmp_path / "to", manifest, EngineSettings(device="cpu")).name == "torch float32 on cpu"
     warning = next(record for record in caplog.records if record.levelno == logging.WARNING)
     assert "served by PyTorch because it can't be traced" in warning.message
-    assert "further modules" in warning.message
+    assert manifest.untraced == "static embeddings with further modules are not traced"
+    assert manifest.untraced in warning.message
     pipeline = in_process.load_pipeline(tmp_path / "to", "sts", EngineSettings(device="cpu"))
     pair = ("오늘 과제", "the museum")
     left, right = SentenceTransformer(str(tmp_path / "source"), device="cpu").encode(

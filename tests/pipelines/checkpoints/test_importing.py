@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.engines import onnx_export
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointDamaged
 from pipelines.format.manifest import MANIFEST, Task, read_manifest, verify
@@ -104,6 +106,37 @@ def test_other_files_of_a_trainer_are_ignored(source: Callable[[str], Path], des
         "tokenizer_config.json",
     ]
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "bi-encoder"])
+def test_an_import_whose_export_fails_has_the_same_digest_and_gives_the_reason(
+    imported: MakeCheckpoint,
+    checkpoint: MakeCheckpoint,
+    destination: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    def fail(*_: object) -> Path:
+        raise MemoryError("no memory left")
+
+    traced = read_manifest(imported(kind))
+    monkeypatch.setattr(onnx_export, "write_onnx", fail)
+    manifest = import_checkpoint(str(checkpoint(kind)), destination)
+    assert set(traced.files) - set(manifest.files) == {"model.onnx"}
+    assert manifest.ref == traced.ref
+    assert (manifest.untraced, traced.untraced) == ("no memory left", None)
+    assert verify(destination, manifest.task) == manifest
+    assert f"{kind} is served by PyTorch because it can't be traced: no memory left" in caplog.messages
+
+
+@pytest.mark.usefixtures("untraced")
+def test_an_import_with_another_build_of_pytorch_has_the_same_digest(
+    imported: MakeCheckpoint, checkpoint: MakeCheckpoint, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = read_manifest(imported("bi-encoder"))
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cu130")
+    assert import_checkpoint(str(checkpoint("bi-encoder")), destination).ref == expected.ref
 
 
 def test_a_checkpoint_in_the_format_is_copied_unchanged(imported: MakeCheckpoint, destination: Path) -> None:

@@ -88,7 +88,7 @@ def assert_trimmed(source: Path, folder: Path, trimmed: Trimmed) -> None:
     before, after = read_manifest(source), read_manifest(folder)
     assert verify(folder, before.task) == after
     assert after.name == f"{before.name}, trimmed"
-    same = {"name", "golden", "files", "int8"}
+    same = {"name", "golden", "files", "int8", "untraced"}
     assert after.model_dump(exclude=same) == before.model_dump(exclude=same)
     golden.check(folder, before, in_process.load_model(folder, after, REFERENCE), tolerance=1e-5)
     for old, new in zip(outputs(source), outputs(folder), strict=True):

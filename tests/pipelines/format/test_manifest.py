@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported
 from pipelines.format.manifest import (
+    DERIVED,
     MANIFEST,
     Golden,
     Manifest,
@@ -61,6 +62,22 @@ def test_the_digest_depends_on_the_threshold_and_the_files(folder: Path) -> None
     digest = write_manifest(folder, FULL).digest
     assert write_manifest(folder, FULL.model_copy(update={"threshold": 0.7})).digest != digest
     (folder / "weights").write_bytes(b"abd")
+    assert write_manifest(folder, FULL).digest != digest
+
+
+def test_the_digest_does_not_depend_on_graphs_but_their_hashes_are_checked(folder: Path) -> None:
+    digest = write_manifest(folder, FULL).digest
+    for name in sorted(DERIVED):
+        (folder / name).write_bytes(b"a graph")
+        written = write_manifest(folder, FULL.model_copy(update={"untraced": "no memory"}))
+        assert name in written.files
+        assert written.digest == digest
+        (folder / name).write_bytes(b"another")
+        with pytest.raises(CheckpointDamaged, match="SHA-256") as caught:
+            verify(folder, "sts")
+        assert caught.value.where == str(folder / name)
+        (folder / name).unlink()
+    (folder / "1_Pooling" / "model.onnx").write_bytes(b"imported, not derived")
     assert write_manifest(folder, FULL).digest != digest
 
 
