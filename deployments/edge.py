@@ -5,10 +5,12 @@ Serve calls `middlewares` where `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` name
 
 import re
 from http import HTTPStatus
+from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.api.problems import MEDIA_TYPE, problem_response
@@ -38,15 +40,19 @@ class Edge:
             await self._app(scope, receive, send)
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            detail = f"the headers are over the limit of {MAX_HEADER_BYTES:,} bytes"
-            refusal = problem_response(
-                Request({**scope, "headers": []}), status, detail, headers={"Connection": "close"}
-            )
-            await refusal(scope, receive, send)
+            await _large_headers()(scope, receive, send)
             return
         headers = [header for header in scope["headers"] if _passes(*header)]
         await self._app({**scope, "headers": headers}, receive, ProblemSender(send))
+
+
+def _large_headers() -> Response:
+    """The refusal, with an id of its own: Serve, which gives ids to requests, does not see this one."""
+    request_id = str(uuid4())
+    named = Request({"type": "http", "headers": [(REQUEST_ID, request_id.encode())]})
+    detail = f"the headers are over the limit of {MAX_HEADER_BYTES:,} bytes"
+    headers = {"Connection": "close", "X-Request-ID": request_id}
+    return problem_response(named, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail, headers=headers)
 
 
 def _passes(name: bytes, value: bytes) -> bool:

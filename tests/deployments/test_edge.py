@@ -53,6 +53,7 @@ def test_only_a_short_printable_request_id_is_passed_on(client: TestClient, valu
 def test_headers_over_their_limit_are_431(client: TestClient) -> None:
     answer = client.get("/headers", headers={"X-Large": "x" * MAX_HEADER_BYTES})
     assert (answer.status_code, answer.headers["content-type"]) == (431, "application/problem+json")
+    assert answer.json()["instance"] == answer.headers["x-request-id"]
     assert client.get("/headers", headers={"X-Large": "x" * (MAX_HEADER_BYTES - 1000)}).status_code == 200
 
 
