@@ -4,13 +4,16 @@
 # make test-faults   set up, then kill processes of a real graph and overload it; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
 #              measure less, see benchmarks/README.md)
-# make lint    set up, then check formatting, lint and types
+# make lint    set up, then check formatting, lint and types, and look up known vulnerabilities of the packages
+# make sbom    set up, then list all installed packages in sbom.json (CycloneDX)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := --numprocesses auto --dist loadfile
 
-.PHONY: serve test test-quick test-faults bench lint format clean
+PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=5)
+
+.PHONY: serve test test-quick test-faults bench lint audit sbom format clean
 
 # HOST counts only on the command line of make: shells and compilers set a variable of that name, too.
 # Importing checkpoints and running them on a GPU need more packages.
@@ -37,10 +40,18 @@ test-faults: .venv/dev
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: .venv/dev
+lint: .venv/dev audit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+audit: .venv/bin/python
+	@if $(BIN)/python -c "$(PYPI_ANSWERS)" 2>/dev/null; then $(MAKE) --no-print-directory .venv/tools/installed && \
+	.venv/tools/bin/pip-audit --disable-pip --no-deps --progress-spinner off --requirement constraints.txt; \
+	else echo "pypi.org can't be read: known vulnerabilities of the packages were not looked up"; fi
+
+sbom: .venv/serve .venv/tools/installed
+	.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file sbom.json $(BIN)/python
 
 format: .venv/dev
 	$(BIN)/ruff format
@@ -70,4 +81,10 @@ clean:
 
 .venv/bench: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+# Programs whose packages the project does not need.
+.venv/tools/installed: .venv/bin/python
+	$(PYTHON) -m venv .venv/tools
+	.venv/tools/bin/pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
