@@ -3,6 +3,8 @@
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx2
 import psutil
@@ -15,6 +17,8 @@ from tests.serve.server import Server
 pytestmark = pytest.mark.faults
 
 RECOVERED_S = 60.0
+BUSY_S = 0.1
+LONG = "강가의 마을에서는 봄마다 작은 장이 서고 사람들이 모여 이야기를 나눈다. " * 4000
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = RECOVERED_S) -> float:
@@ -108,6 +112,24 @@ def test_the_proxy_is_started_again_when_it_is_killed(graph: Server, report: Rep
     report(**figures(load.outcomes), recovered_s=round(recovered_s, 1))
     assert recovered_s < 30
     assert all_good(load.outcomes)
+
+
+def test_a_request_that_kills_replicas_is_answered_503_after_two(graph: Server, report: Report) -> None:
+    body = {"question": "장은 언제 서는가?", "context": LONG}
+    used = {replica: replica.cpu_times().user for replica in graph.replicas("QaExtractor")}
+    killed = 0
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(httpx2.post, f"{graph.url}/api", json=body, timeout=60)
+        while not answer.done():
+            for replica in graph.replicas("QaExtractor"):
+                with suppress(psutil.NoSuchProcess):
+                    if replica.cpu_times().user > used.setdefault(replica, replica.cpu_times().user) + BUSY_S:
+                        replica.kill()
+                        killed += 1
+    report(status=answer.result().status_code, killed=killed)
+    assert answer.result().status_code == 503
+    assert killed == 2
+    wait_until(lambda: httpx2.post(f"{graph.url}/api", json=body | {"context": "봄에 선다."}).status_code == 200)
 
 
 def answers(url: str) -> bool:
