@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import numpy as np
 
 from benchmarks.loads import Refused
 from benchmarks.pairs import Pair
+from pipelines.measure.server_client import KEY_VARIABLE
 
 REFUSALS = {429, 503}
 TIMEOUT = aiohttp.ClientTimeout(total=3600)
@@ -30,11 +32,16 @@ class Turns:
 
 @asynccontextmanager
 async def session(*urls: str) -> AsyncIterator[Turns]:
-    """Sessions with the servers at `urls`. The number of connections is not limited."""
+    """Sessions with the servers at `urls`. The number of connections is not limited.
+
+    Requests have the key in the environment variable `MUNJANG_API_KEY`, if there is one.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with AsyncExitStack() as stack:
         connectors = [aiohttp.TCPConnector(limit=0) for _ in urls]
         sessions = [
-            aiohttp.ClientSession(url, connector=connector, timeout=TIMEOUT)
+            aiohttp.ClientSession(url, connector=connector, timeout=TIMEOUT, headers=headers)
             for url, connector in zip(urls, connectors, strict=True)
         ]
         yield Turns([await stack.enter_async_context(one) for one in sessions])
