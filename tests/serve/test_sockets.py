@@ -1,0 +1,59 @@
+"""What a running server listens on. SECURITY.md lists the same."""
+
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.serve.server import Server
+
+pytestmark = pytest.mark.serve
+
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+OF_RAY = ("gcs_server", "raylet", "ray::", "ray-dashboard", "python")
+"""Beginnings of the names of Ray's own processes, whose control plane listens on all interfaces."""
+
+
+def listening(process: psutil.Process) -> list[tuple[str, int]]:
+    """Addresses and ports; none for a process that has ended."""
+    try:
+        found = process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return []
+    return [(connection.laddr.ip, connection.laddr.port) for connection in found if connection.status == "LISTEN"]
+
+
+def test_all_ports_for_http_are_on_loopback(server: Server) -> None:
+    haproxy = [process for process in server.processes() if process.name() == "haproxy"]
+    addresses = [address for process in haproxy for address in listening(process)]
+    assert int(server.url.rpartition(":")[2]) in {port for _, port in addresses}
+    assert len(addresses) >= 3  # the server, statistics and metrics
+    assert {ip for ip, _ in addresses} == {"127.0.0.1"}
+    of_replicas = [
+        (ip, port)
+        for replica in server.replicas("Ingress")
+        for ip, port in listening(replica)
+        if 30_000 <= port < 40_000
+    ]
+    assert of_replicas
+    assert {ip for ip, _ in of_replicas} == {"127.0.0.1"}
+
+
+def test_only_processes_of_ray_listen_beyond_loopback(server: Server) -> None:
+    open_processes = {
+        process.name() for process in server.processes() if any(ip not in LOOPBACK for ip, _ in listening(process))
+    }
+    assert all(name.startswith(OF_RAY) for name in open_processes), open_processes
+
+
+def test_only_the_user_of_the_server_may_write_to_the_admin_socket_of_haproxy(server: Server) -> None:
+    haproxy = [process for process in server.processes() if process.name() == "haproxy"]
+    sockets = {
+        Path(connection.laddr)
+        for process in haproxy
+        for connection in process.net_connections("unix")
+        if str(connection.laddr).endswith(".sock") and Path(connection.laddr).exists()
+    }
+    assert sockets
+    assert all(not stat.S_IMODE(path.stat().st_mode) & 0o077 for path in sockets), sockets
