@@ -15,12 +15,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.api.problems import MEDIA_TYPE, problem_response
 
-STEERING = {b"x-request-timeout-seconds", b"x-request-disconnect-disabled"}
-"""Headers with which any caller could end requests early, or keep abandoned ones running."""
+STEERING = {
+    b"x-request-timeout-seconds",
+    b"x-request-disconnect-disabled",
+    b"x-session-id",
+    b"serve-multiplexed-model-id",
+}
+"""Headers with which any caller could end requests early, keep abandoned ones running, or choose a replica. Serve takes
+an underscore in them for a hyphen, and fails on values that are not UTF-8.
+"""
 REQUEST_ID = b"x-request-id"
 PLAIN_ID = re.compile(rb"[!-~]{1,128}")
+ERRORS = {int(status) for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
 MAX_HEADER_BYTES = 16 * 2**10
-PROBES = "/-/"  # Serve's own routes for load balancers
+PROBES = {"/-/healthz", "/-/routes"}  # Serve's own routes for load balancers
 
 
 def middlewares() -> list[Middleware]:
@@ -36,7 +44,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on without `STEERING` headers, or answer 431."""
-        if scope["type"] != "http" or scope["path"].startswith(PROBES):
+        if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
@@ -57,7 +65,7 @@ def _large_headers() -> Response:
 
 def _passes(name: bytes, value: bytes) -> bool:
     """Whether a header is passed on. A request id goes into logs, so it must be short and printable."""
-    return name not in STEERING and (name != REQUEST_ID or PLAIN_ID.fullmatch(value) is not None)
+    return name.replace(b"_", b"-") not in STEERING and (name != REQUEST_ID or PLAIN_ID.fullmatch(value) is not None)
 
 
 class ProblemSender:
@@ -88,5 +96,6 @@ class ProblemSender:
 
 
 def _is_plain_error(start: Message) -> bool:
+    """Whether this is an error in plain text. Serve sends its own status 499 to clients that are gone."""
     kind = Headers(raw=start["headers"]).get("content-type", "text/plain")
-    return start["status"] >= HTTPStatus.BAD_REQUEST and kind.startswith("text/plain")
+    return start["status"] in ERRORS and kind.startswith("text/plain")

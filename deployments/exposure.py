@@ -13,6 +13,7 @@ from deployments.valid_keys import keys_file, valid_keys
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import ConfigError
 
+HAPROXY = "RAY_SERVE_HAPROXY_BINARY_PATH"
 LOOPBACK = "127.0.0.1"
 LAUNCHER = "munjang-serve"  # the name of the launcher's own key
 
@@ -46,9 +47,17 @@ def refuse_open(access: AccessSettings, host: str, environment: Mapping[str, str
 
 
 def haproxy_variables() -> dict[str, str]:
-    """The variable by which Ray starts HAProxy with deploy/haproxy; none if that file can't be run."""
+    """The variable by which Ray starts HAProxy with deploy/haproxy.
+
+    Raises ConfigError if that file can't be run, unless the environment names another or no HAProxy: without the file,
+    HAProxy would listen on all interfaces for statistics.
+    """
     script = ROOT / "deploy" / "haproxy"
-    return {"RAY_SERVE_HAPROXY_BINARY_PATH": str(script)} if os.access(script, os.X_OK) else {}
+    if os.access(script, os.X_OK):
+        return {HAPROXY: str(script)}
+    if HAPROXY in os.environ or os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "0":
+        return {}
+    raise ConfigError(f"{script} can't be run; make it executable, or set RAY_SERVE_ENABLE_HA_PROXY=0")
 
 
 def add_launcher_key(args: dict[str, Any], environment: Mapping[str, str]) -> SecretStr | None:

@@ -21,7 +21,7 @@ KEY_VARIABLE = "MUNJANG_API_KEY"
 LEAST_CHARACTERS = 16
 CHECK_EVERY_S = 1.0
 
-State = tuple[int, int, int] | None
+State = tuple[int, ...] | None
 
 
 class ValidKeys:
@@ -64,12 +64,12 @@ class ValidKeys:
 
 
 def _state(file: Path) -> State:
-    """Inode, modification time and size, which differ after a change; None if there is no file."""
+    """Inode, times of change of content and mode, and size, which differ after a change; None if there is no file."""
     try:
         status = file.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def valid_keys(access: AccessSettings, environment: Mapping[str, str]) -> ValidKeys | None:

@@ -82,13 +82,8 @@ class Access:
                 request.scope, receive, send
             )
             return
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal():
-            quota.use(requests=1, body_bytes=int(declared))
-        else:  # the body comes in chunks
-            quota.use(requests=1)
-            receive = quota.counting(receive)
-        await self._app(request.scope, receive, quota.reporting(send))
+        quota.use(requests=1)
+        await self._app(request.scope, quota.counting(receive), quota.reporting(send))
 
 
 def secret_of(headers: Headers) -> bytes:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from deployments.api import chat, cola, problems, qa, service, sts
 from deployments.api.access import Access
 from deployments.api.bodies import Bodies
+from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.framing import NoFraming
@@ -64,6 +65,8 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     if keys := valid_keys(limits.access, os.environ):
         app.add_middleware(Access, keys=keys)
     app.add_middleware(CallersDeadline)
+    app.add_middleware(RoutePaths)
+    app.add_middleware(ClosesUnread)
     problems.install(app)
     return app
 

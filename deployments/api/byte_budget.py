@@ -1,4 +1,4 @@
-"""A budget of bytes for the bodies of all requests that an ingress replica works on."""
+"""A budget of bytes and requests for all bodies that an ingress replica works on."""
 
 import time
 from collections.abc import Iterator
@@ -19,45 +19,51 @@ class Reservation:
     def grow_to(self, size: int) -> None:
         """Take bytes until the reservation has `size` bytes. Raises Overloaded, and takes none, if too few are left."""
         if size > self.size:
-            self._budget.take(size - self.size)
+            self._budget.refuse(size - self.size)
+            self._budget.bytes += size - self.size
             self.size = size
 
 
 class ByteBudget:
-    """Counts bytes, and refuses requests that would exceed the budget. A body larger than the budget is read alone.
+    """Counts bytes as they arrive, so that a client that only announces a body takes nothing from others.
 
-    max_bytes     bytes of all bodies together
-    max_requests  requests with a reservation at the same time
+    max_bytes     bytes of all bodies together; a larger body is read alone
+    max_requests  requests in work at the same time
     """
 
     def __init__(self, max_bytes: int, max_requests: int) -> None:
         self._max_bytes, self._max_requests = max_bytes, max_requests
         self.bytes = 0
         self.requests = 0
-        self._seconds_held = 0.0
+        self._seconds_each = 0.0
 
     @contextmanager
-    def reserve(self, size: int) -> Iterator[Reservation]:
-        """Yield a reservation of `size` bytes, and return its bytes at the end. Raises Overloaded."""
-        if self.requests >= self._max_requests:
-            raise self._refusal()
+    def reserve(self) -> Iterator[Reservation]:
+        """Yield an empty reservation, and return its bytes at the end."""
         reservation = Reservation(self)
-        reservation.grow_to(size)
-        self.requests += 1
-        begun_s = time.monotonic()
         try:
             yield reservation
         finally:
-            self.requests -= 1
             self.bytes -= reservation.size
-            self._seconds_held += SMOOTHING * (time.monotonic() - begun_s - self._seconds_held)
 
-    def take(self, size: int) -> None:
-        """Take `size` bytes. Raises Overloaded if the budget does not have them."""
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Count a request, whose body has arrived, for the time of its work. Raises Overloaded."""
+        if self.requests >= self._max_requests:
+            raise self._refusal()
+        self.requests += 1
+        begun_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self._seconds_each += SMOOTHING * (time.monotonic() - begun_s - self._seconds_each)
+
+    def refuse(self, size: int) -> None:
+        """Raise Overloaded if `size` more bytes would exceed the budget."""
         if self.bytes and self.bytes + size > self._max_bytes:
             raise self._refusal()
-        self.bytes += size
 
     def _refusal(self) -> Overloaded:
-        """Some request should have ended after the mean time that a request takes."""
-        return Overloaded(max(1.0, self._seconds_held))
+        """Of several requests in work, one should end in the mean time of a request divided by their number."""
+        return Overloaded(max(1.0, self._seconds_each / max(1, self.requests)))

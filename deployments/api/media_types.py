@@ -1,5 +1,6 @@
 """Refuse requests whose headers name a media type, character set or compression that the route does not read."""
 
+import re
 from email.message import Message
 from enum import Enum
 
@@ -8,6 +9,7 @@ from starlette.datastructures import Headers
 from pipelines.errors import UnsupportedMedia
 
 COMMON_JSON = {"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"}
+JSON_SUFFIX = re.compile(r"application/[^/\s]+\+json")  # RFC 6839
 UTF8 = {"utf-8", "utf8", "us-ascii"}
 
 
@@ -42,9 +44,7 @@ def _parse(named: str) -> tuple[str, str]:
 
 
 def _is(kind: Kind, media_type: str) -> bool:
-    if kind is Kind.JSON and media_type.startswith("application/") and media_type.endswith("+json"):
-        return True
-    return media_type == kind.value
+    return media_type == kind.value or (kind is Kind.JSON and JSON_SUFFIX.fullmatch(media_type) is not None)
 
 
 def _wanted(kind: Kind, media_type: str) -> str:

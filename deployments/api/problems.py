@@ -175,7 +175,7 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """Answer 500. Log the error's type and traceback but not its message, which may contain the caller's text."""
-    path = request.url.path  # of a route, unless it has a name that the caller chose
+    path = request.scope["path"]  # of a route, unless it has a name that the caller chose
     log_failure(f"{request.method} {path if path in request.app.state.paths else 'of a file'}", error)
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
 
@@ -199,7 +199,8 @@ class Failures:
             await self._app(scope, receive, noting)
             return
         except Exception as error:
-            refusal = await _unexpected(Request(scope), error)
+            failure = error
+        refusal = await _unexpected(Request(scope), failure)
         if begun:
             raise ConnectionError("the answer broke off")
         await refusal(scope, receive, send)

@@ -27,18 +27,25 @@ async def problem(_: Request) -> Response:
     return JSONResponse({"detail": "own"}, 422, media_type="application/problem+json")
 
 
+async def gone(_: Request) -> Response:
+    return PlainTextResponse("client disconnected", 499)
+
+
 async def probe(_: Request) -> Response:
     return PlainTextResponse("unhealthy", 503)
 
 
 @pytest.fixture
 def client() -> TestClient:
-    routes = [Route(f"/{route.__name__}", route) for route in (headers, dropped, problem)]
+    routes = [Route(f"/{route.__name__}", route) for route in (headers, dropped, problem, gone)]
     app = Starlette(routes=[*routes, Route("/-/healthz", probe)], middleware=middlewares())
     return TestClient(app)
 
 
-@pytest.mark.parametrize("name", ["X-Request-Timeout-Seconds", "x-request-disconnect-disabled"])
+@pytest.mark.parametrize(
+    "name",
+    ["X-Request-Timeout-Seconds", "x-request-disconnect-disabled", "X-Session-Id", "serve_multiplexed_model_id"],
+)
 def test_a_header_that_steers_serve_is_not_passed_on(client: TestClient, name: str) -> None:
     passed = client.get("/headers", headers={name: "0.000001", "X-Other": "kept"}).json()
     assert name.lower() not in passed
@@ -68,3 +75,11 @@ def test_an_error_of_serve_becomes_a_problem_with_its_headers(client: TestClient
 def test_problems_and_the_probes_of_load_balancers_are_left_as_they_are(client: TestClient) -> None:
     assert client.get("/problem").json() == {"detail": "own"}
     assert client.get("/-/healthz").text == "unhealthy"
+
+
+def test_only_the_probes_themselves_are_left_as_they_are(client: TestClient) -> None:
+    assert client.get("/-/other").headers["content-type"] == "application/problem+json"
+
+
+def test_the_status_that_serve_gives_to_clients_that_are_gone_is_no_failure(client: TestClient) -> None:
+    assert client.get("/gone").status_code == 499

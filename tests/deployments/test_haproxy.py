@@ -14,6 +14,7 @@ from ray.serve.config import HTTPOptions
 from deployments.api.problems import Problem
 from deployments.exposure import haproxy_variables
 from pipelines.checkpoints.resolve import ROOT
+from pipelines.errors import ConfigError
 
 
 def written(folder: Path, host: str) -> Path:
@@ -47,11 +48,29 @@ def test_headers_have_a_deadline_and_failures_are_problems_with_their_own_status
     defaults = written(tmp_path, "127.0.0.1").read_text().partition("\ndefaults")[2].partition("\nfrontend")[0]
     assert defaults.count("timeout http-request 10s") == 1
     assert "errorfile" not in defaults
-    answers = re.findall(r"http-error status (\d+) content-type (\S+) .* string '(.*)'", defaults)
-    assert [int(status) for status, _, _ in answers] == [400, 408, 502, 503, 504]
+    answers = re.findall(r"http-error status (\d+) content-type (\S+) string '(.*)'", defaults)
+    assert [int(status) for status, _, _ in answers] == [400, 408, 500, 502, 503, 504]
     for status, kind, body in answers:
         assert kind == "application/problem+json"
         assert Problem.model_validate_json(body).status == int(status)
+
+
+def test_requests_are_not_logged_and_unknown_paths_not_repeated(tmp_path: Path) -> None:
+    content = written(tmp_path, "127.0.0.1").read_text()
+    assert not re.search(r"^ *log .* local0 info$", content, re.MULTILINE)
+    (not_found,) = re.findall(r"return status 404 content-type application/problem\+json string '(.*)'", content)
+    assert Problem.model_validate_json(not_found).status == 404
+    assert "%[path]" not in content
+
+
+def test_a_script_that_cannot_be_run_stops_the_start_unless_another_haproxy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.exposure.ROOT", tmp_path)
+    with pytest.raises(ConfigError, match="can't be run"):
+        haproxy_variables()
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_BINARY_PATH", "")
+    assert haproxy_variables() == {}
 
 
 def test_the_launcher_names_the_script_that_starts_haproxy() -> None:

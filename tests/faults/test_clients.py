@@ -67,12 +67,13 @@ def test_clients_that_hang_up_leave_nothing_behind(graph: Server, report: Report
         return slowest_s
 
     rounds(2)
-    before = descriptors(graph), memory(graph)
+    before, known = (descriptors(graph), memory(graph)), len(graph.output)
     slowest_s = rounds(18)
     until_s = time.monotonic() + 15
     while descriptors(graph) > 1.05 * before[0] and time.monotonic() < until_s:
         time.sleep(0.1)
     after = descriptors(graph), memory(graph)
+    assert "Request failed" not in graph.output[known:]
     report(before=before, after=after, slowest_afterwards_ms=round(1000 * slowest_s))
     assert after[0] <= 1.05 * before[0]
     assert after[1] <= 1.05 * before[1]
@@ -99,6 +100,7 @@ def test_slow_clients_do_not_harm_others_and_are_closed(graph: Server, report: R
         p99_alone_ms=percentile_ms(alone, 0.99), p99_beside_ms=percentile_ms(beside, 0.99), ratio=round(ratio, 2),
         all_closed_s=round(closed_s, 1),
     )  # fmt: skip
+    assert ratio < 3  # 1.2 is wanted; on two cores that clients and server share, chance alone gives more
     assert closed_s < CLOSED_WITHIN_S + sum(beside)
 
 
@@ -127,12 +129,12 @@ def test_ten_times_the_capacity_is_answered_at_capacity_and_refused_at_once(grap
     good = [outcome for outcome in load.outcomes if outcome.status == 200 and outcome.at_s > begun_s]
     goodput = sum(outcome.at_s <= begun_s + seconds for outcome in good) / seconds
     refused = sorted(outcome.seconds for outcome in load.outcomes if outcome.status == 429)
-    begun_s = time.monotonic()
-    latencies_s(graph, 20)
+    slowest_s = latencies_s(graph, 20)[-1]
     report(
         **figures(load.outcomes), capacity=round(capacity, 1), goodput=round(goodput, 1),
-        refused_p99_ms=percentile_ms(refused, 0.99), normal_after_s=round(time.monotonic() - begun_s, 1),
+        refused_p99_ms=percentile_ms(refused, 0.99), slowest_afterwards_ms=round(1000 * slowest_s),
     )  # fmt: skip
+    assert slowest_s < 5
     assert {outcome.status for outcome in load.outcomes} <= {200, 429}
     assert refused
     assert goodput >= 0.7 * capacity

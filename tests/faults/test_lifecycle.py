@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.faults.conftest import Report
-from tests.faults.open_loop import figures, open_loop
+from tests.faults.conftest import REPLICATED, Report
+from tests.faults.open_loop import all_good, figures, open_loop
 from tests.serve.server import Server, environment, running
 
 pytestmark = pytest.mark.faults
@@ -26,10 +26,10 @@ def test_a_server_that_is_told_to_stop_answers_all_that_it_has_accepted(config: 
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(60)
         stopped_s = time.monotonic() - told_s
-    answered = [outcome for outcome in load.outcomes if outcome.status]
     report(**figures(load.outcomes), stopped_s=round(stopped_s, 1))
-    assert {outcome.status for outcome in answered} <= {200, 500, 503}
-    assert {outcome.error for outcome in load.outcomes if not outcome.status} <= {"ConnectError", "ReadError"}
+    before = [outcome for outcome in load.outcomes if outcome.at_s - outcome.seconds < told_s]
+    assert all_good(before)
+    assert {outcome.status for outcome in load.outcomes} <= {200, 0, 502, 503}
 
 
 def test_random_kills_every_second_lose_almost_nothing(graph: Server, report: Report) -> None:
@@ -37,8 +37,8 @@ def test_random_kills_every_second_lose_almost_nothing(graph: Server, report: Re
     with open_loop(graph.url, retries=0) as raw, open_loop(graph.url, retries=1) as retrying:
         until_s = time.monotonic() + CHAOS_S
         while time.monotonic() < until_s:
-            replicas = [replica for replica in graph.replicas() if "Ingress" not in name(replica)]
-            if len(replicas) > 8:  # never the last ones of a deployment
+            replicas = graph.replicas(chance.choice(REPLICATED))
+            if len(replicas) > 1:  # never the last one of a deployment
                 chance.choice(replicas).kill()
             memory.append((time.monotonic(), sum(rss(process) for process in graph.processes())))
             time.sleep(1)
@@ -46,14 +46,8 @@ def test_random_kills_every_second_lose_almost_nothing(graph: Server, report: Re
     rates = [sum(o.status == 200 for o in load.outcomes) / len(load.outcomes) for load in (raw, retrying)]
     report(seconds=CHAOS_S, raw=rates[0], with_one_retry=rates[1], memory_mib_per_minute=round(growth, 1))
     report(raw=figures(raw.outcomes), with_one_retry=figures(retrying.outcomes))
+    assert rates[0] >= 0.99
     assert rates[1] >= 0.999
-
-
-def name(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return "Ingress"  # gone: not to be killed
 
 
 def rss(process: psutil.Process) -> int:

@@ -70,7 +70,7 @@ def test_requests_inside_a_killed_ingress_replica_end_in_clean_errors_and_no_oth
     report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
     lost = [outcome for outcome in load.outcomes if outcome.status != 200]
     assert len(lost) <= 4  # at 20 requests/s and some 20 ms each, about one is inside
-    assert {outcome.status for outcome in lost} <= {500}
+    assert {outcome.status for outcome in lost} <= {502}
     assert all(outcome.own for outcome in load.outcomes if outcome.status == 200)
 
 

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from deployments.api.app import BODIES, ROUTERS
 from deployments.api.bodies import Bodies
+from deployments.api.connections import ClosesUnread
 from deployments.api.media_types import Kind
 from deployments.settings import IngressSettings
 
@@ -54,12 +55,12 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-def bodies(app: Any = echo, **settings: Any) -> Bodies:
+def bodies(app: Any = echo, **settings: Any) -> ClosesUnread:
     limits = {"max_body_bytes": 100, "max_upload_bytes": 200, "body_pause_s": 0.02, "min_body_bytes_per_s": 1000}
-    return Bodies(app, kinds={"/json": Kind.JSON}, settings=IngressSettings(**(limits | settings)))
+    return ClosesUnread(Bodies(app, kinds={"/json": Kind.JSON}, settings=IngressSettings(**(limits | settings))))
 
 
-async def ask(app: Bodies, *messages: Message, **headers: str) -> Connection:
+async def ask(app: ClosesUnread, *messages: Message, **headers: str) -> Connection:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     fields = [(name.encode(), value.encode()) for name, value in (JSON | named).items()]
     connection = Connection(*messages)
@@ -83,8 +84,8 @@ def test_a_body_in_pieces_is_passed_on_whole() -> None:
     ("headers", "status"),
     [
         ({"content_length": "101"}, 413),
-        ({"content_type": "text/plain"}, 415),
-        ({"content_encoding": "gzip"}, 415),
+        ({"content_type": "text/plain", "content_length": "50"}, 415),
+        ({"content_encoding": "gzip", "transfer_encoding": "chunked"}, 415),
     ],
 )
 def test_a_refusal_by_headers_does_not_wait_for_the_body_and_closes_the_connection(
@@ -96,7 +97,7 @@ def test_a_refusal_by_headers_does_not_wait_for_the_body_and_closes_the_connecti
 
 
 def test_a_body_without_length_is_refused_once_it_is_too_large_and_the_connection_is_closed() -> None:
-    connection = asyncio.run(ask(bodies(), *[piece(b"x" * 40, more=True)] * 5))
+    connection = asyncio.run(ask(bodies(), *[piece(b"x" * 40, more=True)] * 5, transfer_encoding="chunked"))
     assert (connection.status, connection.received) == (413, 3)
     assert connection.headers["connection"] == "close"
 
@@ -151,7 +152,7 @@ def test_a_body_beyond_the_budget_is_429_at_once_until_the_others_are_answered(s
         app = bodies(waiting, **settings)
         first = asyncio.create_task(ask(app, piece(b'"' + b"x" * 58 + b'"'), content_length="60"))
         await asyncio.sleep(0)
-        refused = await ask(app, NEVER, content_length="60")
+        refused = await ask(app, piece(b'"' + b"x" * 58 + b'"'), content_length="60")
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         answer.set()
         assert (await first).status == 200
@@ -172,10 +173,27 @@ def test_a_body_without_length_takes_from_the_budget_as_it_arrives() -> None:
     asyncio.run(both())
 
 
+def test_bodies_that_are_announced_but_do_not_come_take_nothing_from_others() -> None:
+    async def scenario() -> None:
+        app = bodies(json_budget_bytes=90, max_requests=1, body_pause_s=5)
+        idle = [asyncio.create_task(ask(app, NEVER, content_length="90")) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert (await ask(app, piece(b"1"), content_length="80")).status == 200
+        for task in idle:
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_takes_longer_than_the_request_may_is_504() -> None:
+    connection = asyncio.run(ask(bodies(deadline_s=0.01, body_pause_s=5), piece(b"[", more=True), NEVER))
+    assert connection.status == 504
+
+
 def test_the_bytes_of_a_cancelled_request_return_to_the_budget() -> None:
     async def both() -> None:
         app = bodies(json_budget_bytes=90, body_pause_s=5)
-        first = asyncio.create_task(ask(app, NEVER, content_length="80"))
+        first = asyncio.create_task(ask(app, piece(b"x" * 80, more=True), NEVER, content_length="90"))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)

@@ -29,6 +29,7 @@ def test_json_in_utf8_is_read(content_type: str) -> None:
         "multipart/form-data; boundary=x",
         "application/jsonl",
         "text/json+json",
+        "application/x/y+json",
         "application/json; charset=euc-kr",
         "application/json; charset=utf-16",
         'application/json; charset=""',
