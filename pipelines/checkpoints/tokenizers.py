@@ -80,12 +80,12 @@ def refuse_unknown_words(tokenizer: Tokenizer, source: Path, name: str) -> None:
     raise CheckpointUnsupported(str(source), why)
 
 
-def gives_types(tokenizer: Any, config: Any) -> bool:
-    """Whether the model gets token types: its tokenizer gives them, or they mark the overlap with a question."""
-    return "token_type_ids" in tokenizer.model_input_names or bool(getattr(config, "overlap_types", 0))
+def gives_types(tokenizer: Any) -> bool:
+    """Whether a transformers tokenizer gives token types."""
+    return "token_type_ids" in tokenizer.model_input_names
 
 
 def input_fields(tokenizer: Any, model: Any) -> dict[str, Any]:
     """The manifest's fields about what a transformers tokenizer gives to a model."""
-    withheld = takes_types(model) and not gives_types(tokenizer, model.config)
+    withheld = takes_types(model) and not gives_types(tokenizer)
     return {"token_types": not withheld, "truncation_side": tokenizer.truncation_side}

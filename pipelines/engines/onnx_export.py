@@ -18,7 +18,6 @@ from pipelines.engines.onnx_engine import PAD_ID
 from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
 from pipelines.engines.torch_engine import takes_types
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.gated_conv import GatedConvModel
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.loading import load_transformers
 from pipelines.format.manifest import KIND_SPECS, Manifest
@@ -90,8 +89,6 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
         pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # the tokenizer of static embeddings has no pad token
     else:
         model = load_transformers(auto_class_of(manifest.kind), folder)
-        if isinstance(model, GatedConvModel):
-            model.multiply()
         module, pad_id = Headed(model, KIND_SPECS[manifest.kind].outputs), model.config.pad_token_id
         inputs = _inputs(model, token_types=manifest.token_types)
     traced = _trace(module, inputs, KIND_SPECS[manifest.kind].outputs)

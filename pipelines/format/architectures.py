@@ -1,4 +1,3 @@
-"""The model architectures of this project; importing this module registers them with transformers."""
+"""Importing this module registers the model architectures of this project with transformers."""
 
-import pipelines.format.gated_conv
 import pipelines.format.two_layers  # noqa: F401

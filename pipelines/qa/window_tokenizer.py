@@ -1,6 +1,5 @@
 """The tokenizer of a QA checkpoint."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -9,7 +8,7 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Manifest
 from pipelines.format.tokenizer import TextTokenizer
 from pipelines.format.windows import WindowOverrides
-from pipelines.qa.windows import OVERLAP_TYPES, WindowMaker, Windows
+from pipelines.qa.windows import WindowMaker, Windows
 
 
 class WindowTokenizer:
@@ -24,21 +23,14 @@ class WindowTokenizer:
     def load(cls, folder: Path, manifest: Manifest, overrides: WindowOverrides | None = None) -> Self:
         """Load the tokenizer; `overrides` replace window settings of the checkpoint.
 
-        Raises as `TextTokenizer.load`, and CheckpointUnsupported if the windows are longer than the model's input or
-        the model expects an unknown number of overlap types.
+        Raises as `TextTokenizer.load`, and CheckpointUnsupported if the windows are longer than the model's input.
         """
         settings = manifest.windows_with(overrides)
         if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
             why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
             raise CheckpointUnsupported(str(folder), why)
         text = TextTokenizer.load(folder, manifest)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        overlap_types = int(config.get("overlap_types", 0))  # older checkpoints have true instead of 1
-        if overlap_types not in OVERLAP_TYPES:
-            raise CheckpointUnsupported(
-                str(folder), f"expects {overlap_types} overlap types, not one of {OVERLAP_TYPES}"
-            )
-        return cls(text, manifest, WindowMaker(text.tokenizer, settings, overlap_types=overlap_types))
+        return cls(text, manifest, WindowMaker(text.tokenizer, settings))
 
     def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
         """The windows of (question, context) requests, in order."""

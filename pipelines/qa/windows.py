@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.overlap import GRADES, Bigrams, bigrams, frequencies, overlap_grades, overlapping_tokens
 from pipelines.text.normalization import Normalized, nfc
 from pipelines.text.token_batch import CheckpointRef, Int32, TokenBatch
-
-OVERLAP_TYPE = 2
-"""The first of the token types that mark context tokens which share text with the question."""
-OVERLAP_TYPES = (0, 1, GRADES)
-"""The possible numbers of these token types: none, one, or one per grade of `overlap_grades`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,19 +68,11 @@ class PairTemplate:
 
 
 class WindowMaker:
-    """Cuts contexts into windows with one tokenizer.
+    """Cuts contexts into windows with one tokenizer."""
 
-    With `overlap_types` = 1, a context token that shares a character bigram with the question gets type 2, which helps
-    small models to find the passage. With `overlap_types` = GRADES it gets a type from 2 to GRADES + 1, according to
-    `overlap_grades`.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, settings: WindowSettings, *, overlap_types: int = 0) -> None:
-        if overlap_types not in OVERLAP_TYPES:
-            raise ValueError(f"overlap_types {overlap_types} is not one of {OVERLAP_TYPES}")
+    def __init__(self, tokenizer: Tokenizer, settings: WindowSettings) -> None:
         self._tokenizer = tokenizer
         self._settings = settings
-        self._overlap_types = overlap_types
         self._template = PairTemplate.of(tokenizer)
 
     def __call__(self, requests: Sequence[tuple[str, str]], checkpoint: CheckpointRef) -> Windows:
@@ -102,14 +88,13 @@ class WindowMaker:
     def _queries(self, questions: Collection[str]) -> dict[str, "_Query"]:
         texts = [nfc(question) for question in questions]
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)  # "fast" skips the offsets
-        return dict(zip(questions, map(self._query, texts, encodings), strict=True))
+        return dict(zip(questions, map(self._query, encodings), strict=True))
 
-    def _query(self, question: str, asked: Encoding) -> "_Query":
+    def _query(self, asked: Encoding) -> "_Query":
         ids = asked.ids[: self._settings.max_query_length]
         return _Query(
             before=np.array([*self._template.head, *ids, *self._template.middle], dtype=np.int32),
             cut=len(asked) > len(ids),
-            bigrams=bigrams(question) if self._overlap_types else None,
         )
 
     def _passages(self, contexts: Collection[str]) -> dict[str, "_Passage"]:
@@ -120,14 +105,10 @@ class WindowMaker:
 
     def _passage(self, context: Normalized, read: Encoding, row: int) -> "_Passage":
         flat = np.fromiter(chain.from_iterable(read.offsets), dtype=np.int32, count=2 * len(read))
-        pairs = bigrams(context.text) if self._overlap_types else None
         return _Passage(
             ids=np.array(read.ids, dtype=np.int32),
             row=row,
-            offsets=flat.reshape(-1, 2),
-            original_offsets=context.to_original(flat.reshape(-1, 2)),
-            bigrams=pairs,
-            frequencies=frequencies(pairs) if pairs is not None and self._overlap_types == GRADES else None,
+            offsets=context.to_original(flat.reshape(-1, 2)),
         )
 
     def _cut(self, query: "_Query", passage: "_Passage") -> "_Cut":
@@ -135,8 +116,6 @@ class WindowMaker:
         before, tokens = len(query.before), len(passage.ids)
         types = np.full(before + tokens + len(tail), self._template.context_type, dtype=np.uint8)
         types[:before] = self._template.question_type
-        grades = self._grades(query, passage)
-        types[before : before + tokens][grades > 0] = grades[grades > 0] + (OVERLAP_TYPE - 1)
         room = self._settings.max_seq_length - before - len(tail)
         return _Cut(
             ids=np.concatenate((query.before, passage.ids, tail)),
@@ -148,47 +127,31 @@ class WindowMaker:
             question_cut=query.cut,
         )
 
-    def _grades(self, query: "_Query", passage: "_Passage") -> NDArray[np.uint8]:
-        """Grades (context tokens,); 0 if a token shares no text with the question."""
-        if query.bigrams is None or passage.bigrams is None:
-            return np.zeros(len(passage.ids), dtype=np.uint8)
-        if passage.frequencies is None:
-            return overlapping_tokens(query.bigrams, passage.bigrams, passage.offsets).astype(np.uint8)
-        return overlap_grades(query.bigrams, passage.bigrams, passage.frequencies, passage.offsets)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Query:
     """An encoded question.
 
-    before   (tokens,) the ids before the context in every window: head, question and middle
-    cut      whether the question was too long and was cut
-    bigrams  None if the model has no overlap types
+    before  (tokens,) the ids before the context in every window: head, question and middle
+    cut     whether the question was too long and was cut
     """
 
     before: Int32
     cut: bool
-    bigrams: Bigrams | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Passage:
     """An encoded context.
 
-    ids               (tokens,)
-    row               the row of `Windows.offsets` of the first token
-    offsets           (tokens, 2) in characters of the normalized text
-    original_offsets  (tokens, 2) in characters of the original text
-    bigrams           those of the normalized text; None if the model has no overlap types
-    frequencies       those of the bigrams; None if the model has no graded overlap types
+    ids      (tokens,)
+    row      the row of `Windows.offsets` of the first token
+    offsets  (tokens, 2) in characters of the original text
     """
 
     ids: Int32
     row: int
     offsets: Int32
-    original_offsets: Int32
-    bigrams: Bigrams | None
-    frequencies: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,7 +204,7 @@ def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: Checkp
         ),
         request=request.astype(np.int32),
         first=(rows[request] + starts).astype(np.int32),
-        offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *(text.original_offsets for text in passages)]),
+        offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *(text.offsets for text in passages)]),
     )
 
 

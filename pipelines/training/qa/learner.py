@@ -40,12 +40,11 @@ class QaLearner:
         self.model = model
         self._tokenizer = tokenizer
         self._settings = windows
-        types = gives_types(tokenizer, model.config)
-        self._arrays = PaddedArrays(model, model.config.pad_token_id or 0, token_types=types)
+        self._arrays = PaddedArrays(model, model.config.pad_token_id or 0, token_types=gives_types(tokenizer))
         whole = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy, since the saved one may cut texts
         whole.no_truncation()
         whole.no_padding()
-        self._make = WindowMaker(whole, windows, overlap_types=getattr(model.config, "overlap_types", 0))
+        self._make = WindowMaker(whole, windows)
 
     @classmethod
     def load(cls, base: Base, windows: WindowSettings) -> "QaLearner":

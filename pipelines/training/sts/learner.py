@@ -120,7 +120,7 @@ class Encoder:
         self._model = model
         self.tokenizer = tokenizer
         self._max_tokens = limit_tokens(settings.max_tokens, tokenizer, model)
-        self._takes_types = takes_types(model) and gives_types(tokenizer, model.config)
+        self._takes_types = takes_types(model) and gives_types(tokenizer)
 
     def __call__(self, *texts: Sequence[str]) -> Any:
         """Input tensors (rows, tokens of the longest row) by name, on the model's device."""

@@ -151,10 +151,8 @@ def test_the_shipped_extractor_keeps_its_scores_and_card_but_not_its_int8_graph(
     assert f"the int8 graph of {name} is left out; the command quantize adds a new one" in caplog.messages
     card, before = ((folder / "README.md").read_text(encoding="utf-8") for folder in (destination, source))
     assert card.startswith(before.rstrip())
-    assert (
-        f"## Trimmed\n\nThe vocabulary holds {trimmed.pieces:,} of 6,000 pieces: what the texts of texts.txt need"
-        in card
-    )
+    kept = f"The vocabulary holds {trimmed.pieces:,} of {trimmed.pieces_before:,} pieces"
+    assert f"## Trimmed\n\n{kept}: what the texts of texts.txt need" in card
     assert "and the single characters of Hangul." in card
 
 

@@ -28,7 +28,6 @@ from transformers import (
 
 from pipelines.engines.packed import PACKED, Packing, Stack
 from pipelines.engines.torch_engine import TorchEngine
-from pipelines.format.gated_conv import GatedConvConfig
 from pipelines.format.two_layers import TwoLayersConfig
 from tests.pipelines.engines.batches import batch_of, cpu, random_batch
 
@@ -60,7 +59,6 @@ PACKABLE = [
     AlbertConfig(**SIZES, embedding_size=16),
 ]
 NOT_PACKABLE = [
-    GatedConvConfig(vocab_size=VOCAB, hidden_size=32),
     ModernBertConfig(**SIZES, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2),
     DebertaV2Config(**SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"]),
     MPNetConfig(**SIZES),

@@ -196,26 +196,6 @@ def test_a_model_too_short_for_the_windows_is_refused(imported: MakeCheckpoint) 
         WindowTokenizer.load(folder, manifest, WindowOverrides(max_seq_length=MAX_TOKENS + 1))
 
 
-def test_the_config_decides_whether_token_types_mark_the_overlap(imported: MakeCheckpoint, tmp_path: Path) -> None:
-    folder = copy(imported("extractor"), tmp_path)
-    request = [("museum", "The museum is in Busan")]
-    manifest = read_manifest(folder)
-    plain = WindowTokenizer.load(folder, manifest).windows(request)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": True}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    marked = WindowTokenizer.load(folder, manifest).windows(request)
-    assert set(plain.tokens.types.tolist()) == {0, 1}
-    assert set(marked.tokens.types.tolist()) == {0, 1, 2}
-
-
-def test_an_unsupported_number_of_overlap_types_is_refused(imported: MakeCheckpoint, tmp_path: Path) -> None:
-    folder = copy(imported("extractor"), tmp_path)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"overlap_types": 7}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(CheckpointUnsupported, match="expects 7 overlap types"):
-        WindowTokenizer.load(folder, read_manifest(folder))
-
-
 def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, BertModel, PreTrainedModel
 
-from pipelines.checkpoints.resolve import ROOT
 from pipelines.format.two_layers import TwoLayersForSequenceClassification
 from tests.checkpoint_factory import bert_config
 from tests.conftest import MakeCheckpoint
@@ -56,6 +55,7 @@ def test_any_encoder_will_do(checkpoint: MakeCheckpoint, kind: str) -> None:
         assert model(IDS, MASK).logits.shape == (2, 1)
 
 
-def test_an_architecture_without_a_bare_encoder_is_refused() -> None:
-    with pytest.raises(ValueError, match="GatedConvConfig"):
-        AutoModel.from_pretrained(ROOT / "checkpoints" / "qa")
+def test_a_saved_model_is_not_loaded_as_a_bare_encoder(model: PreTrainedModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="TwoLayersConfig"):
+        AutoModel.from_pretrained(tmp_path)

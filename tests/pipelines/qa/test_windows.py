@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from pipelines.format.windows import WindowSettings
-from pipelines.qa.overlap import GRADES, bigrams, frequencies, overlap_grades, overlapping_tokens
 from pipelines.qa.windows import PairTemplate, WindowMaker, Windows, window_starts
 from pipelines.text.normalization import nfc
 from pipelines.text.token_batch import CheckpointRef
@@ -57,8 +56,8 @@ def theirs(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def maker(folder: Path, settings: WindowSettings = SMALL, *, overlap_types: int = 0) -> WindowMaker:
-    return WindowMaker(tokenizer(folder), settings, overlap_types=overlap_types)
+def maker(folder: Path, settings: WindowSettings = SMALL) -> WindowMaker:
+    return WindowMaker(tokenizer(folder), settings)
 
 
 def spans(windows: Windows) -> list[range]:
@@ -132,13 +131,12 @@ few_texts = st.sampled_from(
 @given(
     requests=st.lists(st.tuples(few_texts, few_texts | texts), max_size=6),
     settings=settings_of_any_kind,
-    overlap_types=st.sampled_from([0, 1, GRADES]),
 )
 def test_requests_that_share_texts_have_the_same_windows_as_alone(
-    imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings, overlap_types: int
+    imported: MakeCheckpoint, requests: list[tuple[str, str]], settings: WindowSettings
 ) -> None:
     for kind in KINDS:
-        make = maker(imported(kind), settings, overlap_types=overlap_types)
+        make = maker(imported(kind), settings)
         together, alone = make(requests, REF), [make([request], REF) for request in requests]
         assert rows(together) == [row for windows in alone for row in rows(windows)]
         assert together.request.tolist() == [i for i, windows in enumerate(alone) for _ in range(len(windows.tokens))]
@@ -212,40 +210,6 @@ def test_a_context_without_tokens_has_no_window(imported: MakeCheckpoint, contex
 def test_with_an_empty_question_the_context_fills_the_window(folder: Path) -> None:
     windows = maker(folder)([("", "a " * 60)], REF)
     assert windows.tokens.lengths[0] == SMALL.max_seq_length
-
-
-def test_overlapping_context_tokens_have_type_2_in_every_window(imported: MakeCheckpoint) -> None:
-    folder = imported("extractor")
-    question, context = "the museum", "it is the museum of Busan and the old museum " * 3
-    plain, marked = (maker(folder, overlap_types=on)([(question, context)], REF) for on in (0, 1))
-    expected = overlapping_tokens(bigrams(question), bigrams(context), plain.offsets)
-    assert expected.any()
-    assert not expected.all()
-    assert len(marked.tokens) > 2
-    for (ids, types), (_, before), held, region in zip(
-        rows(marked), rows(plain), spans(marked), marked.tokens.regions, strict=True
-    ):
-        low, high = region
-        assert types[low:high] == np.where(expected[held.start : held.stop], 2, 1).tolist()
-        assert types[:low] + types[high:] == before[:low] + before[high:]
-        assert len(ids) == len(types)
-
-
-def test_graded_context_tokens_have_types_from_2(imported: MakeCheckpoint) -> None:
-    folder = imported("extractor")
-    question, context = "the museum", "it is the museum of Busan and the old museum " * 3
-    plain, graded = (maker(folder, overlap_types=kinds)([(question, context)], REF) for kinds in (0, GRADES))
-    pairs = bigrams(context)
-    grades = overlap_grades(bigrams(question), pairs, frequencies(pairs), plain.offsets)
-    assert len(set(grades.tolist())) > 2
-    assert graded.tokens.regions is not None
-    for (_, types), held, (low, high) in zip(rows(graded), spans(graded), graded.tokens.regions, strict=True):
-        assert types[low:high] == (grades[held.start : held.stop] + 1).tolist()
-
-
-def test_an_unknown_number_of_overlap_types_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="overlap_types 2"):
-        maker(folder, overlap_types=2)
 
 
 def test_templates_are_derived_from_the_tokenizer(imported: MakeCheckpoint) -> None:

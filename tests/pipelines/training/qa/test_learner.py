@@ -17,7 +17,6 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.format.windows import WindowSettings
 from pipelines.qa.data import Example, all_examples, read_squad
 from pipelines.qa.spans import Answer
-from pipelines.qa.windows import OVERLAP_TYPE
 from pipelines.training.base import Base
 from pipelines.training.learner import unfold
 from pipelines.training.qa.learner import QaLearner
@@ -164,14 +163,6 @@ def test_a_base_whose_input_is_shorter_than_the_windows_is_refused(tmp_path: Pat
     QaLearner.load(Base.find(str(folder)), WindowSettings(max_seq_length=100))
     with pytest.raises(CheckpointUnsupported, match="reads 100 tokens, less than windows of 101"):
         QaLearner.load(Base.find(str(folder)), WindowSettings(max_seq_length=101))
-
-
-def test_overlapping_tokens_are_marked_if_the_base_has_overlap_types() -> None:
-    from pipelines.checkpoints.resolve import ROOT
-
-    learner = QaLearner.load(Base.find(str(ROOT / "checkpoints" / "qa")), WINDOWS)
-    [feature] = learner.unfold([Example("", "박물관은 어디에 있나?", "박물관은 부산에 있다.", 5, 7)])
-    assert max(feature.labelled.windows.tokens.types) >= OVERLAP_TYPE
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["one window", "several windows"])
