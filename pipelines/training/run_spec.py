@@ -92,9 +92,13 @@ class RunSpec(Generic[Row]):
             settings=self.settings.model_dump() | self._head_setting | self.options.model_dump(),
             dev=data.dev_name,
             history=history,
-            best=history.best(self.recipe.sort_key),
+            best=self._kept(history),
             windows=self.recipe.windows(self.options),
         )
+
+    def _kept(self, history: History) -> int:
+        """The number of the epoch, from 0, whose weights are kept."""
+        return len(history.epochs) - 1 if self.settings.keep == "last" else history.best(self.recipe.sort_key)
 
     @property
     def _head_setting(self) -> dict[str, str]:

@@ -14,10 +14,13 @@ class Frozen(BaseModel):
 class TrainingSettings(Frozen):
     """How to train a model. Equal settings, rows, base and number of workers give equal weights."""
 
-    epochs: int = Field(4, ge=1, description="Passes over the rows of the last stage; the best epoch is exported.")
+    epochs: int = Field(4, ge=1, description="Passes over the rows of the last stage.")
     earlier_epochs: int = Field(1, ge=1, description="Passes over the rows of each stage before the last.")
     patience: int = Field(
         0, ge=0, description="Stop after this many epochs of the last stage without a new best one; 0: never."
+    )
+    keep: Literal["best", "last"] = Field(
+        "best", description="The epoch whose weights are written: the best on the dev rows, or the last."
     )
     batch_size: int = Field(64, ge=1, description="Rows per step, over all workers together.")
     accumulation: int = Field(

@@ -109,9 +109,13 @@ class Trainer(Generic[Row]):
             self.history.epochs.append(figures)
             self.history.steps.append(len(losses))
             self.history.seconds.append(time.monotonic() - began)
-            if self.worker.rank == 0 and self.history.best(self.learner.sort_key) == epoch:
+            if self.worker.rank == 0 and self._is_kept(epoch):
                 self.best = {name: value.cpu().clone() for name, value in self.learner.model.state_dict().items()}
             yield figures
+
+    def _is_kept(self, epoch: int) -> bool:
+        """Whether the weights after this epoch, the last one so far, replace those that were kept."""
+        return self.settings.keep == "last" or self.history.best(self.learner.sort_key) == epoch
 
     def state(self) -> State:
         """Tensors and plain data from which `restore` continues; after the last epoch only history and best weights.

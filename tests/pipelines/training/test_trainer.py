@@ -154,6 +154,17 @@ def test_a_run_stops_when_its_patience_is_used_up_and_keeps_the_best_epoch() -> 
     assert again.done
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_weights_of_the_best_or_the_last_epoch_are_kept(keep: str) -> None:
+    class FirstIsBest(NumbersLearner):
+        def sort_key(self, figures: dict[str, float]) -> tuple[float, ...]:
+            return (figures["loss"],)
+
+    trainer = finish(start(FirstIsBest, keep=keep, epochs=3))
+    assert trainer.history.best(trainer.learner.sort_key) == 0
+    assert equal(trainer.best, trainer.learner.model.state_dict()) == (keep == "last")
+
+
 def test_patience_counts_only_epochs_of_the_last_stage() -> None:
     trainer = start(stages=[Stage.of(TRAIN)] * 3, earlier_epochs=3, epochs=1, patience=1)
     assert len(finish(trainer).history.epochs) == 7
