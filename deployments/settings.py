@@ -168,7 +168,7 @@ class IngressSettings(Frozen):
         64 * 2**20, ge=1, description="Most bytes of all JSON bodies in work in one ingress replica; more get 429."
     )
     upload_budget_bytes: int = Field(
-        128 * 2**20, ge=1, description="The same for uploads. The pairs of a file take 2.5 times its bytes of memory."
+        128 * 2**20, ge=1, description="The same for uploads. Reading a file takes three times its bytes more."
     )
     max_requests: int = Field(
         2048, ge=1, description="Most JSON requests, and most uploads, in work in one ingress replica; more get 429."

@@ -129,7 +129,8 @@ def test_a_request_that_kills_replicas_is_answered_503_after_two(graph: Server, 
     report(status=answer.result().status_code, killed=killed)
     assert answer.result().status_code == 503
     assert killed == 2
-    wait_until(lambda: httpx2.post(f"{graph.url}/api", json=body | {"context": "봄에 선다."}).status_code == 200)
+    short = body | {"context": "봄에 선다."}
+    wait_until(lambda: httpx2.post(f"{graph.url}/api", json=short, timeout=60).status_code == 200)
 
 
 def answers(url: str) -> bool:
