@@ -14,6 +14,7 @@ from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import ConfigError
 
 HAPROXY = "RAY_SERVE_HAPROXY_BINARY_PATH"
+SCRIPT = ROOT / "deploy" / "haproxy"
 LOOPBACK = "127.0.0.1"
 LAUNCHER = "munjang-serve"  # the name of the launcher's own key
 
@@ -24,17 +25,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # another name, which may lead anywhere
         return False
-
-
-def local_url(host: str, port: int) -> str:
-    """An address at which this machine reaches a server that listens on `host`."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return f"http://{host}:{port}"
-    if address.is_unspecified:  # all interfaces
-        return f"http://{LOOPBACK}:{port}"
-    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
 
 
 def refuse_open(access: AccessSettings, host: str, environment: Mapping[str, str]) -> None:
@@ -52,12 +42,17 @@ def haproxy_variables() -> dict[str, str]:
     Raises ConfigError if that file can't be run, unless the environment names another or no HAProxy: without the file,
     HAProxy would listen on all interfaces for statistics.
     """
-    script = ROOT / "deploy" / "haproxy"
-    if os.access(script, os.X_OK):
-        return {HAPROXY: str(script)}
-    if HAPROXY in os.environ or os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "0":
-        return {}
-    raise ConfigError(f"{script} can't be run; make it executable, or set RAY_SERVE_ENABLE_HA_PROXY=0")
+    if os.access(SCRIPT, os.X_OK):
+        return {HAPROXY: str(SCRIPT)}
+    if uses_own_haproxy(os.environ):
+        raise ConfigError(f"{SCRIPT} can't be run; make it executable, or set RAY_SERVE_ENABLE_HA_PROXY=0")
+    return {}
+
+
+def uses_own_haproxy(environment: Mapping[str, str]) -> bool:
+    """Whether a server with these variables runs behind HAProxy, started by deploy/haproxy."""
+    script = environment.get(HAPROXY, str(SCRIPT))
+    return script == str(SCRIPT) and environment.get("RAY_SERVE_ENABLE_HA_PROXY") != "0"
 
 
 def add_launcher_key(args: dict[str, Any], environment: Mapping[str, str]) -> SecretStr | None:

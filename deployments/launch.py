@@ -12,19 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import psutil
 import yaml
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, local_url, refuse_open
+from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, refuse_open
 from deployments.ports import is_taken, own_ports
+from deployments.ready_probe import ReadyProbe
 from deployments.settings import Settings
+from deployments.tls import TLS_VARIABLE, tls_file, trusting
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.store.build import wants_build
 from pipelines.chat.store.documents import read_documents
@@ -49,11 +49,13 @@ def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> i
     config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS}, arguments.host)
     args, http = config["applications"][0]["args"], config["http_options"]
     build_sample_store(args)
+    certificate = tls_file(os.environ)
     key = add_launcher_key(args, os.environ)
+    probe = ReadyProbe.of(http["host"], http["port"], key, trusting(certificate) if certificate else None)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(config, file, allow_unicode=True)
         file.flush()
-        return run(["serve", "run", file.name], local_url(http["host"], http["port"]), key)
+        return run(["serve", "run", file.name], probe)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +132,8 @@ def environment() -> dict[str, str]:
     """
     lines = (ROOT / "deploy" / "serve.env").read_text(encoding="utf-8").splitlines()
     shared = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    return shared | LAUNCHED_HERE | own_ports() | haproxy_variables() | os.environ | {"PATH": _path()}
+    own = {"PATH": _path()} | ({TLS_VARIABLE: str(certificate)} if (certificate := tls_file(os.environ)) else {})
+    return shared | LAUNCHED_HERE | own_ports() | haproxy_variables() | os.environ | own
 
 
 def _path() -> str:
@@ -185,15 +188,15 @@ def _build_sample(store: Path, checkpoint: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def run(command: list[str], url: str, key: SecretStr | None = None) -> int:
-    """Run the server until it ends or this process is told to stop; nothing of it is left. `key` opens /readyz."""
+def run(command: list[str], probe: ReadyProbe) -> int:
+    """Run the server until it ends or this process is told to stop; nothing of it is left."""
     begun_s = time.monotonic()
     for number in STOP_SIGNALS:  # a shell starts its background jobs with them ignored, and children inherit that
         signal.signal(number, signal.SIG_DFL)
     # A session of its own: a terminal's Ctrl-C would reach it a second time, in the midst of its shutdown.
     with subprocess.Popen(command, env=environment(), start_new_session=True) as server:
         _interrupt_once(server)
-        ready = _wait_until_ready(server, url, key, begun_s)
+        ready = _wait_until_ready(server, probe, begun_s)
         if not ready and not STOPPED.is_set():
             server.send_signal(signal.SIGINT)
         code = server.wait()
@@ -232,12 +235,12 @@ def _interrupt_once(server: subprocess.Popen[bytes]) -> None:
         signal.signal(number, stop)
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], url: str, key: SecretStr | None, begun_s: float) -> bool:
+def _wait_until_ready(server: subprocess.Popen[bytes], probe: ReadyProbe, begun_s: float) -> bool:
     """True once the graph is ready; False where the server ended before, or can't get ready."""
     ask_s = begun_s + 2 * STATUS_EVERY_S
     while server.poll() is None:
-        if _answers(f"{url}/readyz", key):
-            sys.stdout.write(f"Munjang is ready at {url} after {time.monotonic() - begun_s:.0f} s\n")
+        if probe.is_ready():
+            sys.stdout.write(f"Munjang is ready at {probe.url} after {time.monotonic() - begun_s:.0f} s\n")
             sys.stdout.flush()
             return True
         if time.monotonic() > ask_s and not STOPPED.is_set():
@@ -247,15 +250,6 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, key: SecretStr 
             ask_s = time.monotonic() + STATUS_EVERY_S
         time.sleep(0.25)
     return False
-
-
-def _answers(url: str, key: SecretStr | None) -> bool:
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
 
 
 def _failure(session: int) -> str | None:

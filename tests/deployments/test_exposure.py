@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from deployments.exposure import add_launcher_key, is_loopback, local_url, refuse_open
+from deployments.exposure import add_launcher_key, is_loopback, refuse_open
 from deployments.keys import Key, hash_of
 from deployments.new_key import add_key
 from deployments.settings import AccessSettings, Settings
@@ -45,21 +45,6 @@ def test_keys_that_can_not_be_read_are_refused_on_every_address(tmp_path: Path, 
         refuse_open(AccessSettings(keys_file=str(tmp_path / "none.toml"), allow_anonymous=True), host, {})
     with pytest.raises(ConfigError, match=KEY_VARIABLE):
         refuse_open(NONE, host, {KEY_VARIABLE: ""})
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),
-        ("::", "http://127.0.0.1:80"),
-        ("::1", "http://[::1]:80"),
-        ("192.168.1.5", "http://192.168.1.5:80"),
-        ("localhost", "http://localhost:80"),
-    ],
-)
-def test_the_launcher_asks_at_an_address_on_which_the_server_listens(host: str, url: str) -> None:
-    assert local_url(host, 80) == url
 
 
 def test_without_keys_the_launcher_adds_none() -> None:

@@ -13,12 +13,14 @@ from ray.serve.config import HTTPOptions
 
 from deployments.api.problems import Problem
 from deployments.exposure import haproxy_variables
+from deployments.tls import TLS_VARIABLE
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import ConfigError
+from tests.deployments.certificates import write_certificate
 
 
-def written(folder: Path, host: str) -> Path:
-    """The configuration for a server on `host`, as deploy/haproxy leaves it."""
+def written(folder: Path, host: str, **variables: str) -> Path:
+    """The configuration for a server on `host`, as deploy/haproxy leaves it and HAProxy accepts it."""
     path = folder / "haproxy.cfg"
     config = HAProxyConfig(
         http_options=HTTPOptions(host=host, port=8123),
@@ -28,7 +30,8 @@ def written(folder: Path, host: str) -> Path:
         metrics_socket_path=str(folder / "metrics.sock"),
     )
     HAProxyApi(config, config_file_path=str(path))._generate_config_file_internal()
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | haproxy_variables()
+    own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | haproxy_variables()
+    environment = os.environ | own | variables
     subprocess.run([ROOT / "deploy" / "haproxy", "-c", "-f", path], env=environment, timeout=60, check=True)
     return path
 
@@ -63,10 +66,30 @@ def test_requests_are_not_logged_and_unknown_paths_not_repeated(tmp_path: Path) 
     assert "%[path]" not in content
 
 
+def test_a_request_whose_replica_died_is_sent_once_more_unless_it_is_a_chat(tmp_path: Path) -> None:
+    content = written(tmp_path, "127.0.0.1").read_text()
+    assert re.findall(r"^ *(retry-on .*|retries .*)$", content, re.MULTILINE) == [
+        "retries 1",
+        "retry-on conn-failure empty-response",
+    ]
+    frontend = content.partition("\nfrontend http_frontend")[2].partition("\nbackend")[0]
+    assert "http-request disable-l7-retry if { path_beg /chat /v1/chat }" in frontend
+    assert "http-request wait-for-body time 5s if" in frontend
+
+
+def test_only_the_port_of_the_server_presents_the_certificate(tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path / "a server.pem", "localhost")
+    content = written(tmp_path, "0.0.0.0", **{TLS_VARIABLE: str(certificate)}).read_text()
+    (bind,) = re.findall(r"^ *bind .* ssl .*", content, re.MULTILINE)
+    assert bind.split()[1] == "*:8123"
+    assert "ssl-min-ver TLSv1.2" in bind
+    assert " ssl " not in written(tmp_path, "0.0.0.0").read_text()
+
+
 def test_a_script_that_cannot_be_run_stops_the_start_unless_another_haproxy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.exposure.ROOT", tmp_path)
+    monkeypatch.setattr("deployments.exposure.SCRIPT", tmp_path / "haproxy")
     with pytest.raises(ConfigError, match="can't be run"):
         haproxy_variables()
     monkeypatch.setenv("RAY_SERVE_HAPROXY_BINARY_PATH", "")

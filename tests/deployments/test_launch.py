@@ -2,13 +2,10 @@ import os
 import shutil
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import yaml
-from pydantic import SecretStr
 
 from deployments import launch
 from deployments.launch import build_sample_store, configure
@@ -95,27 +92,6 @@ def test_make_serve_takes_a_host_from_its_command_line_alone(monkeypatch: pytest
     monkeypatch.setenv("HOST", "x86_64-conda-linux-gnu")
     assert "--host" not in shown()
     assert '--host "0.0.0.0"' in shown("HOST=0.0.0.0")
-
-
-@pytest.mark.parametrize("key", [None, SecretStr("secret")])
-def test_the_launcher_shows_its_key_when_it_asks_for_readiness(key: SecretStr | None) -> None:
-    asked: list[str | None] = []
-
-    class Ready(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.headers["Authorization"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Ready) as server:
-        server.timeout = 10
-        answering = Thread(target=server.handle_request)
-        answering.start()
-        assert launch._answers(f"http://127.0.0.1:{server.server_port}/readyz", key)
-        answering.join()
-    assert asked == [f"Bearer {key.get_secret_value()}" if key else None]
 
 
 def test_make_serve_passes_its_variables_to_the_command() -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from deployments.ingress import FAST_FLAGS
 from deployments.launch import dashboard_address
+from deployments.tls import TLS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 START_S = 240.0  # enough for a loaded machine with 2 cores; an idle one needs a tenth of this
@@ -29,7 +30,8 @@ class Server:
     """`munjang serve` with a config file, and its output so far."""
 
     def __init__(self, config: Path, environment: Mapping[str, str], *arguments: str) -> None:
-        self.url = f"http://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
+        scheme = "https" if TLS_VARIABLE in environment else "http"
+        self.url = f"{scheme}://127.0.0.1:{yaml.safe_load(config.read_text())['http_options']['port']}"
         self._lines: list[str] = []
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -67,6 +69,16 @@ class Server:
     def processes(self) -> list[psutil.Process]:
         """All processes of the tree, including those of Ray."""
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def logs(self) -> dict[str, str]:
+        """What the server has written: its output, and each log file of its Ray session by name."""
+        commands = [process.cmdline() for process in self.processes() if process.name() == "raylet"]
+        (session,) = {
+            word.partition("=")[2] for words in commands for word in words if word.startswith("--session_dir=")
+        }
+        files = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
+        assert any(path.parent.name == "serve" for path in files)
+        return {"output": self.output} | {str(path): path.read_text(errors="replace") for path in files}
 
     def replica(self, deployment: str) -> psutil.Process:
         """The process of the first replica of `deployment`."""

@@ -1,16 +1,21 @@
-"""A real server with API keys, opened as with `make serve HOST=... MUNJANG_KEYS_FILE=...`."""
+"""A real server with API keys and HTTPS, as started by `make serve MUNJANG_KEYS_FILE=... MUNJANG_TLS_FILE=...`."""
 
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from deployments.keys import Key, Scope, hash_of
 from deployments.new_key import add_key
+from deployments.tls import TLS_VARIABLE
 from deployments.valid_keys import FILE_VARIABLE
+from tests.deployments.certificates import write_certificate
 from tests.serve.server import Server, environment, running, write_config
 
 pytestmark = pytest.mark.serve
@@ -30,31 +35,59 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def closed(folder: Path) -> Iterator[Server]:
-    """A server that is ready, which its launcher could ask only with a key of its own."""
+    """A server that is ready, which its launcher could ask only by HTTPS and with a key of its own."""
     add_key(folder / "keys.toml", key("infer"))
-    variables = environment(**{FILE_VARIABLE: str(folder / "keys.toml")})
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    certificate = write_certificate(folder / "server.pem", "127.0.0.1", authority)
+    variables = environment(**{FILE_VARIABLE: str(folder / "keys.toml"), TLS_VARIABLE: str(certificate)})
     with running(write_config(folder), variables) as server:
         yield server
 
 
-def judge(server: Server, secret: str) -> int:
-    return httpx2.post(f"{server.url}/generate", json=PASSAGE, headers={"X-API-Key": secret}, timeout=60).status_code
+@pytest.fixture(scope="module")
+def client(closed: Server, folder: Path) -> Iterator[httpx2.Client]:
+    """A client that trusts the authority of the certificate, and checks the address in it."""
+    trusted = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    with httpx2.Client(base_url=closed.url, verify=trusted, timeout=60) as client:
+        yield client
 
 
-def test_only_a_key_with_the_scope_opens_a_route(closed: Server) -> None:
-    assert httpx2.get(f"{closed.url}/healthz").status_code == 200
-    assert httpx2.post(f"{closed.url}/generate", json=PASSAGE).status_code == 401
-    assert (judge(closed, "infer"), judge(closed, "wrong")) == (200, 401)
+def judge(client: httpx2.Client, secret: str) -> int:
+    return client.post("/generate", json=PASSAGE, headers={"X-API-Key": secret}).status_code
+
+
+def test_only_a_key_with_the_scope_opens_a_route(client: httpx2.Client) -> None:
+    assert client.get("/healthz").status_code == 200
+    assert client.post("/generate", json=PASSAGE).status_code == 401
+    assert (judge(client, "infer"), judge(client, "wrong")) == (200, 401)
     for path in ("/info", "/readyz", "/docs", "/openapi.json"):
-        refused = httpx2.get(f"{closed.url}{path}")
+        refused = client.get(path)
         assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer realm="munjang"')
 
 
-def test_a_key_that_is_added_to_the_file_opens_a_running_server(closed: Server, folder: Path) -> None:
-    assert httpx2.get(f"{closed.url}/info", headers={"X-API-Key": "admin"}).status_code == 401
+@pytest.mark.parametrize(("offered", "chosen"), [("http/1.1", "http/1.1"), ("h2", "h2")])
+def test_clients_choose_between_http_1_and_http_2(closed: Server, folder: Path, offered: str, chosen: str) -> None:
+    context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    context.set_alpn_protocols([offered])
+    port = int(closed.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as encrypted,
+    ):
+        assert encrypted.selected_alpn_protocol() == chosen
+
+
+def test_plain_http_gets_no_answer(closed: Server) -> None:
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(closed.url.replace("https:", "http:") + "/healthz", timeout=60)
+
+
+def test_a_key_that_is_added_to_the_file_opens_a_running_server(client: httpx2.Client, folder: Path) -> None:
+    assert client.get("/info", headers={"X-API-Key": "admin"}).status_code == 401
     add_key(folder / "keys.toml", key("admin"))
     for _ in range(1000):  # each request takes milliseconds, and the file is read again after a second
-        if httpx2.get(f"{closed.url}/info", headers={"X-API-Key": "admin"}, timeout=60).status_code == 200:
+        if client.get("/info", headers={"X-API-Key": "admin"}).status_code == 200:
             return
     pytest.fail("the new key never counted")
 
@@ -66,6 +99,6 @@ def test_haproxy_listens_on_loopback_alone(closed: Server) -> None:
     assert {one.laddr.ip for one in sockets} == {"127.0.0.1"}
 
 
-def test_no_secret_is_in_the_output(closed: Server) -> None:
-    judge(closed, "secret-5f3a")
+def test_no_secret_is_in_the_output(closed: Server, client: httpx2.Client) -> None:
+    judge(client, "secret-5f3a")
     assert "5f3a" not in closed.output
