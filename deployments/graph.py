@@ -25,8 +25,9 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "max_surge_percent": 100,
     "max_ongoing_requests": 64,
     "max_queued_requests": 256,
-    "health_check_period_s": 5,
-    "health_check_timeout_s": 10,
+    "health_check_period_s": 2,
+    # Serve replaces a replica that misses three checks: one that hangs, after 12 to 14 s.
+    "health_check_timeout_s": 4,
     "graceful_shutdown_wait_loop_s": 0.5,
     "graceful_shutdown_timeout_s": 20,
     "max_constructor_retry_count": 3,
@@ -35,6 +36,9 @@ BY_REQUESTS = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 
 BY_WORK = AutoscalingConfig(
     min_replicas=1,
     max_replicas=2,
+    look_back_period_s=12,
+    upscale_delay_s=5,
+    downscale_delay_s=120,
     policy=AutoscalingPolicy(policy_function="deployments.autoscaling:by_waiting_work"),
 )
 CHAT_OPTIONS: dict[str, Any] = {
