@@ -18,11 +18,11 @@ from typing import Any, get_args
 
 import psutil
 import yaml
-from pydantic import ValidationError
 
 from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, refuse_open
 from deployments.ports import is_taken, own_ports
 from deployments.ready_probe import ReadyProbe
+from deployments.serve_config import read_config, read_settings, section
 from deployments.settings import Settings
 from deployments.tls import TLS_VARIABLE, tls_file, trusting
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
@@ -35,7 +35,6 @@ from pipelines.errors import CheckpointError, ConfigError, StoreError
 from pipelines.format.manifest import Task, read_manifest, verify
 
 TASKS: tuple[Task, ...] = get_args(Task)
-KNOWN_KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "controller_options", "applications"}
 STATUS_EVERY_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
@@ -78,18 +77,12 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
 
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
-    config = _read(path)
-    if unknown := set(config) - KNOWN_KEYS:  # Serve ignores them in silence
-        raise ConfigError(f"{path}: unknown keys {', '.join(sorted(map(str, unknown)))}")
-    applications = config.get("applications")
-    if not isinstance(applications, list) or not applications or not isinstance(applications[0], dict):
-        raise ConfigError(f"{path}: no applications")
-    args = _section(path, applications[0], "args")
+    config = read_config(path)
+    args, http = config["applications"][0]["args"], config["http_options"]
     for task in TASKS:
         if source := checkpoints.get(task):
-            _section(path, args, task)["checkpoint"] = portable(source)
-    settings = _settings(path, args)
-    http = _section(path, config, "http_options")
+            section(path, args, task)["checkpoint"] = portable(source)
+    settings = read_settings(path, args)
     http["host"] = host or http.get("host") or LOOPBACK  # Serve's own default depends on the environment
     refuse_open(settings.ingress.access, http["host"], os.environ)
     for task in TASKS:
@@ -98,26 +91,6 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
         verify(resolve(source, task), task)
     _refuse_taken(http.setdefault("port", 8000))
     return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; empty for an empty file. Raises ConfigError."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(config or {}, dict):
-        raise ConfigError(f"{path}: no mapping")
-    return dict(config or {})
-
-
-def _section(path: Path, mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    """The mapping under a key, which is added where there is none. Raises ConfigError for anything else there."""
-    section = mapping.get(key) or {}
-    if not isinstance(section, dict):
-        raise ConfigError(f"{path}: {key} is no mapping")
-    mapping[key] = section
-    return section
 
 
 def _refuse_taken(port: int) -> None:
@@ -139,14 +112,6 @@ def environment() -> dict[str, str]:
 def _path() -> str:
     """The search path with the programs of this Python environment first: nobody has to activate it."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-
-
-def _settings(path: Path, args: dict[str, Any]) -> Settings:
-    try:
-        return Settings.model_validate(args)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise ConfigError(f"{path}: {'; '.join(faults)}") from error
 
 
 def build_sample_store(args: Mapping[str, Any]) -> None:

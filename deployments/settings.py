@@ -5,13 +5,15 @@ Replicas, CPUs, GPUs and autoscaling bounds are Serve's own settings, under `dep
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deployments.keys import Key
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.engines.choice import EngineSettings
 from pipelines.format.windows import WindowOverrides
+
+PLACEHOLDER = "REPLACE_WITH_COMMIT"
 
 
 class Frozen(BaseModel):
@@ -69,6 +71,13 @@ class TaskSettings(Frozen):
     engine: EngineSettings = EngineSettings()
     batch: BatchSettings = BatchSettings()
     group_commit: GroupCommitSettings = GroupCommitSettings()
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _is_filled_in(cls, checkpoint: str) -> str:
+        if PLACEHOLDER in checkpoint:
+            raise ValueError(f"write the commit of the model, a full hash, in place of {PLACEHOLDER}")
+        return checkpoint
 
 
 class StsSettings(TaskSettings):
