@@ -140,7 +140,7 @@ class ChatSettings(Frozen):
         5, ge=1, description="Without a provider: number of sentences of the passages that the extractor reads."
     )
     cosine_weight: float = Field(
-        0.0,
+        1.0,
         ge=0,
         description="Without a provider: weight of a sentence's cosine with the question in the sentence's score. The "
         "share of the question's bigrams in the sentence has weight 1. With 0 the sentences are not embedded.",
@@ -148,7 +148,7 @@ class ChatSettings(Frozen):
     margin_weight: float = Field(
         0.03, ge=0, description="Without a provider: weight of best span score - null score in the sentence's score."
     )
-    threshold: float = Field(0.1, description="Without a provider: least score of a sentence that is an answer.")
+    threshold: float = Field(0.42, description="Without a provider: least score of a sentence that is an answer.")
     unknown: str = Field(
         "음, 그건 잘 모르겠어요.", min_length=1, description="The answer if no sentence has the least score."
     )

@@ -98,7 +98,7 @@ def test_the_command_line_accepts_the_command_of_the_job() -> None:
     parser = ArgumentParser(exit_on_error=False)
     resolve_name(COMMANDS[name].target).add_options(parser)
     assert program == "munjang"
-    assert parser.parse_args(words[2:]).num_workers == TRAINING["workerGroupSpecs"][0]["replicas"]
+    assert int(parser.parse_args(words[2:]).num_workers) == TRAINING["workerGroupSpecs"][0]["replicas"]
 
 
 @needs_crds

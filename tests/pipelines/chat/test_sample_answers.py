@@ -65,8 +65,8 @@ async def test_answers_are_about_as_often_right_and_less_often_wrong_than_by_sha
 ) -> None:
     questions = read_questions(QUESTIONS)
     counts = Counter([judged(one, await ask(chat, one.question)) for one in questions])
-    assert counts["right"] >= 15  # measured: 17 right, 16 wrong, 7 unknown; by bigrams alone 16, 21, 3
-    assert counts["wrong"] <= 18
+    assert counts["right"] >= 20  # measured: 22 right, 11 wrong, 7 unknown; by bigrams alone 16, 21, 3
+    assert counts["wrong"] <= 13
 
 
 @pytest.mark.anyio

@@ -38,7 +38,8 @@ def model_of(
 @pytest.mark.parametrize("kind", [*BI_ENCODERS, "shipped sts"])
 def test_embeddings_are_those_of_sentence_transformers(served: MakeCheckpoint, kind: str, backend: Backend) -> None:
     folder = served(kind)
-    theirs = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    in_float32 = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
+    theirs = in_float32.encode(TEXTS, normalize_embeddings=True)
     tokens = tokens_of(folder, [(text, text) for text in TEXTS]).tokens
     ours = model_of(folder, backend).run(tokens)
     assert ours.dtype == np.float32
