@@ -26,7 +26,7 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "max_ongoing_requests": 64,
     "max_queued_requests": 256,
     "health_check_period_s": 2,
-    # Serve replaces a replica that misses three checks: one that hangs, after 12 to 14 s.
+    # Serve replaces a replica that misses three checks in a row.
     "health_check_timeout_s": 4,
     "graceful_shutdown_wait_loop_s": 0.5,
     "graceful_shutdown_timeout_s": 20,

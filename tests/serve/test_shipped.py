@@ -52,7 +52,7 @@ def test_pairs_get_the_scores_of_the_checkpoint_in_this_process(client: httpx2.C
 
 
 @pytest.mark.parametrize("path", ["/pred/file/", "/pred/multi", "/pred/file/multi/"])
-@pytest.mark.parametrize("count", [1, 11, 301])
+@pytest.mark.parametrize("count", [1, 11, 1001])
 def test_a_file_of_any_length_keeps_length_and_order(client: httpx2.Client, path: str, count: int) -> None:
     pairs = numbered_pairs(count)
     rows = [{"idx": i, "sentence1": left, "sentence2": right} for i, (left, right) in enumerate(pairs, 1)]
