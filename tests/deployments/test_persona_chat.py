@@ -34,20 +34,22 @@ WAIT_S = 10
 
 
 class Handle:
-    """A deployment handle whose only method runs in this process. Counts its calls."""
+    """A deployment handle whose only method runs in this process. Keeps the arguments of its calls."""
 
     deployment_name = "InProcess"
 
     def __init__(self, method: str, function: Callable[..., Any]) -> None:
-        self.calls = 0
-        self.last: tuple[Any, ...] = ()
+        self.calls_with: list[tuple[Any, ...]] = []
         self._function = function
         setattr(self, method, self)
 
     async def remote(self, *args: Any) -> Any:
-        self.calls += 1
-        self.last = args
+        self.calls_with.append(args)
         return self._function(*args)
+
+    @property
+    def calls(self) -> int:
+        return len(self.calls_with)
 
 
 def handles(task: Any) -> tuple[Handle, Handle]:
@@ -82,7 +84,7 @@ def asked(prompt: str, db_path: str = "vector_store/") -> ChatRequest:
     return ChatRequest(prompt, db_path, SecretStr(KEY))
 
 
-def test_an_answer_takes_one_call_of_each_stage_for_all_its_sentences(stores: Path) -> None:
+def test_an_answer_embeds_its_question_then_all_sentences_in_one_call_and_reads_them_in_one(stores: Path) -> None:
     sts, qa = handles("sts"), handles("qa")
 
     async def scenario() -> Reply:
@@ -92,8 +94,11 @@ def test_an_answer_takes_one_call_of_each_stage_for_all_its_sentences(stores: Pa
     reply = asyncio.run(scenario())
     (cited,) = reply.citations
     assert (PERSONA / cited.document).read_text(encoding="utf-8")[cited.start : cited.end] == reply.output
-    assert [handle.calls for handle in (*sts, *qa)] == [1, 1, 1, 1]
-    assert sts[0].last == (["생일이 언제예요?"], "query")
+    assert [handle.calls for handle in (*sts, *qa)] == [2, 2, 1, 1]
+    assert sts[0].calls_with[0] == (["생일이 언제예요?"], "query")
+    sentences, role = sts[0].calls_with[1]
+    assert len(sentences) > 1
+    assert role == "document"
 
 
 def test_chats_at_the_same_time_share_calls(stores: Path) -> None:

@@ -1,6 +1,7 @@
 """Compare both backends with transformers and sentence-transformers on the same weights and tokens."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tests.pipelines.engines.batches import items_of, random_batch
 Library = Callable[[TokenBatch], Mapping[str, torch.Tensor]]
 
 UNLIMITED = 300  # longest item in tokens, for checkpoints without a limit
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+TOLERANCE = {"rtol": 1e-5, "atol": 3e-5}  # twelve layers add up the rounding of float32
 
 pytestmark = [
     pytest.mark.parametrize("backend", ["torch", "onnx"]),
@@ -44,7 +45,9 @@ class Case:
         self.longest = self.manifest.max_tokens or UNLIMITED
 
     def batch(self, *lengths: int, seed: int = 0) -> TokenBatch:
-        return random_batch(lengths, TextTokenizer.load(self.folder, self.manifest).tokenizer.get_vocab_size(), seed)
+        tokenizer = TextTokenizer.load(self.folder, self.manifest).tokenizer
+        batch = random_batch(lengths, tokenizer.get_vocab_size(), seed)
+        return batch if self.manifest.token_types else replace(batch, types=np.zeros_like(batch.types))
 
     def alone(self, batch: TokenBatch, name: str) -> list[NDArray[np.float32]]:
         return [self.engine.outputs(item, name)[0][0] for item in items_of(batch)]
