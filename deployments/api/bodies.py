@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deployments.api.body_reader import BodyLimits, read_body, replaying
 from deployments.api.byte_budget import ByteBudget
 from deployments.api.connections import MAX_IGNORED_BYTES, has_large_body
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.media_types import Kind, refuse_other_media
 from deployments.api.problems import munjang_error
 from deployments.api.slashes import other_form
@@ -60,8 +60,8 @@ class Bodies:
             try:
                 self._refuse_by_headers(Headers(scope=scope), kind)
                 reservation = held.enter_context(self._budgets[kind].reserve())
-                async with deadline(self._deadlines_s[kind]):
-                    body = [await read_body(receive, self._limits[kind], reservation)]
+                until = Deadline(self._deadlines_s[kind])
+                body = [await read_body(receive, self._limits[kind], reservation, until)]
                 parsed = {PARSED: read_json(body[0])} if kind is Kind.JSON else {}
                 held.enter_context(self._budgets[kind].work())
             except MunjangError as error:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive
 
 from deployments.api.byte_budget import Reservation
-from pipelines.errors import MalformedInput, TooLarge, TooSlow
+from deployments.api.deadlines import Deadline
+from pipelines.errors import DeadlineExceeded, MalformedInput, TooLarge, TooSlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,11 @@ class BodyLimits:
     min_bytes_per_s: float
 
 
-async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservation) -> bytes:
+async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservation, until: Deadline) -> bytes:
     """Return the whole body.
 
-    Raises TooLarge, TooSlow, Overloaded if the reservation can't grow with the body, and MalformedInput if the client
-    disconnects before the end.
+    Raises TooLarge, TooSlow, DeadlineExceeded, Overloaded if the reservation can't grow with the body, and
+    MalformedInput if the client disconnects before the end.
     """
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
@@ -35,7 +36,7 @@ async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservati
     size, more = 0, True
     while more:
         slowest_s = begun_s + limits.pause_s + size / limits.min_bytes_per_s
-        message = await _receive_before(receive, min(loop.time() + limits.pause_s, slowest_s))
+        message = await _receive_before(receive, min(loop.time() + limits.pause_s, slowest_s), until)
         if message["type"] == "http.disconnect":
             raise MalformedInput("the client disconnected within the body")
         piece, more = message.get("body", b""), message.get("more_body", False)
@@ -47,12 +48,12 @@ async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservati
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _receive_before(receive: Receive, until_s: float) -> Message:
+async def _receive_before(receive: Receive, at_s: float, until: Deadline) -> Message:
     try:
-        async with asyncio.timeout_at(until_s):
+        async with asyncio.timeout_at(min(at_s, until.at_s)):
             return await receive()
     except TimeoutError:
-        raise TooSlow from None
+        raise (TooSlow() if at_s < until.at_s else DeadlineExceeded(until.allowed_s)) from None
 
 
 def replaying(body: bytes, receive: Receive) -> Receive:

@@ -13,7 +13,7 @@ from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.limits import refuse_long
 from deployments.api.problems import munjang_error, responses
 from deployments.api.schemas import Chat, ChatAnswer, ChatCitation, ChatOutput
@@ -84,14 +84,14 @@ def wants_events(accept: str) -> bool:
 
 async def _reply(body: Chat, services: Services) -> Reply:
     chat_request = _chat_request(body, services)
-    async with deadline(services.settings.ingress.deadline_s):
+    async with Deadline(services.settings.ingress.deadline_s):
         return await services.chat(chat_request)
 
 
 async def _stream(body: Chat, services: Services, request: Request) -> Response:
     """Start a stream. An error before the first piece is an ordinary error answer with its own status."""
     pieces = services.chat_stream(_chat_request(body, services))
-    async with deadline(services.settings.ingress.deadline_s):
+    async with Deadline(services.settings.ingress.deadline_s):
         first = await anext(pieces)
     return EventStream(first, pieces, request)
 

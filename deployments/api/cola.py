@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import Passage, PassageProbability
@@ -18,7 +18,7 @@ async def judge_passage(body: Passage, services: ServicesOf, response: Response)
     """The probability that an English sentence is grammatically acceptable."""
     settings = services.settings
     refuse_long("passage", body.passage, settings.cola.max_characters)
-    async with deadline(settings.ingress.deadline_s):
+    async with Deadline(settings.ingress.deadline_s):
         result = await services.cola.submit(body.passage)
     if result.truncated:
         response.headers[TRUNCATED] = "true"

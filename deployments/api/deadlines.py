@@ -5,9 +5,8 @@ It begins when the ingress receives the headers. When it is over, the work is ca
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -22,18 +21,27 @@ _begun_s: ContextVar[float] = ContextVar("_begun_s")
 _timeout_s: ContextVar[float] = ContextVar("_timeout_s", default=math.inf)
 
 
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Cancel the work inside `seconds` after the request began, or earlier if its caller says so.
+class Deadline:
+    """Cancels the work inside `seconds` after the request began, or earlier if its caller says so.
 
-    Raises DeadlineExceeded with the time in seconds that the request had.
+    Leaving it raises DeadlineExceeded with the time in seconds that the request had.
     """
-    allowed_s = min(seconds, _timeout_s.get())
-    try:
-        async with asyncio.timeout_at(_begun_s.get(asyncio.get_running_loop().time()) + allowed_s):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded(allowed_s) from error
+
+    def __init__(self, seconds: float) -> None:
+        self.allowed_s = min(seconds, _timeout_s.get())
+        self.at_s = _begun_s.get(asyncio.get_running_loop().time()) + self.allowed_s
+        self._timeout = asyncio.timeout_at(self.at_s)
+
+    async def __aenter__(self) -> None:
+        """Begin the work."""
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> None:
+        """End the work."""
+        try:
+            await self._timeout.__aexit__(*raised)
+        except TimeoutError as error:
+            raise DeadlineExceeded(self.allowed_s) from error
 
 
 class CallersDeadline:

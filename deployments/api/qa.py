@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.problems import REFUSALS
 from deployments.api.schemas import Question, QuestionAnswer
@@ -21,7 +21,7 @@ async def answer_question(body: Question, services: ServicesOf, response: Respon
     refuse_long("context", body.context, settings.qa.max_context_characters)
     if not body.question.strip() or not body.context.strip():
         return QuestionAnswer(question=body.question, context=body.context, answer="")
-    async with deadline(settings.ingress.deadline_s):
+    async with Deadline(settings.ingress.deadline_s):
         answer = await services.qa.submit((body.question, body.context))
     if answer.truncated:
         response.headers[TRUNCATED] = "true"

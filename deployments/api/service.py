@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.services import ServicesOf
 
 WEB = Path(__file__).parents[1] / "web"
@@ -65,5 +65,5 @@ async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
 @router.get("/info")
 async def info(services: ServicesOf) -> dict[str, Any]:
     """By task: checkpoint, kind, scores, limits, threshold, engine and package versions."""
-    async with deadline(INFO_DEADLINE_S):
+    async with Deadline(INFO_DEADLINE_S):
         return {"munjang": version("munjang"), "tasks": await services.describe()}

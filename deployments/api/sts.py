@@ -5,7 +5,7 @@ from time import perf_counter
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from deployments.api.deadlines import deadline
+from deployments.api.deadlines import Deadline
 from deployments.api.form import FIELD, file_of_form
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.media_types import Kind
@@ -30,7 +30,7 @@ async def score_sentences(body: Sentences, services: ServicesOf, response: Respo
     settings = services.settings
     refuse_long("sentence_1", body.sentence_1, settings.sts.max_characters)
     refuse_long("sentence_2", body.sentence_2, settings.sts.max_characters)
-    async with deadline(settings.ingress.deadline_s):
+    async with Deadline(settings.ingress.deadline_s):
         result = await services.sts.submit((body.sentence_1, body.sentence_2))
     if result.truncated:
         response.headers[TRUNCATED] = "true"
@@ -66,7 +66,7 @@ async def score_file(request: Request, services: ServicesOf, response: Response)
     """Scores of all pairs of a file, in its order. The three paths do the same."""
     started_s = perf_counter()
     settings = services.settings
-    async with deadline(settings.ingress.upload_deadline_s):
+    async with Deadline(settings.ingress.upload_deadline_s):
         pairs = await to_thread.run_sync(
             _read_form, request.headers["content-type"], await _body(request), settings.sts
         )
