@@ -41,6 +41,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
 LAUNCHED_HERE = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}  # no balancer outside has to notice the end
+AUTOSCALING = {"policy_function": "deployments.autoscaling:ByWork"}  # unless the file names another policy
 DASHBOARD = "ray/dashboard/dashboard.py"
 
 
@@ -84,6 +85,7 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
     applications = config.get("applications")
     if not isinstance(applications, list) or not applications or not isinstance(applications[0], dict):
         raise ConfigError(f"{path}: no applications")
+    applications[0].setdefault("autoscaling_policy", dict(AUTOSCALING))
     args = _section(path, applications[0], "args")
     for task in TASKS:
         if source := checkpoints.get(task):

@@ -14,6 +14,7 @@ from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
+from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
@@ -30,10 +31,16 @@ PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformer
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher and an optional cache."""
+    """One checkpoint's model behind a batcher and an optional cache. A batch takes `threads` CPU threads."""
 
     def __init__(
-        self, manifest: Manifest, model: Model, settings: BatchSettings, cache: RowCache | None = None
+        self,
+        manifest: Manifest,
+        model: Model,
+        settings: BatchSettings,
+        cache: RowCache | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
         self._manifest = manifest
         self._digest = manifest.digest
@@ -44,6 +51,7 @@ class ModelReplica:
         )
         self._cache = cache
         self._recorded = (time.monotonic(), 0.0)
+        self._room = Room(model.engine.slots * threads)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
         if manifest.untraced is not None:
             logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)
@@ -82,11 +90,13 @@ class ModelReplica:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For `deployments.autoscaling`: the share of time since the last call in which the model threads were busy,
-        and the estimated seconds of work in the queue."""
+        the estimated seconds of work in the queue, and the cores as in `Room.report`.
+        """
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
         busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
-        return {"busy": busy_s / max(now - then, 1e-9), "waiting_s": self._batcher.waiting_s}
+        busy = busy_s / max(now - then, 1e-9)
+        return {"busy": busy, "waiting_s": self._batcher.waiting_s} | self._room.report()
 
 
 @serve.deployment
@@ -101,7 +111,7 @@ class StsEncoder(ModelReplica):
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
         cache = RowCache(settings.cache_bytes) if settings.cache_bytes else None
-        super().__init__(manifest, encoder, settings.batch, cache)
+        super().__init__(manifest, encoder, settings.batch, cache, threads=settings.engine.threads)
 
 
 @serve.deployment
@@ -115,7 +125,7 @@ class ColaClassifier(ModelReplica):
         manifest = verify(folder, "cola")
         classifier = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, classifier)
-        super().__init__(manifest, classifier, settings.batch)
+        super().__init__(manifest, classifier, settings.batch, threads=settings.engine.threads)
 
 
 @serve.deployment
@@ -130,7 +140,8 @@ class QaExtractor(ModelReplica):
         self._windows = manifest.windows_with(settings.windows)  # raises before the model is loaded
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
-        super().__init__(manifest, extractor.limited(self._windows.max_answer_length), settings.batch)
+        limited = extractor.limited(self._windows.max_answer_length)
+        super().__init__(manifest, limited, settings.batch, threads=settings.engine.threads)
 
     def info(self) -> dict[str, Any]:
         """Add the settings of the windows that contexts are cut into."""

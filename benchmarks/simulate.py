@@ -1,0 +1,102 @@
+"""Simulate the autoscaling on traces: the real policy beside those of Ray Serve and KServe.
+
+    python -m benchmarks.simulate --output benchmarks/results/NAME
+
+Writes NAME.md, a table, and NAME-TRACE.png, the replicas over time. The result depends only on the options.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.scaling.cluster import Cluster, Outcome, Setup
+from benchmarks.scaling.policies import Delays, Knative, Munjang, Policy, RayDefault
+from benchmarks.scaling.traces import TRACES, Trace
+from deployments.graph import SCALING
+
+UP_S, DOWN_S, DOWN_FACTOR = (SCALING[key] for key in ("upscale_delay_s", "downscale_delay_s", "downscaling_factor"))
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "Munjang": lambda: Munjang(Delays(UP_S, DOWN_S, DOWN_FACTOR)),
+    "Ray Serve, defaults": lambda: RayDefault(Delays(30.0, 600.0)),
+    "Ray Serve, delays of Munjang": lambda: RayDefault(
+        Delays(UP_S, DOWN_S, DOWN_FACTOR), "Ray Serve, delays of Munjang", report_s=2.0, look_back_s=10.0
+    ),
+    "KServe": Knative,
+}
+COLUMNS = ("trace", "policy", "requests", "missed deadlines", "replica-hours", "p99 wait, s", "most replicas")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a policy on a trace, for the table."""
+
+    requests: int
+    missed: float
+    replica_hours: float
+    p99_wait_s: float
+    most: int
+
+    @classmethod
+    def of(cls, trace: Trace, outcome: Outcome) -> "Figures":
+        """Count the deadlines that were missed, as a share of all requests, and so on."""
+        wait_s = np.minimum(outcome.wait_s, trace.end_s)
+        return cls(
+            len(trace),
+            float(np.mean(outcome.done_s > trace.deadline_s)),
+            outcome.replica_s / 3600,
+            float(np.percentile(wait_s, 99)),
+            int(outcome.replicas.max()),
+        )
+
+    def row(self, trace: str, policy: str) -> str:
+        """Return the row of the table."""
+        shown = f"{self.missed:.2%} | {self.replica_hours:,.1f} | {self.p99_wait_s:.1f} | {self.most:,}"
+        return f"| {trace} | {policy} | {self.requests:,} | {shown} |\n"
+
+
+def draw(path: Path, trace: Trace, outcomes: Mapping[str, Outcome]) -> None:
+    """Draw the offered work and the replicas of each policy over time."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state
+
+    picture = Figure(figsize=(9, 4), layout="constrained")
+    axes = picture.subplots()
+    width_s = max(10.0, trace.end_s / 500)
+    edges = np.arange(0.0, trace.end_s + width_s, width_s)
+    offered = np.histogram(trace.arrival_s, edges, weights=trace.work_s)[0] / width_s
+    axes.fill_between(edges[:-1] / 60, offered, color="0.85", step="post", label="offered work")
+    for name, outcome in outcomes.items():
+        every = max(1, len(outcome.replicas) // 2000)
+        axes.plot(np.arange(len(outcome.replicas))[::every] / 60, outcome.replicas[::every], label=name, linewidth=1)
+    axes.set(title=trace.name, xlabel="minutes", ylabel="replicas")
+    axes.set_ylim(0, 1.1 * max(float(outcome.replicas.max()) for outcome in outcomes.values()))
+    axes.legend(fontsize="small")
+    picture.savefig(path, dpi=100)
+
+
+def main() -> None:
+    """Run all traces with all policies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", nargs="*", choices=TRACES, default=list(TRACES))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start-s", type=float, default=Setup.start_s, help="until a replica is ready (%(default)s)")
+    parser.add_argument("--output", type=Path, help="path of the table without .md; default: print it only")
+    arguments = parser.parse_args()
+    table = HEAD
+    for name in arguments.traces:
+        trace = TRACES[name](arguments.seed)
+        setup = Setup(start_s=arguments.start_s)
+        outcomes = {policy: Cluster(trace, make(), setup).run() for policy, make in POLICIES.items()}
+        table += "".join(Figures.of(trace, outcome).row(name, policy) for policy, outcome in outcomes.items())
+        if arguments.output:
+            draw(Path(f"{arguments.output}-{name.replace(' ', '-')}.png"), trace, outcomes)
+    print(table, end="")
+    if arguments.output:
+        arguments.output.with_suffix(".md").write_text(table, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
