@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.scaling.cluster import Cluster, Outcome, Setup
-from benchmarks.scaling.policies import Delays, Knative, Munjang, Policy, RayDefault
+from benchmarks.scaling.policies import LOOK_BACK_S, Delays, Knative, Munjang, Policy, RayDefault
 from benchmarks.scaling.traces import TRACES, Trace
 from deployments.graph import SCALING
 
@@ -21,8 +21,8 @@ UP_S, DOWN_S, DOWN_FACTOR = (SCALING[key] for key in ("upscale_delay_s", "downsc
 POLICIES: dict[str, Callable[[], Policy]] = {
     "Munjang": lambda: Munjang(Delays(UP_S, DOWN_S, DOWN_FACTOR)),
     "Ray Serve, defaults": lambda: RayDefault(Delays(30.0, 600.0)),
-    "Ray Serve, delays of Munjang": lambda: RayDefault(
-        Delays(UP_S, DOWN_S, DOWN_FACTOR), "Ray Serve, delays of Munjang", report_s=2.0, look_back_s=10.0
+    "Ray Serve, tuned": lambda: RayDefault(
+        Delays(UP_S, DOWN_S, DOWN_FACTOR), "Ray Serve, tuned", 2.0, target_ongoing_requests=0.8, look_back_s=LOOK_BACK_S
     ),
     "KServe": Knative,
 }
@@ -62,18 +62,19 @@ def draw(path: Path, trace: Trace, outcomes: Mapping[str, Outcome]) -> None:
     """Draw the offered work and the replicas of each policy over time."""
     from matplotlib.figure import Figure  # not pyplot, which keeps global state
 
-    picture = Figure(figsize=(9, 4), layout="constrained")
-    axes = picture.subplots()
+    picture = Figure(figsize=(3.2 * len(outcomes), 3), layout="constrained")
+    panels = picture.subplots(1, len(outcomes), sharex=True, sharey=True, squeeze=False)[0]
     width_s = max(10.0, trace.end_s / 500)
     edges = np.arange(0.0, trace.end_s + width_s, width_s)
     offered = np.histogram(trace.arrival_s, edges, weights=trace.work_s)[0] / width_s
-    axes.fill_between(edges[:-1] / 60, offered, color="0.85", step="post", label="offered work")
-    for name, outcome in outcomes.items():
-        every = max(1, len(outcome.replicas) // 2000)
-        axes.plot(np.arange(len(outcome.replicas))[::every] / 60, outcome.replicas[::every], label=name, linewidth=1)
-    axes.set(title=trace.name, xlabel="minutes", ylabel="replicas")
-    axes.set_ylim(0, 1.1 * max(float(outcome.replicas.max()) for outcome in outcomes.values()))
-    axes.legend(fontsize="small")
+    for panel, (name, outcome) in zip(panels, outcomes.items(), strict=True):
+        panel.plot(np.arange(len(outcome.replicas)) / 60, outcome.replicas, linewidth=0.8, label="replicas")
+        panel.plot(edges[:-1] / 60, offered, color="black", linewidth=0.8, label="offered work")
+        panel.set(title=name, xlabel="minutes")
+    panels[0].set(
+        ylabel=trace.name, ylim=(0, 1.1 * max(float(outcome.replicas.max()) for outcome in outcomes.values()))
+    )
+    panels[0].legend(fontsize="small")
     picture.savefig(path, dpi=100)
 
 

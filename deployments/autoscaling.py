@@ -160,7 +160,7 @@ def take_cores(replicas: int, cores: float, idle: dict[float, float]) -> int:
         return replicas
     taken = 0
     for node in sorted(idle, key=lambda node: -idle[node]):
-        fitting = max(0, min(replicas - taken, math.floor(idle[node] / cores + ROUNDING)))
+        fitting = math.floor(max(0.0, min(replicas - taken, idle[node] / cores + ROUNDING)))
         idle[node] -= fitting * cores
         taken += fitting
     return taken

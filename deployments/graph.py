@@ -36,7 +36,7 @@ DEFAULT_OPTIONS: dict[str, Any] = {
 SCALING: dict[str, Any] = {
     "min_replicas": 1,
     "max_replicas": 2,
-    "look_back_period_s": 10,
+    "look_back_period_s": 12,  # Serve wants more than 10
     "upscale_delay_s": 1,
     "downscale_delay_s": 60,
     "downscaling_factor": 0.7,

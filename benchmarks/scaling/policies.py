@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from deployments.autoscaling import INGRESS, METRICS, ByWork
+from deployments.graph import SCALING
 
 MODEL = "StsEncoder"
-LOOK_BACK_S = 10.0
+LOOK_BACK_S = SCALING["look_back_period_s"]
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,13 @@ class RayDefault:
 class Knative:
     """The rule of KServe: Knative's autoscaler by concurrency, with its stable and its panic window.
 
+    `concurrency` is 1, because a replica of the simulation works on one request at a time; Knative's default is 100.
     In panic the number of replicas does not fall. Otherwise it falls at most to half per decision.
     """
 
     name: str = "KServe"
     report_s: float = 1.0
-    concurrency: float = 2.0
+    concurrency: float = 1.0
     utilization: float = 0.7
     stable_s: float = 60.0
     panic_s: float = 6.0

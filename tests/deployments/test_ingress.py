@@ -12,7 +12,8 @@ from deployments.settings import Settings
 
 def test_the_ingress_reports_the_work_that_waits_for_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
     pair: Any = (MagicMock(), MagicMock())
-    ingress = Ingress.func_or_class(Settings(), sts=pair, cola=pair, qa=pair, chat=MagicMock())
+    _, plain, *_ = Ingress.func_or_class.__mro__  # the class that Serve wraps
+    ingress = plain(Settings(), sts=pair, cola=pair, qa=pair, chat=MagicMock())
     assert asyncio.run(ingress.record_autoscaling_stats()) == dict.fromkeys([model for _, model in TASKS], 0.0)
     monkeypatch.setattr(GroupCommit, "waiting_s", 3.0)
     report = asyncio.run(ingress.record_autoscaling_stats())

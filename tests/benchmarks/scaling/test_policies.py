@@ -38,12 +38,12 @@ def test_ray_divides_the_ongoing_requests_by_their_target() -> None:
 
 
 def test_knative_holds_the_utilization() -> None:
-    assert Knative().decide(view(running=10, target=10, ongoing=14.0)) == 10
+    assert Knative().decide(view(running=10, target=10, ongoing=7.0)) == 10
 
 
 def test_knative_does_not_fall_during_a_panic() -> None:
     policy = Knative()
-    assert policy.decide(view(100.0, running=1, ongoing=140.0)) == 100
+    assert policy.decide(view(100.0, running=1, ongoing=70.0)) == 100
     assert policy.decide(view(130.0, running=100, ongoing=1.0)) == 100
     assert policy.decide(view(170.0, running=100, ongoing=1.0)) == 50
 
