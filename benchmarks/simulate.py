@@ -29,6 +29,13 @@ POLICIES: dict[str, Callable[[], Policy]] = {
 COLUMNS = ("trace", "policy", "requests", "missed deadlines", "replica-hours", "p99 wait, s", "most replicas")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
 
+PREFACE = """# Autoscaling, simulated
+
+`python -m benchmarks.simulate --output {output}` made this page; [benchmarks/README.md](../README.md#autoscaling)
+describes the simulation. A new replica takes {start_s:g} s to start; there may be 1 to {most:,}.
+
+"""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -56,6 +63,17 @@ class Figures:
         """Return the row of the table."""
         shown = f"{self.missed:.2%} | {self.replica_hours:,.1f} | {self.p99_wait_s:.1f} | {self.most:,}"
         return f"| {trace} | {policy} | {self.requests:,} | {shown} |\n"
+
+
+def write(output: Path, preface: str, table: str, traces: list[str]) -> None:
+    """Write the page with the table and the pictures beside it."""
+    pictures = "".join(f"\n![{name}]({picture_of(output, name).name})\n" for name in traces)
+    output.with_suffix(".md").write_text(preface + table + pictures, encoding="utf-8")
+
+
+def picture_of(output: Path, trace: str) -> Path:
+    """Return the path of a trace's picture."""
+    return Path(f"{output}-{trace.replace(' ', '-')}.png")
 
 
 def draw(path: Path, trace: Trace, outcomes: Mapping[str, Outcome]) -> None:
@@ -93,10 +111,11 @@ def main() -> None:
         outcomes = {policy: Cluster(trace, make(), setup).run() for policy, make in POLICIES.items()}
         table += "".join(Figures.of(trace, outcome).row(name, policy) for policy, outcome in outcomes.items())
         if arguments.output:
-            draw(Path(f"{arguments.output}-{name.replace(' ', '-')}.png"), trace, outcomes)
+            draw(picture_of(arguments.output, name), trace, outcomes)
     print(table, end="")
     if arguments.output:
-        arguments.output.with_suffix(".md").write_text(table, encoding="utf-8")
+        preface = PREFACE.format(output=arguments.output, start_s=arguments.start_s, most=Setup.most)
+        write(arguments.output, preface, table, arguments.traces)
 
 
 if __name__ == "__main__":

@@ -73,18 +73,25 @@ class ByWork:
         return {key: within_bounds(wanted[context.deployment_name], context) for key, context in contexts.items()}, None
 
     def _models(self, contexts: Mapping[str, Any], ingress: Any) -> dict[str, int]:
-        """The replicas of all models. Where idle cores are short, the model with the most waiting work gets them."""
+        """The replicas of all models.
+
+        Idle cores go to replicas that have just started or are starting, then to the model with the most waiting work.
+        """
         reports = {name: reports_of(context) for name, context in contexts.items()}
         at_ingress = (ingress and ingress.raw_metrics) or {}
         loads = {name: load_of(some, at_ingress.get(name, {}).values()) for name, some in reports.items()}
         idle = idle_cores([report for some in reports.values() for report in some])
+        starting, granted = {}, {}
+        for name, context in contexts.items():
+            silent = max(0, context.current_num_replicas - len(reports[name]))  # they have not reported yet
+            starting[name] = max(0, context.target_num_replicas - context.current_num_replicas)
+            granted[name] = take_cores(silent + starting[name], loads[name].cores, idle) - silent
         wanted = {}
         for name in sorted(contexts, key=lambda name: -loads[name].waiting_s):
             running = contexts[name].current_num_replicas
             ideal = within_bounds(self.replicas(loads[name]), contexts[name])
-            silent = max(0, running - len(reports[name]))  # they have just started, and take their cores soon
-            more = take_cores(max(0, ideal - running) + silent, loads[name].cores, idle) - silent
-            wanted[name] = min(ideal, running + max(0, more))
+            more = take_cores(max(0, ideal - running - starting[name]), loads[name].cores, idle)
+            wanted[name] = min(ideal, running + max(0, granted[name] + more))
         return wanted
 
     def replicas(self, load: Load) -> int:
@@ -102,7 +109,8 @@ class ByWork:
 
 def by_requests(context: Any) -> int:
     """Return the replicas for the ongoing requests: Serve's own rule, before delays."""
-    return math.ceil(context.total_num_requests / context.config.get_target_ongoing_requests() - ROUNDING)
+    replicas: float = context.total_num_requests / context.config.get_target_ongoing_requests()
+    return math.ceil(replicas - ROUNDING)
 
 
 def within_bounds(replicas: int, context: Any) -> int:

@@ -35,13 +35,16 @@ def context(
     requests: float = 0.0,
     bounds: tuple[int, int] = (0, 1000),
     running: int | None = None,
+    starting: int = 0,
     raw: dict[str, dict[int, list[Any]]] | None = None,
 ) -> Any:
     reports = reports or []
     by_metric = {name: {replica: one[name] for replica, one in enumerate(reports)} for one in reports for name in one}
+    running = len(reports) if running is None else running
     return SimpleNamespace(
         deployment_name=name,
-        current_num_replicas=len(reports) if running is None else running,
+        current_num_replicas=running,
+        target_num_replicas=running + starting,
         total_num_requests=requests,
         raw_metrics=by_metric if raw is None else raw,
         capacity_adjusted_min_replicas=bounds[0],
@@ -137,6 +140,15 @@ def test_two_models_do_not_get_the_same_idle_core() -> None:
         context(other, [report(busy=1.0, waiting_s=9.0, cores=1.0, idle=1.0)]),
     )
     assert decisions == {MODEL: 1, other: 2}
+
+
+def test_cores_of_a_replica_that_is_starting_are_not_given_to_another_model() -> None:
+    other = TASKS[1][1]
+    decisions = decide(
+        context(MODEL, [report(busy=1.0, waiting_s=5.0, cores=1.0, idle=1.0)], starting=1),
+        context(other, [report(busy=1.0, waiting_s=9.0, cores=1.0, idle=1.0)]),
+    )
+    assert decisions == {MODEL: 2, other: 1}
 
 
 def test_serve_gets_the_policy_by_value_and_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
