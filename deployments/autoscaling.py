@@ -54,7 +54,7 @@ class ByWork:
     of a task start from 0 together.
     """
 
-    target_delay_s: float = 5.0
+    target_delay_s: float = 3.0
     target_busy: float = 0.8
     models_per_tokenizer: float = 4
     models_per_ingress: float = 1

@@ -31,15 +31,15 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "graceful_shutdown_timeout_s": 20,
     "max_constructor_retry_count": 3,
 }
-# Serve applies these to the numbers that `deployments.autoscaling` returns: up in seconds, down after a minute and
+# Serve applies these to the numbers that `deployments.autoscaling` returns: up at once, down after a minute and
 # in steps. The number of requests counts over `look_back_period_s`.
 SCALING: dict[str, Any] = {
     "min_replicas": 1,
     "max_replicas": 2,
     "look_back_period_s": 12,  # Serve wants more than 10
-    "upscale_delay_s": 1,
+    "upscale_delay_s": 0,
     "downscale_delay_s": 60,
-    "downscaling_factor": 0.7,
+    "downscaling_factor": 0.8,
 }
 BY_REQUESTS = SCALING | {"target_ongoing_requests": 16}
 BY_WORK = SCALING | {"target_ongoing_requests": 2}  # calls, each with many items, where the application has no policy
