@@ -28,6 +28,7 @@ from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
 
 logger = logging.getLogger("ray.serve")
 
+CALLS_PER_MODEL = 2  # calls in flight that keep one model replica busy, so each takes twice the replica's time
 FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
 
 
@@ -53,10 +54,15 @@ class Ingress:
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
         self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
-        self.cola: Submits[str, Acceptability] = self._cola_group_commit(*cola)
-        self.qa: Submits[Request, Answer] = qa_group_commit(
-            settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold
-        )
+        passages = self._cola_group_commit(*cola)
+        self.cola: Submits[str, Acceptability] = passages
+        questions = qa_group_commit(settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold)
+        self.qa: Submits[Request, Answer] = questions
+        self._waiting: dict[str, list[GroupCommit[Any, Any]]] = {
+            "StsEncoder": [single_pairs, files],
+            "ColaClassifier": [passages],
+            "QaExtractor": [questions],
+        }
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
         self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
         self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
@@ -86,6 +92,12 @@ class Ingress:
     def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
         return group_commit_of(pipeline, self.settings.cola.group_commit, len)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """For `deployments.autoscaling`: by model, the seconds of one replica's time that the waiting items take."""
+        return {
+            model: sum(one.waiting_s for one in waiting) / CALLS_PER_MODEL for model, waiting in self._waiting.items()
+        }
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

@@ -40,6 +40,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
 LAUNCHED_HERE = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}  # no balancer outside has to notice the end
+AUTOSCALING = {"policy_function": "deployments.autoscaling:ByWork"}  # unless the file names another policy
 DASHBOARD = "ray/dashboard/dashboard.py"
 
 
@@ -78,6 +79,7 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
     config = read_config(path)
+    config["applications"][0].setdefault("autoscaling_policy", dict(AUTOSCALING))
     args, http = config["applications"][0]["args"], config["http_options"]
     for task in TASKS:
         if source := checkpoints.get(task):

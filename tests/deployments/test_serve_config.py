@@ -12,7 +12,7 @@ from pipelines.errors import ConfigError
 
 SHIPPED = ["serve_config.yaml", "deploy/serve_config.gpu.yaml"]
 IN_DEPLOYMENT = "applications[0].deployments[0]"
-POLICY = {"policy_function": "deployments.autoscaling:by_waiting_work"}
+POLICY = {"policy_function": "deployments.autoscaling:ByWork"}
 
 
 def read(tmp_path: Path, deployment: Any = None, application: dict[str, Any] | None = None, **more: Any) -> Any:
