@@ -10,7 +10,7 @@ imports nothing of this project and does no I/O.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 TASKS = (("StsTokenizer", "StsEncoder"), ("ColaTokenizer", "ColaClassifier"), ("QaTokenizer", "QaExtractor"))
@@ -58,6 +58,13 @@ class ByWork:
     target_busy: float = 0.8
     models_per_tokenizer: float = 4
     models_per_ingress: float = 1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting that is no number above 0."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{field.name}: {value!r} is no number above 0")
 
     def __call__(self, contexts: Contexts) -> tuple[dict[Id, int], None]:
         """Return the number of replicas that each deployment should have, within its bounds."""
