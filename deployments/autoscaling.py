@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 TASKS = (("StsTokenizer", "StsEncoder"), ("ColaTokenizer", "ColaClassifier"), ("QaTokenizer", "QaExtractor"))
 INGRESS = "Ingress"
-ROUNDING = 1e-6  # what a sum of shares may exceed a whole number by without meaning one more replica
-
 METRICS = ("busy", "waiting_s", "cores", "idle_cores", "node")
+
+ROUNDING = 1e-6  # what a sum of shares may exceed a whole number by without meaning one more replica
+LEAST_IDLE = 0.4  # share of a new replica's cores that must be idle
 
 Id: TypeAlias = Any  # Serve's DeploymentID
 Contexts: TypeAlias = Mapping[Id, Any]  # Serve's AutoscalingContext of each deployment
@@ -87,7 +88,7 @@ class ByWork:
         reports = {name: reports_of(context) for name, context in contexts.items()}
         at_ingress = (ingress and ingress.raw_metrics) or {}
         loads = {name: load_of(some, at_ingress.get(name, {}).values()) for name, some in reports.items()}
-        idle = idle_cores([report for some in reports.values() for report in some])
+        idle = idle_cores([(some, self.share_busy(loads[name], len(some))) for name, some in reports.items()])
         starting, granted = {}, {}
         for name, context in contexts.items():
             silent = max(0, context.current_num_replicas - len(reports[name]))  # they have not reported yet
@@ -104,6 +105,10 @@ class ByWork:
     def replicas(self, load: Load) -> int:
         """Return the number of replicas that keep up with the work and do what waits within the target delay."""
         return math.ceil(load.offered / self.target_busy + load.waiting_s / self.target_delay_s - ROUNDING)
+
+    def share_busy(self, load: Load, replicas: int) -> float:
+        """Return the share of time in which the work will keep so many replicas busy."""
+        return min(1.0, (load.offered + load.waiting_s / self.target_delay_s) / max(1, replicas))
 
     def _together(self, tokenizer: str, model: str, contexts: Mapping[str, Any], wanted: dict[str, int]) -> None:
         """Let the tokenizer and the model of a task start together, and the tokenizers keep up with the models."""
@@ -155,27 +160,37 @@ def _growth(series: Sequence[Any]) -> float:
     return float((series[-1].value - series[0].value) / seconds) if seconds > 0 else 0.0
 
 
-def idle_cores(reports: Sequence[Report]) -> dict[float, float]:
-    """By node, its idle cores without those that its replicas would use if they were all busy.
+def idle_cores(models: Iterable[tuple[Sequence[Report], float]]) -> dict[float, float]:
+    """By node, its idle cores without those that its replicas are about to use.
 
-    All replicas on a node report its idle cores. The least number counts.
+    models  the reports of each model, and the share of time in which its work will keep its replicas busy
+
+    A replica without work, as of a task that nobody uses, keeps no cores. All replicas on a node report its idle cores,
+    of which the least number counts, on average and in the last report: the average still has the time before a step.
     """
     measured: dict[float, float] = {}
     claimed: dict[float, float] = {}
-    for report in reports:
-        node, idle, cores, busy = (report[name][-1].value for name in ("node", "idle_cores", "cores", "busy"))
-        measured[node] = min(measured.get(node, math.inf), idle)
-        claimed[node] = claimed.get(node, 0.0) + cores * max(0.0, 1 - busy)
+    for reports, share in models:
+        for report in reports:
+            node, cores, busy = (report[name][-1].value for name in ("node", "cores", "busy"))
+            idle = min(_mean(report["idle_cores"]), report["idle_cores"][-1].value)
+            measured[node] = min(measured.get(node, math.inf), idle)
+            claimed[node] = claimed.get(node, 0.0) + cores * max(0.0, share - busy)
     return {node: idle - claimed[node] for node, idle in measured.items()}
 
 
 def take_cores(replicas: int, cores: float, idle: dict[float, float]) -> int:
-    """Take the cores of so many replicas from the idle ones. Returns for how many of them there were enough."""
+    """Take the cores of so many replicas from the idle ones. Returns for how many of them there were enough.
+
+    The last replica on a node may find as little as `LEAST_IDLE` of its cores idle: tokenizers, ingress and callers
+    need some of the time, too.
+    """
     if cores <= 0:
         return replicas
     taken = 0
     for node in sorted(idle, key=lambda node: -idle[node]):
-        fitting = math.floor(max(0.0, min(replicas - taken, idle[node] / cores + ROUNDING)))
+        room = idle[node] / cores + 1 - LEAST_IDLE + ROUNDING
+        fitting = math.floor(max(0.0, min(replicas - taken, room)))
         idle[node] -= fitting * cores
         taken += fitting
     return taken

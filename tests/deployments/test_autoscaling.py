@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ray.serve.config import AutoscalingPolicy
 
 from deployments import autoscaling
-from deployments.autoscaling import INGRESS, TASKS, ByWork, Load, take_cores
+from deployments.autoscaling import INGRESS, LEAST_IDLE, TASKS, ByWork, Load, take_cores
 from deployments.graph import SCALING
 
 TOKENIZER, MODEL = TASKS[0]
@@ -118,12 +118,12 @@ def test_a_replica_that_reserved_its_cores_does_not_limit_others() -> None:
 
 def test_no_replica_is_added_where_no_core_is_idle() -> None:
     assert wanted([report(busy=1.0, waiting_s=100.0, cores=2.0, idle=0.1)]) == 1
-    assert wanted([report(busy=1.0, waiting_s=100.0, cores=2.0, idle=5.0)]) == 3
+    assert wanted([report(busy=1.0, waiting_s=100.0, cores=2.0, idle=4.5)]) == 3
 
 
 def test_idle_cores_of_a_node_count_once_and_those_of_several_nodes_together() -> None:
     assert wanted([report(busy=1.0, waiting_s=100.0, cores=2.0, idle=4.0)] * 2) == 4
-    nodes = [report(busy=1.0, waiting_s=100.0, cores=2.0, idle=3.0, node=node) for node in (1.0, 2.0)]
+    nodes = [report(busy=1.0, waiting_s=100.0, cores=2.0, idle=2.5, node=node) for node in (1.0, 2.0)]
     assert wanted(nodes) == 4
 
 
@@ -131,6 +131,33 @@ def test_cores_that_idle_replicas_will_use_are_not_given_again() -> None:
     idle, busy = report(busy=0.0, cores=1.0, idle=3.0), report(busy=1.0, waiting_s=100.0, cores=1.0, idle=3.0)
     assert wanted([busy, idle, idle]) == 4
     assert wanted([busy, idle], running=3) == 4  # the third has started but not reported yet
+
+
+def test_tasks_that_nobody_uses_keep_no_cores() -> None:
+    models = [context(model, [report(cores=2.0, idle=2.5)]) for _, model in TASKS[1:]]
+    assert decide(context(MODEL, [report(busy=1.0, waiting_s=9.0, cores=2.0, idle=2.5)]), *models)[MODEL] == 2
+
+
+def test_a_task_that_has_just_got_work_keeps_its_cores() -> None:
+    other = context(TASKS[1][1], [report(cores=2.0, idle=2.5) | {"waiting_s": series(0.0, 9.0)}])
+    loaded = context(MODEL, [report(busy=1.0, waiting_s=100.0, cores=2.0, idle=2.5)])
+    assert decide(loaded, other)[MODEL] == 1
+
+
+def test_a_replica_needs_two_fifths_of_its_cores() -> None:
+    assert wanted([report(busy=1.0, waiting_s=100.0, cores=1.0, idle=0.39)]) == 1
+    assert wanted([report(busy=1.0, waiting_s=100.0, cores=1.0, idle=0.41)]) == 2
+    assert wanted([report(busy=1.0, waiting_s=100.0, cores=2.0, idle=2.9)]) == 3
+
+
+def test_cores_that_were_idle_before_a_step_are_not_given() -> None:
+    stepped = report(busy=1.0, waiting_s=100.0, cores=1.0) | {"idle_cores": series(1.9, 1.9, 1.9, 0.2)}
+    assert wanted([stepped]) == 1
+
+
+def test_cores_that_are_idle_for_a_moment_are_not_given() -> None:
+    for_a_moment = report(busy=1.0, waiting_s=100.0, cores=1.0) | {"idle_cores": series(0.1, 0.1, 0.1, 0.9)}
+    assert wanted([for_a_moment]) == 1
 
 
 def test_two_models_do_not_get_the_same_idle_core() -> None:
@@ -192,10 +219,12 @@ def test_more_work_never_takes_fewer_replicas(loads: list[tuple[float, float]], 
 @given(REPORTS)
 def test_added_replicas_use_no_more_cores_than_are_idle(reports: list[dict[str, list[Any]]]) -> None:
     reports = [one | {"cores": series(2.0)} for one in reports]
-    idle = autoscaling.idle_cores(reports)
+    share = ByWork().share_busy(autoscaling.load_of(reports), len(reports))
+    idle = autoscaling.idle_cores([(reports, share)])
     added = wanted(reports) - len(reports)
     if reports and added > 0:
-        assert 2.0 * added <= sum(max(0.0, cores) for cores in idle.values()) + 1e-3
+        lent = 2.0 * (1 - LEAST_IDLE)
+        assert 2.0 * added <= sum(max(0.0, cores + lent) for cores in idle.values()) + 1e-3
 
 
 @given(st.integers(0, 100), st.floats(0.1, 8), st.dictionaries(st.integers(), st.floats(-8, 64), max_size=5))
@@ -204,7 +233,7 @@ def test_cores_that_are_taken_are_gone(replicas: int, cores: float, idle: dict[f
     taken = take_cores(replicas, cores, left)
     assert 0 <= taken <= replicas
     assert math.isclose(sum(idle.values()) - sum(left.values()), taken * cores, abs_tol=1e-6)
-    assert all(left[node] >= min(idle[node], -1e-4) for node in idle)
+    assert all(left[node] >= min(idle[node], -cores * (1 - LEAST_IDLE) - 1e-4) for node in idle)
 
 
 @pytest.mark.parametrize("order", [1, -1])
