@@ -17,7 +17,7 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
-from deployments.readiness import Readiness, running_deployments
+from deployments.readiness import Readiness, ready_deployments
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -49,7 +49,7 @@ class Ingress:
         warn_of_missing_flags(os.environ)
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
-        self._readiness = Readiness(running_deployments)
+        self._readiness = Readiness(ready_deployments)
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
@@ -120,7 +120,7 @@ class Ingress:
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment, whether it has a running replica, as `Readiness` knows it."""
+        """By deployment, whether it is ready, as `Readiness` knows it."""
         return await self._readiness.states()
 
 

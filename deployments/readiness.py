@@ -1,4 +1,4 @@
-"""Which deployments have a running replica. Serve's controller knows it, and may be slow, restarting or gone."""
+"""Which deployments are ready. Serve's controller knows it, and may be slow, restarting or gone."""
 
 import asyncio
 import logging
@@ -8,17 +8,19 @@ from collections.abc import Callable
 from anyio import to_thread
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.schema import DeploymentStatusOverview
 
 logger = logging.getLogger("ray.serve")
 
 FRESH_S = 1.0  # how long an answer is used before the controller is asked again
 PATIENCE_S = 1.0  # how long callers wait for the controller, from when it was asked
+SCALED = {"HEALTHY", "UPSCALING", "DOWNSCALING"}  # statuses of a deployment that has the replicas that it should have
 
 States = dict[str, bool]
 
 
 class Readiness:
-    """By deployment, whether it has a running replica.
+    """By deployment, whether it is ready.
 
     Requests do not need the controller. So at most one thread asks it, at most once in `FRESH_S`, and while it does not
     answer, callers get its last answer: at first none.
@@ -49,9 +51,14 @@ class Readiness:
             self._asking = None
 
 
-def running_deployments() -> States:
+def ready_deployments() -> States:
     """Ask the controller about this replica's application. Raises RayError if the controller fails."""
     application = serve.status().applications[serve.get_replica_context().app_name]
-    return {
-        name: deployment.replica_states.get("RUNNING", 0) > 0 for name, deployment in application.deployments.items()
-    }
+    return {name: is_ready(deployment) for name, deployment in application.deployments.items()}
+
+
+def is_ready(deployment: DeploymentStatusOverview) -> bool:
+    """Whether it has a running replica, or none because the autoscaling has stopped the last one or is starting one for
+    a request that waits. A deployment that is being updated or that has lost its only replica has another status.
+    """
+    return deployment.replica_states.get("RUNNING", 0) > 0 or deployment.status in SCALED

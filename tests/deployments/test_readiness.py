@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 from ray.exceptions import RayActorError
+from ray.serve.schema import DeploymentStatus, DeploymentStatusOverview, DeploymentStatusTrigger, ReplicaState
 
 from deployments import readiness
-from deployments.readiness import Readiness, States
+from deployments.readiness import Readiness, States, is_ready
 
 READY = {"Ingress": True, "StsEncoder": False}
 
@@ -80,3 +81,28 @@ def test_a_controller_that_fails_leaves_the_last_answer(
         assert [await asked.states() for _ in range(3)] == [READY, READY, {"Ingress": True}]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "states", "ready"),
+    [
+        ("HEALTHY", {"RUNNING": 1}, True),
+        ("UNHEALTHY", {"RUNNING": 1, "STARTING": 1}, True),
+        ("HEALTHY", {}, True),  # scaled to zero
+        ("DOWNSCALING", {"STOPPING": 1}, True),
+        ("UPSCALING", {"STARTING": 1}, True),  # a request has come
+        ("UNHEALTHY", {"STARTING": 1}, False),
+        ("UPDATING", {"STARTING": 1}, False),
+        ("DEPLOY_FAILED", {}, False),
+    ],
+)
+def test_a_deployment_without_replicas_is_ready_if_the_autoscaling_wants_it_so(
+    status: str, states: dict[str, int], ready: bool
+) -> None:
+    overview = DeploymentStatusOverview(
+        status=DeploymentStatus(status),
+        status_trigger=DeploymentStatusTrigger.UNSPECIFIED,
+        replica_states={ReplicaState(state): count for state, count in states.items()},
+        message="",
+    )
+    assert is_ready(overview) is ready
