@@ -33,11 +33,13 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "max_constructor_retry_count": 3,
 }
 # Serve applies these to the numbers that `deployments.autoscaling` returns: up at once, down after a minute and
-# in steps. The number of requests counts over `look_back_period_s`.
+# in steps. Replicas and callers report every `metrics_interval_s` seconds, not 10, what they saw in `look_back_period_s`.
+# Serve names environment variables in its place, which nothing reads in Ray 2.60.
 SCALING: dict[str, Any] = {
     "min_replicas": 1,
     "max_replicas": 2,
-    "look_back_period_s": 12,  # Serve wants more than 10
+    "metrics_interval_s": 2,
+    "look_back_period_s": 12,
     "upscale_delay_s": 0,
     "downscale_delay_s": 60,
     "downscaling_factor": 0.8,

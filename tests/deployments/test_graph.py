@@ -52,6 +52,7 @@ def test_every_deployment_has_bounds_limits_and_a_graceful_shutdown() -> None:
         config = deployment._deployment_config  # type: ignore[attr-defined]
         assert config.autoscaling_config.min_replicas == 1
         assert config.autoscaling_config.max_replicas >= 2
+        assert config.autoscaling_config.metrics_interval_s <= 2
         assert config.max_ongoing_requests > 5
         assert config.max_queued_requests > 0
         assert config.graceful_shutdown_timeout_s > 0

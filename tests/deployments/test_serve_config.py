@@ -155,7 +155,8 @@ def test_a_shipped_configuration_scales_by_work_with_as_many_models_as_the_calls
 
 def test_on_a_cluster_no_deployment_has_the_delays_of_serve() -> None:
     for deployment in read_config(ROOT / "deploy" / "serve_config.gpu.yaml")["applications"][0]["deployments"]:
-        assert {"look_back_period_s", "upscale_delay_s", "downscale_delay_s"} <= set(deployment["autoscaling_config"])
+        delays = {"metrics_interval_s", "look_back_period_s", "upscale_delay_s", "downscale_delay_s"}
+        assert delays <= set(deployment["autoscaling_config"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)
