@@ -33,8 +33,8 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "max_constructor_retry_count": 3,
 }
 # Serve applies these to the numbers that `deployments.autoscaling` returns: up at once, down after a minute and
-# in steps. Replicas and callers report every `metrics_interval_s` seconds, not 10, what they saw in `look_back_period_s`.
-# Serve names environment variables in its place, which nothing reads in Ray 2.60.
+# in steps. Replicas and callers report every `metrics_interval_s` seconds, by default 10, what they saw in
+# `look_back_period_s`. Serve calls the former deprecated and names environment variables, which Ray 2.60 does not use.
 SCALING: dict[str, Any] = {
     "min_replicas": 1,
     "max_replicas": 2,
