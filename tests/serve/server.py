@@ -110,8 +110,6 @@ class Server:
 
     def stop(self, within_s: float = STOP_S) -> list[psutil.Process]:
         """Send one interrupt. Returns the processes that are still alive `within_s` seconds later."""
-        if self.process.poll() is not None:
-            return []
         processes, until_s = self.processes(), time.monotonic() + within_s
         self.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,12 +132,14 @@ def _ignore_interrupts() -> None:
 
 @contextmanager
 def running(config: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Server]:
-    """Yield a ready server, and stop it at the end. Fails if any of its processes is left."""
+    """Yield a ready server, and stop it at the end by one interrupt. Fails if any of its processes is left."""
     server = Server(config, environment, *arguments)
     left: list[psutil.Process] = []
     try:
         yield server.wait_until_ready()
-        left = server.stop()
+        if server.process.poll() is None:
+            left = server.stop()
+            assert server.process.returncode == 0, server.output
     finally:
         server.kill()
         for process in left:

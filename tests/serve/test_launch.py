@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines.format.manifest import read_manifest, write_manifest
-from tests.serve.server import ROOT, Server, environment, running, write_config
+from tests.serve.server import ROOT, Server, environment, write_config
 
 pytestmark = pytest.mark.serve
 
@@ -80,10 +80,3 @@ def test_weights_whose_outputs_differ_from_the_golden_outputs_are_not_served(tmp
         server.kill()
     assert "golden input 0" in server.output
     assert "Munjang can't start" in server.output
-
-
-def test_one_interrupt_stops_everything(tmp_path: Path) -> None:
-    with running(write_config(tmp_path), environment()) as server:
-        assert len(server.processes()) > 10
-        assert server.stop() == []
-        assert server.process.wait(1) == 0

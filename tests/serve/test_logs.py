@@ -1,6 +1,7 @@
 """Callers' words and keys are in no log of a server: neither of requests that it answers nor of any that fail."""
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,11 +12,12 @@ import httpx2
 import pytest
 
 from tests.serve.raw_http import exchange, request
-from tests.serve.server import Server, environment, running, write_config
+from tests.serve.server import Server
 
 pytestmark = pytest.mark.serve
 
 CANARY = "canary5f3a"
+RESTARTED_S = 120.0
 ESCAPED = json.dumps(CANARY)
 PAIR = {"sentence_1": f"{CANARY} 하나", "sentence_2": f"{CANARY} 둘"}
 QUESTION = {"question": f"{CANARY}?", "context": f"{CANARY}는 산이다. " * 40}
@@ -33,13 +35,6 @@ HEADERS = {
     "X-API-Key": CANARY,
     "Referer": f"https://{CANARY}.example",
 }
-
-
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose replicas may be killed."""
-    with running(write_config(tmp_path_factory.mktemp("logs")), environment()) as server:
-        yield server
 
 
 def send_all(url: str) -> list[int]:
@@ -60,12 +55,12 @@ def send_all(url: str) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
-def kill_under_way(graph: Server, deployment: str) -> None:
-    """Kill all replicas of a deployment while requests with the canary are in them."""
+def kill_under_way(server: Server, deployment: str) -> None:
+    """Kill all replicas of a deployment while requests with the canary are in them, and wait for new ones."""
     answered = Event()
 
     def send() -> None:
-        with httpx2.Client(base_url=graph.url, timeout=60) as client:
+        with httpx2.Client(base_url=server.url, timeout=60) as client:
             for path in ("/pred/sentences/", "/api") * 3:
                 with suppress(httpx2.TransportError):  # the connection may break with the process
                     client.post(path, json=BODIES[path])
@@ -74,24 +69,27 @@ def kill_under_way(graph: Server, deployment: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         sent = [threads.submit(send) for _ in range(8)]
         assert answered.wait(60)
-        for replica in graph.replicas(deployment):
+        for replica in server.replicas(deployment):
             replica.kill()
         for one in sent:
             one.result()
+    until_s = time.monotonic() + RESTARTED_S
+    while not server.replicas(deployment) or httpx2.get(f"{server.url}/readyz", timeout=60).status_code != 200:
+        assert time.monotonic() < until_s, server.output
 
 
-def test_no_log_repeats_what_callers_send(graph: Server) -> None:
-    statuses = send_all(graph.url)
+def test_no_log_repeats_what_callers_send(server: Server) -> None:
+    statuses = send_all(server.url)
     assert {200, 400, 404, 413, 422, 504} <= set(statuses)
-    exchange(graph.url, request("POST", f"/{CANARY}", {"X-Large": CANARY * 200_000}, ESCAPED.encode()))
-    exchange(graph.url, f"{CANARY} / HTTP/9\r\n\r\n".encode())
+    exchange(server.url, request("POST", f"/{CANARY}", {"X-Large": CANARY * 200_000}, ESCAPED.encode()))
+    exchange(server.url, f"{CANARY} / HTTP/9\r\n\r\n".encode())
     for deployment in ("QaExtractor", "StsTokenizer", "Ingress"):
-        kill_under_way(graph, deployment)
-    repeated = {name: line for name, line in lines_of(graph) if CANARY in line}
+        kill_under_way(server, deployment)
+    repeated = {name: line for name, line in lines_of(server) if CANARY in line}
     assert not repeated
 
 
-def lines_of(graph: Server) -> Iterator[tuple[str, str]]:
-    for name, content in graph.logs().items():
+def lines_of(server: Server) -> Iterator[tuple[str, str]]:
+    for name, content in server.logs().items():
         for line in content.splitlines():
             yield Path(name).name, line

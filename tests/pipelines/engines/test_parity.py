@@ -102,7 +102,7 @@ def transformers(case: Case) -> Library:
 
 
 def test_items_give_the_same_outputs_batched_and_alone(case: Case) -> None:
-    short = tuple(range(1, 40))
+    short = tuple(range(1, 40, 3))
     for lengths in ((1, 1, 1), (1, case.longest), (case.longest, case.longest), (*short, *reversed(short))):
         batch = case.batch(*lengths)
         for name, rows in zip(case.names, case.engine.outputs(batch, *case.names), strict=True):

@@ -1,7 +1,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
@@ -143,24 +142,18 @@ def albert(tmp_path: Path) -> Callable[[], ColaLearner]:
     return lambda: ColaLearner(AlbertForSequenceClassification(config), tokenizer, 32)
 
 
-def epochs(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> list[Figures]:
-    return list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())
-
-
-def ends(albert: Callable[[], ColaLearner], **changes: float) -> list[Figures]:
-    """The figures after the last epoch for each of three seeds."""
-    settings = [TOO_FAST.model_copy(update={"seed": seed, **changes}) for seed in range(3)]
-    return [list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), one).epochs())[-1] for one in settings]
+def last_epoch(albert: Callable[[], ColaLearner], settings: TrainingSettings) -> Figures:
+    return list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())[-1]
 
 
 def test_albert_collapses_at_a_high_learning_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:
-    collapsed = ends(albert, epochs=2)
-    assert median(figures["matthews"] for figures in collapsed) == 0.0
-    assert median(figures["called_acceptable"] for figures in collapsed) == 1.0
+    collapsed = last_epoch(albert, TOO_FAST.model_copy(update={"epochs": 2}))
+    assert collapsed["matthews"] == 0.0
+    assert collapsed["called_acceptable"] == 1.0
 
 
 @pytest.mark.parametrize("changes", [{"warmup_ratio": 0.8}, {"learning_rate": 1e-3}], ids=str)
 def test_warm_up_or_a_lower_learning_rate_prevents_the_collapse(
     albert: Callable[[], ColaLearner], changes: dict[str, float]
 ) -> None:
-    assert median(figures["matthews"] for figures in ends(albert, **changes)) > 0.9
+    assert last_epoch(albert, TOO_FAST.model_copy(update=changes))["matthews"] > 0.9
