@@ -17,7 +17,7 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
-from deployments.readiness import Readiness, ready_deployments
+from deployments.readiness import Readiness, deployment_states
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -49,7 +49,7 @@ class Ingress:
         warn_of_missing_flags(os.environ)
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
-        self._readiness = Readiness(ready_deployments)
+        self._readiness = Readiness(deployment_states)
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
@@ -110,18 +110,24 @@ class Ingress:
                 yield piece if isinstance(piece, str) else reply_or_raise(piece)
 
     async def describe(self) -> dict[str, Any]:
-        """Collect what each task's deployment reports for /info."""
-        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._info_handles.values()))
-        tasks = dict(zip(self._info_handles, infos, strict=True))
-        if self.settings.sts.threshold is not None:
-            tasks["sts"] = tasks["sts"] | {"threshold": self.settings.sts.threshold}
-        if self.settings.qa.null_threshold is not None:
-            tasks["qa"] = tasks["qa"] | {"threshold": self.settings.qa.null_threshold}
+        """Collect what each task's deployment reports for /info. It leaves out those that the question would wake."""
+        states = await self._readiness.states()
+        awake = {
+            task: handle
+            for task, handle in self._info_handles.items()
+            if states.get(handle.deployment_name) != "asleep"
+        }
+        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in awake.values()))
+        tasks: dict[str, Any] = dict(zip(awake, infos, strict=True))
+        thresholds = {"sts": self.settings.sts.threshold, "qa": self.settings.qa.null_threshold}
+        for task, threshold in thresholds.items():
+            if threshold is not None and task in tasks:
+                tasks[task] = tasks[task] | {"threshold": threshold}
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment, whether it is ready, as `Readiness` knows it."""
-        return await self._readiness.states()
+        """By deployment, whether it has a running replica or needs none, as `Readiness` knows it."""
+        return {name: state != "missing" for name, state in (await self._readiness.states()).items()}
 
 
 def reply_or_raise(reply: Reply | MunjangError) -> Reply:

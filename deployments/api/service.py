@@ -64,6 +64,6 @@ async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
 
 @router.get("/info")
 async def info(services: ServicesOf) -> dict[str, Any]:
-    """By task: checkpoint, kind, scores, limits, threshold, engine and package versions."""
+    """By task that does not sleep: checkpoint, kind, scores, limits, threshold, engine and package versions."""
     async with deadline(INFO_DEADLINE_S):
         return {"munjang": version("munjang"), "tasks": await services.describe()}

@@ -1,6 +1,5 @@
 """The policy in Serve's controller, and what it reads. benchmarks/step.py shows what it does under load."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployments.autoscaling import INGRESS, METRICS, TASKS
-from deployments.graph import SCALING
+from tests.serve.autoscaling_reports import SECONDS
 from tests.serve.server import ROOT, Server
 
 pytestmark = pytest.mark.serve
@@ -20,8 +19,8 @@ MODELS = [model for _, model in TASKS]
 
 
 @pytest.fixture(scope="module")
-def reports(server: Server) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By deployment and metric, the times and the values that a replica reported."""
+def reports(server: Server) -> dict[str, Any]:
+    """By deployment, what autoscaling_reports.py prints."""
     (raylet,) = [process.cmdline() for process in server.processes() if process.name() == "raylet"]
     (address,) = [word.partition("=")[2] for word in raylet if word.startswith("--gcs-address=")]
     command = [sys.executable, "-m", "tests.serve.autoscaling_reports", address, INGRESS, *MODELS]
@@ -45,18 +44,13 @@ def test_the_controller_runs_the_policy_without_an_error(server: Server) -> None
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_models_and_ingress_report_what_the_policy_reads(
-    reports: dict[str, dict[str, list[tuple[float, float]]]], model: str
-) -> None:
-    assert set(METRICS) <= set(reports[model])
-    assert all(value >= 0 for _, value in reports[INGRESS][model])
+def test_models_and_ingress_report_what_the_policy_reads(reports: dict[str, Any], model: str) -> None:
+    assert set(METRICS) <= set(reports[model]["values"])
+    assert reports[model]["values"]["cores"] > 0
+    assert reports[INGRESS]["values"][model] >= 0
 
 
 @pytest.mark.parametrize("deployment", [INGRESS, *MODELS])
-def test_reports_have_a_point_for_each_interval(
-    reports: dict[str, dict[str, list[tuple[float, float]]]], deployment: str
-) -> None:
-    metric = MODELS[0] if deployment == INGRESS else METRICS[0]
-    times = [at_s for at_s, _ in reports[deployment][metric]]
-    between = sorted(later - earlier for earlier, later in itertools.pairwise(times))
-    assert between[len(between) // 2] < 2 * SCALING["metrics_interval_s"]
+def test_reports_come_every_two_seconds(reports: dict[str, Any], deployment: str) -> None:
+    assert SECONDS < 10  # Serve's own interval: with it, there would be no more than two reports
+    assert reports[deployment]["reports"] >= 3
