@@ -10,7 +10,7 @@ own settings. The `deployments:` section of `serve_config.yaml` overrides them, 
 from typing import Any
 
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
+from ray.serve.config import BackpressureConfig
 
 from deployments.ingress import Ingress
 from deployments.models import ColaClassifier, QaExtractor, StsEncoder
@@ -32,15 +32,20 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "graceful_shutdown_timeout_s": 20,
     "max_constructor_retry_count": 3,
 }
-BY_REQUESTS = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 16}
-BY_WORK = AutoscalingConfig(
-    min_replicas=1,
-    max_replicas=2,
-    look_back_period_s=12,
-    upscale_delay_s=5,
-    downscale_delay_s=120,
-    policy=AutoscalingPolicy(policy_function="deployments.autoscaling:by_waiting_work"),
-)
+# Serve applies these to the numbers that `deployments.autoscaling` returns: up at once, down after a minute and
+# in steps. Replicas and callers report every `metrics_interval_s` seconds, by default 10, what they saw in
+# `look_back_period_s`. Serve calls the former deprecated and names environment variables, which Ray 2.60 does not use.
+SCALING: dict[str, Any] = {
+    "min_replicas": 1,
+    "max_replicas": 2,
+    "metrics_interval_s": 2,
+    "look_back_period_s": 12,
+    "upscale_delay_s": 0,
+    "downscale_delay_s": 60,
+    "downscaling_factor": 0.8,
+}
+BY_REQUESTS = SCALING | {"target_ongoing_requests": 16}
+BY_WORK = SCALING | {"target_ongoing_requests": 2}  # calls, each with many items, where the application has no policy
 CHAT_OPTIONS: dict[str, Any] = {
     # Chats may wait long for a provider. All of them together must leave the ingress room for other tasks.
     "max_ongoing_requests": 256,

@@ -17,7 +17,7 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
-from deployments.readiness import Readiness, running_deployments
+from deployments.readiness import Readiness, deployment_states
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -28,6 +28,7 @@ from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
 
 logger = logging.getLogger("ray.serve")
 
+CALLS_PER_MODEL = 2  # calls in flight that keep one model replica busy, so each takes twice the replica's time
 FAST_FLAGS = ("RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_ENABLE_HA_PROXY")
 
 
@@ -48,15 +49,20 @@ class Ingress:
         warn_of_missing_flags(os.environ)
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
-        self._readiness = Readiness(running_deployments)
+        self._readiness = Readiness(deployment_states)
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
         self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
-        self.cola: Submits[str, Acceptability] = self._cola_group_commit(*cola)
-        self.qa: Submits[Request, Answer] = qa_group_commit(
-            settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold
-        )
+        passages = self._cola_group_commit(*cola)
+        self.cola: Submits[str, Acceptability] = passages
+        questions = qa_group_commit(settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold)
+        self.qa: Submits[Request, Answer] = questions
+        self._waiting: dict[str, list[GroupCommit[Any, Any]]] = {
+            "StsEncoder": [single_pairs, files],
+            "ColaClassifier": [passages],
+            "QaExtractor": [questions],
+        }
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
         self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
         self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
@@ -87,6 +93,12 @@ class Ingress:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
         return group_commit_of(pipeline, self.settings.cola.group_commit, len)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """For `deployments.autoscaling`: by model, the seconds of one replica's time that the waiting items take."""
+        return {
+            model: sum(one.waiting_s for one in waiting) / CALLS_PER_MODEL for model, waiting in self._waiting.items()
+        }
+
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""
         return reply_or_raise(await self._chat(request))
@@ -98,18 +110,24 @@ class Ingress:
                 yield piece if isinstance(piece, str) else reply_or_raise(piece)
 
     async def describe(self) -> dict[str, Any]:
-        """Collect what each task's deployment reports for /info."""
-        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in self._info_handles.values()))
-        tasks = dict(zip(self._info_handles, infos, strict=True))
-        if self.settings.sts.threshold is not None:
-            tasks["sts"] = tasks["sts"] | {"threshold": self.settings.sts.threshold}
-        if self.settings.qa.null_threshold is not None:
-            tasks["qa"] = tasks["qa"] | {"threshold": self.settings.qa.null_threshold}
+        """Collect what each task's deployment reports for /info. It leaves out those that the question would wake."""
+        states = await self._readiness.states()
+        awake = {
+            task: handle
+            for task, handle in self._info_handles.items()
+            if states.get(handle.deployment_name) != "asleep"
+        }
+        infos = await asyncio.gather(*(RemoteStage(handle, "info")() for handle in awake.values()))
+        tasks: dict[str, Any] = dict(zip(awake, infos, strict=True))
+        thresholds = {"sts": self.settings.sts.threshold, "qa": self.settings.qa.null_threshold}
+        for task, threshold in thresholds.items():
+            if threshold is not None and task in tasks:
+                tasks[task] = tasks[task] | {"threshold": threshold}
         return tasks
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment, whether it has a running replica, as `Readiness` knows it."""
-        return await self._readiness.states()
+        """By deployment, whether it has a running replica or needs none, as `Readiness` knows it."""
+        return {name: state != "missing" for name, state in (await self._readiness.states()).items()}
 
 
 def reply_or_raise(reply: Reply | MunjangError) -> Reply:

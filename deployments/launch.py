@@ -22,7 +22,7 @@ import yaml
 from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, refuse_open
 from deployments.ports import is_taken, own_ports
 from deployments.ready_probe import ReadyProbe
-from deployments.serve_config import read_config, read_settings, section
+from deployments.serve_config import POLICY, read_config, read_settings, section
 from deployments.settings import Settings
 from deployments.tls import TLS_VARIABLE, tls_file, trusting
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
@@ -40,6 +40,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = threading.Event()
 LINGER_S = 0.5
 LAUNCHED_HERE = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}  # no balancer outside has to notice the end
+AUTOSCALING = {"policy_function": POLICY}  # unless the file names another policy
 DASHBOARD = "ray/dashboard/dashboard.py"
 
 
@@ -78,6 +79,7 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
     What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
     """
     config = read_config(path)
+    config["applications"][0].setdefault("autoscaling_policy", dict(AUTOSCALING))
     args, http = config["applications"][0]["args"], config["http_options"]
     for task in TASKS:
         if source := checkpoints.get(task):

@@ -14,7 +14,7 @@ from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
-from deployments.room import Room, reserved_resources
+from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
@@ -31,7 +31,7 @@ PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformer
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher and an optional cache."""
+    """One checkpoint's model behind a batcher and an optional cache. A batch takes `threads` CPU threads."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class ModelReplica:
             model.run, settings, slots=model.engine.slots, name=f"{manifest.name} ({model.engine.name})"
         )
         self._cache = cache
-        self._room = Room(cores=model.engine.slots * threads, reserved=reserved_resources())
         self._recorded = (time.monotonic(), 0.0)
+        self._room = Room(model.engine.slots * threads)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
         if manifest.untraced is not None:
             logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)
@@ -90,15 +90,13 @@ class ModelReplica:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For `deployments.autoscaling`: the share of time since the last call in which the model threads were busy,
-        the estimated seconds of work in the queue, and how many more replicas this node can carry."""
+        the estimated seconds of work in the queue, and the cores as in `Room.report`.
+        """
         (then, busy_then), now = self._recorded, time.monotonic()
         self._recorded = (now, self._batcher.seconds_busy)
         busy_s = (self._batcher.seconds_busy - busy_then) / self._engine.slots
-        return {
-            "busy": busy_s / max(now - then, 1e-9),
-            "waiting_s": self._batcher.waiting_s,
-            "room": self._room.replicas(),
-        }
+        busy = busy_s / max(now - then, 1e-9)
+        return {"busy": busy, "waiting_s": self._batcher.waiting_s} | self._room.report()
 
 
 @serve.deployment

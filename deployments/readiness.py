@@ -1,24 +1,29 @@
-"""Which deployments have a running replica. Serve's controller knows it, and may be slow, restarting or gone."""
+"""Which deployments can answer. Serve's controller knows it, and may be slow, restarting or gone."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from anyio import to_thread
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.schema import DeploymentStatusOverview
 
 logger = logging.getLogger("ray.serve")
 
 FRESH_S = 1.0  # how long an answer is used before the controller is asked again
 PATIENCE_S = 1.0  # how long callers wait for the controller, from when it was asked
+SCALED = {"HEALTHY", "UPSCALING", "DOWNSCALING"}  # statuses of a deployment that has the replicas that it should have
 
-States = dict[str, bool]
+State = Literal["running", "asleep", "missing"]
+"""asleep: it has no running replica, and gets one when a request comes. missing: it has none, but should."""
+States = dict[str, State]
 
 
 class Readiness:
-    """By deployment, whether it has a running replica.
+    """The state of each deployment.
 
     Requests do not need the controller. So at most one thread asks it, at most once in `FRESH_S`, and while it does not
     answer, callers get its last answer: at first none.
@@ -49,9 +54,16 @@ class Readiness:
             self._asking = None
 
 
-def running_deployments() -> States:
+def deployment_states() -> States:
     """Ask the controller about this replica's application. Raises RayError if the controller fails."""
     application = serve.status().applications[serve.get_replica_context().app_name]
-    return {
-        name: deployment.replica_states.get("RUNNING", 0) > 0 for name, deployment in application.deployments.items()
-    }
+    return {name: state_of(deployment) for name, deployment in application.deployments.items()}
+
+
+def state_of(deployment: DeploymentStatusOverview) -> State:
+    """The state of a deployment. One that is being updated, or has lost its only replica, has none of the statuses of
+    one that the autoscaling has scaled to zero or scales up again.
+    """
+    if deployment.replica_states.get("RUNNING", 0) > 0:
+        return "running"
+    return "asleep" if deployment.status in SCALED else "missing"

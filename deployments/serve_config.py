@@ -6,6 +6,7 @@ applications, deployments, `http_options`, `grpc_options`, `ray_actor_options`),
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -17,11 +18,13 @@ from ray.serve._private.build_app import build_app
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.schema import ServeDeploySchema
 
+from deployments.autoscaling import ByWork
 from deployments.graph import build
 from deployments.settings import Settings
 from pipelines.errors import ConfigError
 
 GRAPH = "deployments.graph:build"
+POLICY = "deployments.autoscaling:ByWork"
 UNTYPED: dict[str, type[BaseModel]] = {"autoscaling_policy": AutoscalingPolicy}  # a dict in Serve's model
 
 
@@ -84,6 +87,24 @@ def _wrong_values(config: dict[str, Any]) -> Iterator[str]:
     except ValidationError as error:
         yield from _faults(error)
     yield from _wrong_dicts(ServeDeploySchema, config)
+    for at, application in enumerate(config["applications"]):
+        policy = application.get("autoscaling_policy") if isinstance(application, dict) else None
+        if isinstance(policy, dict) and policy.get("policy_function") == POLICY:
+            place = f"applications[{at}].autoscaling_policy.policy_kwargs"
+            yield from (f"{place}{fault}" for fault in _wrong_kwargs(policy.get("policy_kwargs") or {}))
+
+
+def _wrong_kwargs(kwargs: Any) -> Iterator[str]:
+    """The faults of the policy's settings, which Serve passes on unchecked, and only when the server has started."""
+    if not isinstance(kwargs, dict):
+        yield ": no mapping"
+    elif unknown := kwargs.keys() - {field.name for field in fields(ByWork)}:
+        yield from (f".{key}: unknown key" for key in sorted(map(str, unknown)))
+    else:
+        try:
+            ByWork(**kwargs)
+        except ValueError as error:
+            yield f".{error}"
 
 
 def _wrong_dicts(model: type[BaseModel], mapping: dict[Any, Any], place: str = "") -> Iterator[str]:
@@ -96,6 +117,8 @@ def _wrong_dicts(model: type[BaseModel], mapping: dict[Any, Any], place: str = "
                 nested.model_validate(by_default | value if nested is AutoscalingConfig else value)
             except ValidationError as error:
                 yield from (f"{place}{name}{'.' * (not fault.startswith(':'))}{fault}" for fault in _faults(error))
+            except (AttributeError, ImportError) as error:  # Serve imports the policy that is named
+                yield f"{place}{name}: {error}"
         yield from _wrong_dicts(nested, value, f"{place}{name}.")
 
 

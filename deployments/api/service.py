@@ -53,9 +53,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "A deployment has no running replica"}})
+@router.get("/readyz", responses={503: {"description": "A deployment is not ready"}})
 async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
-    """Whether every deployment has a running replica, and which ones have none."""
+    """Whether every deployment has a running replica, or needs none without requests, and which ones are not ready."""
     deployments = await services.readiness()
     ready = bool(deployments) and all(deployments.values())
     response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -64,6 +64,6 @@ async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
 
 @router.get("/info")
 async def info(services: ServicesOf) -> dict[str, Any]:
-    """By task: checkpoint, kind, scores, limits, threshold, engine and package versions."""
+    """By task that does not sleep: checkpoint, kind, scores, limits, threshold, engine and package versions."""
     async with Deadline(INFO_DEADLINE_S):
         return {"munjang": version("munjang"), "tasks": await services.describe()}

@@ -44,7 +44,7 @@ class Services(Protocol):
         """By task: checkpoint, scores, limits, engine, versions."""
 
     async def readiness(self) -> dict[str, bool]:
-        """By deployment, whether it has a running replica."""
+        """By deployment, whether it is ready: it has a running replica, or needs none."""
 
 
 async def services_of(request: Request) -> Services:

@@ -106,6 +106,11 @@ class GroupCommit(Generic[Item, Result]):
         """Whether items were submitted within the last `RECENT_S` seconds."""
         return time.monotonic() - self._last_used_s < RECENT_S
 
+    @property
+    def waiting_s(self) -> float:
+        """Estimated seconds that the waiting items would take in calls one after the other."""
+        return self._past.seconds_for(len(self._waiting), self._waiting_weight)
+
     async def submit(self, item: Item) -> Result:
         """Return the item's result. Raises the item's error, or Overloaded. Cancelling the task withdraws the item."""
         return (await self.submit_all([item]))[0]
@@ -137,7 +142,7 @@ class GroupCommit(Generic[Item, Result]):
                     self._remove(entry)
 
     def _admit(self, count: int) -> None:
-        expected_s = self._past.seconds_for(len(self._waiting), self._waiting_weight) / self._max_calls
+        expected_s = self.waiting_s / self._max_calls
         if self._waiting and (len(self._waiting) + count > self._max_waiting or expected_s > self._max_wait_s):
             raise Overloaded(math.ceil(max(1.0, expected_s)))
 

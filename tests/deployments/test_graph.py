@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -5,8 +6,11 @@ import pytest
 import ray.serve  # noqa: F401  must come before its private modules, which import each other
 from ray.serve._private.build_app import build_app
 
+from deployments import models
+from deployments.autoscaling import INGRESS, TASKS
 from deployments.graph import build
 from deployments.settings import IngressSettings, Settings
+from deployments.tokenizer import Tokenizer
 
 DEFAULTS = Settings()
 DEPLOYMENTS = {
@@ -48,10 +52,18 @@ def test_every_deployment_has_bounds_limits_and_a_graceful_shutdown() -> None:
         config = deployment._deployment_config  # type: ignore[attr-defined]
         assert config.autoscaling_config.min_replicas == 1
         assert config.autoscaling_config.max_replicas >= 2
+        assert config.autoscaling_config.metrics_interval_s <= 2
         assert config.max_ongoing_requests > 5
         assert config.max_queued_requests > 0
         assert config.graceful_shutdown_timeout_s > 0
         assert config.health_check_period_s > 0
+
+
+def test_the_policy_knows_the_deployments_of_each_task_and_the_ingress() -> None:
+    assert {*itertools.chain(*TASKS), INGRESS} == DEPLOYMENTS - {"PersonaChat"}
+    for tokenizer, model in TASKS:
+        assert Tokenizer.name in tokenizer
+        assert issubclass(getattr(models, model).func_or_class, models.ModelReplica)
 
 
 def test_chats_that_hang_leave_the_ingress_room_for_other_tasks() -> None:

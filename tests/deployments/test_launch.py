@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.serve.config import AutoscalingPolicy
+from ray.serve.schema import ServeDeploySchema
 
 from deployments import launch
 from deployments.launch import build_sample_store, configure
@@ -61,6 +63,23 @@ def test_a_relative_path_is_made_absolute_for_the_replicas(
 def test_the_shipped_configuration_listens_on_loopback() -> None:
     shipped = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     assert shipped["http_options"]["host"] == "127.0.0.1"
+
+
+def test_an_application_scales_by_work_unless_its_file_names_another_policy(config: Path) -> None:
+    assert configure(config, {})["applications"][0]["autoscaling_policy"] == {
+        "policy_function": "deployments.autoscaling:ByWork"
+    }
+    written = yaml.safe_load(config.read_text())
+    other = {"policy_function": "deployments.autoscaling:ByWork", "policy_kwargs": {"target_delay_s": 1.0}}
+    written["applications"][0]["autoscaling_policy"] = other
+    config.write_text(yaml.safe_dump(written))
+    assert configure(config, {})["applications"][0]["autoscaling_policy"] == other
+
+
+def test_serve_accepts_the_policy_of_the_shipped_configuration() -> None:
+    shipped = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    application = ServeDeploySchema.model_validate(shipped).applications[0]
+    assert AutoscalingPolicy(**application.autoscaling_policy).policy_function == "deployments.autoscaling:ByWork"
 
 
 def test_a_public_host_is_refused_without_keys_and_taken_with_one(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deployments.autoscaling import METRICS
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
 from deployments.models import MAX_FAILURES_IN_A_ROW, ModelReplica
@@ -104,6 +105,17 @@ def test_busy_time_is_reported_as_a_share_of_time() -> None:
         assert 0 < report["busy"] <= 1
         assert report["waiting_s"] == 0
         assert (await serving.record_autoscaling_stats())["busy"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_without_a_reservation_reports_the_cores_that_its_batches_take() -> None:
+    async def scenario() -> None:
+        model = Ones()
+        model.engine = IdleTwice()
+        report = await ModelReplica(MANIFEST, model, BatchSettings(), threads=3).record_autoscaling_stats()
+        assert report["cores"] == 6
+        assert set(report) == set(METRICS)
 
     asyncio.run(scenario())
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 from ray.exceptions import RayActorError
+from ray.serve.schema import DeploymentStatus, DeploymentStatusOverview, DeploymentStatusTrigger, ReplicaState
 
 from deployments import readiness
-from deployments.readiness import Readiness, States
+from deployments.readiness import Readiness, State, States, state_of
 
-READY = {"Ingress": True, "StsEncoder": False}
+READY: States = {"Ingress": "running", "StsEncoder": "missing"}
 
 
 class Controller:
@@ -67,7 +68,7 @@ def test_a_controller_that_fails_leaves_the_last_answer(
     failing: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "FRESH_S", 0.0)
-    answers: list[States | None] = [READY, None, {"Ingress": True}]
+    answers: list[States | None] = [READY, None, {"Ingress": "running"}]
 
     def ask() -> States:
         answer = answers.pop(0)
@@ -77,6 +78,31 @@ def test_a_controller_that_fails_leaves_the_last_answer(
 
     async def scenario() -> None:
         asked = Readiness(ask)
-        assert [await asked.states() for _ in range(3)] == [READY, READY, {"Ingress": True}]
+        assert [await asked.states() for _ in range(3)] == [READY, READY, {"Ingress": "running"}]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "states", "state"),
+    [
+        ("HEALTHY", {"RUNNING": 1}, "running"),
+        ("UNHEALTHY", {"RUNNING": 1, "STARTING": 1}, "running"),
+        ("HEALTHY", {}, "asleep"),
+        ("DOWNSCALING", {"STOPPING": 1}, "asleep"),
+        ("UPSCALING", {"STARTING": 1}, "asleep"),  # a request has come
+        ("UNHEALTHY", {"STARTING": 1}, "missing"),
+        ("UPDATING", {"STARTING": 1}, "missing"),
+        ("DEPLOY_FAILED", {}, "missing"),
+    ],
+)
+def test_a_deployment_without_replicas_is_asleep_if_the_autoscaling_wants_it_so(
+    status: str, states: dict[str, int], state: State
+) -> None:
+    overview = DeploymentStatusOverview(
+        status=DeploymentStatus(status),
+        status_trigger=DeploymentStatusTrigger.UNSPECIFIED,
+        replica_states={ReplicaState(name): count for name, count in states.items()},
+        message="",
+    )
+    assert state_of(overview) == state

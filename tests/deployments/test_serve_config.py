@@ -5,14 +5,16 @@ from typing import Any
 import pytest
 import yaml
 
+from deployments.autoscaling import ByWork
+from deployments.ingress import CALLS_PER_MODEL
 from deployments.serve_config import deployment_names, read_config, read_settings
-from deployments.settings import PLACEHOLDER
+from deployments.settings import PLACEHOLDER, GroupCommitSettings
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.errors import ConfigError
 
 SHIPPED = ["serve_config.yaml", "deploy/serve_config.gpu.yaml"]
 IN_DEPLOYMENT = "applications[0].deployments[0]"
-POLICY = {"policy_function": "deployments.autoscaling:by_waiting_work"}
+POLICY = {"policy_function": "deployments.autoscaling:ByWork"}
 
 
 def read(tmp_path: Path, deployment: Any = None, application: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -60,6 +62,10 @@ def test_an_unknown_key_of_a_deployment_is_named_with_its_place(tmp_path: Path, 
         ({"application": {"routeprefix": "/"}}, "applications[0].routeprefix"),
         ({"application": {"logging_config": {"level": 1}}}, "applications[0].logging_config.level"),
         ({"application": {"autoscaling_policy": POLICY | {"x": 1}}}, "applications[0].autoscaling_policy.x"),
+        (
+            {"application": {"autoscaling_policy": POLICY | {"policy_kwargs": {"target_delay": 1}}}},
+            "applications[0].autoscaling_policy.policy_kwargs.target_delay",
+        ),
     ],
 )
 def test_an_unknown_key_elsewhere_is_named_with_its_place(tmp_path: Path, content: Any, place: str) -> None:
@@ -84,6 +90,21 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, options: Any, pla
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, {"name": "StsEncoder"} | options)
     assert f"{IN_DEPLOYMENT}{place}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fault"),
+    [
+        (POLICY | {"policy_kwargs": {"target_delay_s": 0}}, r"policy_kwargs\.target_delay_s: 0 is no number above 0"),
+        (POLICY | {"policy_kwargs": {"target_busy": "all"}}, r"policy_kwargs\.target_busy: 'all' is no number above 0"),
+        (POLICY | {"policy_kwargs": [1]}, "policy_kwargs: "),
+        ({"policy_function": "deployments.autoscaling:by_waiting_work"}, "no attribute 'by_waiting_work'"),
+        ({"policy_function": "deployments.scaling:ByWork"}, "No module named 'deployments.scaling'"),
+    ],
+)
+def test_a_policy_that_serve_could_not_make_is_refused(tmp_path: Path, policy: Any, fault: str) -> None:
+    with pytest.raises(ConfigError, match=rf"applications\[0\]\.autoscaling_policy.*{fault}"):
+        read(tmp_path, application={"autoscaling_policy": policy})
 
 
 def test_every_fault_is_in_one_message(tmp_path: Path) -> None:
@@ -117,6 +138,25 @@ def test_what_serve_knows_is_accepted(tmp_path: Path) -> None:
     }
     config = read(tmp_path, options, {"autoscaling_policy": POLICY}, tracing_config={"enabled": False})
     assert config["applications"][0]["deployments"] == [options]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_scales_by_work_with_as_many_models_as_the_calls_of_an_ingress_keep_busy(
+    name: str,
+) -> None:
+    application = read_config(ROOT / name)["applications"][0]
+    policy = application["autoscaling_policy"]
+    assert policy["policy_function"] == POLICY["policy_function"]
+    per_ingress = ByWork(**policy.get("policy_kwargs", {})).models_per_ingress
+    for task in ("sts", "cola", "qa"):
+        calls = GroupCommitSettings(**application["args"][task].get("group_commit", {})).max_calls
+        assert per_ingress == calls / CALLS_PER_MODEL
+
+
+def test_on_a_cluster_no_deployment_has_the_delays_of_serve() -> None:
+    for deployment in read_config(ROOT / "deploy" / "serve_config.gpu.yaml")["applications"][0]["deployments"]:
+        delays = {"metrics_interval_s", "look_back_period_s", "upscale_delay_s", "downscale_delay_s"}
+        assert delays <= set(deployment["autoscaling_config"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)

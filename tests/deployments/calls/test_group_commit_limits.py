@@ -69,3 +69,19 @@ def test_a_few_small_items_do_not_make_long_ones_expected_to_take_for_ever(monke
         assert await asyncio.gather(*map(group.submit, [1000] * 15)) == [1000] * 15
 
     asyncio.run(scenario())
+
+
+def test_the_time_that_waiting_items_take_is_known_from_past_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        clock = Clock(monkeypatch)
+        group: GroupCommit[int, int] = GroupCommit(clock.call, max_calls=1, max_items=10, max_waiting=1000)
+        await group.submit_all(range(10))
+        assert group.waiting_s == 0
+        tasks = [asyncio.create_task(group.submit(i)) for i in range(25)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert group.waiting_s == pytest.approx(0.1 * len(group._waiting))
+        await asyncio.gather(*tasks)
+        assert group.waiting_s == 0
+
+    asyncio.run(scenario())
