@@ -18,7 +18,7 @@ from pipelines.checkpoints.adapters import merged_adapter
 from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.lightning import SUFFIXES, write_transformers
-from pipelines.checkpoints.limits import longest_input
+from pipelines.checkpoints.limits import longest_input, reads_batches
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.checkpoints.support import refuse_unknown_classes
 from pipelines.checkpoints.tokenizers import input_fields, save_tokenizer
@@ -223,7 +223,7 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
     model = load_transformers(head.auto_class, source, pickled=True)
     with refusing_damage(source):
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
-    longest = longest_input(model, tokenizer)  # in float32
+    limits = {"max_tokens": longest_input(model, tokenizer), "padded": _padded(model, tokenizer)}  # in float32
     store_as(model, weights or stored_as(source), source)
     if head is CROSS_ENCODER:
         declare_activation(model.config, activation_of(source))
@@ -232,7 +232,18 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
         tokenizer.save_pretrained(folder)
     save_tokenizer(tokenizer, source, folder)
     _refuse_tokens_beyond(model.config.vocab_size, source, folder)
-    return {"max_tokens": longest, **input_fields(tokenizer, model)}
+    return limits | input_fields(tokenizer, model)
+
+
+def _padded(model: Any, tokenizer: Any) -> bool:
+    """False for a model whose config names no pad token, if it reads only one text at a time without."""
+    if getattr(model.config.get_text_config(), "pad_token_id", None) is not None or reads_batches(model, tokenizer):
+        return True
+    logger.warning(
+        "the config of this %s names no pad_token_id, so only items of equal length will run together",
+        type(model).__name__,
+    )
+    return False
 
 
 def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
