@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel
 
-from pipelines.checkpoints.lightning import architecture, copy_tokenizer
+from pipelines.checkpoints.heads import SPAN_OUTPUTS, architecture
+from pipelines.checkpoints.lightning import copy_tokenizer
 from pipelines.checkpoints.sources import PICKLED_ADAPTER, FetchedSource, errors_naming, fetch
 from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsupported, install_hint
 from pipelines.format.inert_pickles import StoredTensor
@@ -163,6 +164,8 @@ def _base_model(adapter: Path, base: Path, task: str, state: Mapping[str, torch.
     if task == "SEQ_CLS":
         heads = architecture(CLASSIFIER, base).outputs & supplied.keys()
         config.num_labels = next((supplied[key].shape[0] for key in heads), config.num_labels)
+    if task == "QUESTION_ANS":
+        config.num_labels = SPAN_OUTPUTS
     with refusing_damage(base):
         model, report = AUTO_CLASSES[task].from_pretrained(
             base,

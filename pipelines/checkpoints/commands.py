@@ -25,11 +25,11 @@ from pipelines.format.windows import WindowSettings
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", help="folder, zip file, Hub id (owner/name@revision), PEFT adapter, or .ckpt, .pt, .bin"
+        "source", help="folder, zip file, Hub id (owner/name@revision), PEFT adapter, or .ckpt, .pt, .bin, .safetensors"
     )
     parser.add_argument("destination", type=Path, help="folder to write; must not exist")
     parser.add_argument("--task", choices=get_args(Task), help="refuse models for other tasks")
-    parser.add_argument("--base", help="for a .ckpt, .pt, .bin or an adapter: folder or Hub id of its base model")
+    parser.add_argument("--base", help="for a file of weights or an adapter: folder or Hub id of its base model")
     parser.add_argument("--revision", help="branch, tag or commit on the Hub")
     parser.add_argument(
         "--windows",

@@ -124,7 +124,8 @@ def _long_texts(folder: Path, manifest: Manifest) -> dict[str, str]:
 def _unpadded(model: Model) -> Model:
     """The same model, which runs only items of equal length together; the two sentences of a pair may differ."""
     changed = copy(model)
-    changed.engine = EqualLengths(model.engine)
+    if not isinstance(model.engine, EqualLengths):
+        changed.engine = EqualLengths(model.engine)
     return changed
 
 

@@ -17,15 +17,16 @@ import pipelines.format.architectures  # noqa: F401  registers the project's arc
 from pipelines.checkpoints.adapters import merged_adapter
 from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_other_outputs
 from pipelines.checkpoints.finish import finish
-from pipelines.checkpoints.lightning import SUFFIXES, write_transformers
-from pipelines.checkpoints.limits import longest_input
-from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
+from pipelines.checkpoints.heads import refuse_other_spans
+from pipelines.checkpoints.lightning import write_transformers
+from pipelines.checkpoints.limits import longest_input, reads_batches
+from pipelines.checkpoints.sources import WEIGHTS, FetchedSource, errors_naming, fetch
 from pipelines.checkpoints.support import refuse_unknown_classes
 from pipelines.checkpoints.tokenizers import input_fields, save_tokenizer
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
 from pipelines.format.encode_settings import refuse_unknown_settings, served_dimensions
-from pipelines.format.kinds import CROSS_ENCODER, Head, head_of
+from pipelines.format.kinds import CROSS_ENCODER, EXTRACTOR, Head, head_of
 from pipelines.format.loading import load_transformers, reason, refusing_damage
 from pipelines.format.manifest import (
     KIND_SPECS,
@@ -74,21 +75,20 @@ def import_checkpoint(
     """Write `source` to `destination` in the project's format, and verify it there.
 
     `source` is a SentenceTransformer folder or zip file, a transformers folder, a Hub id, a PEFT adapter, or a file of
-    weights (Lightning's `.ckpt`, or a state_dict). A file of weights needs `base`, the folder or Hub id with its config
-    and tokenizer; an adapter names its base itself, and `base` overrides that. `task` refuses models for other tasks.
-    `windows` are the windows with which an extractor was trained. Weights keep the number format of the source, or are
-    rounded to `weights`. `positive_label` is the label, or the index, of a classifier's output that means "acceptable";
-    it is needed where the model's labels do not say so. `scale` is the range of a cross-encoder's predictions, which
-    becomes 0 to 5, if it is not the range of its activation function. The destination is complete or does not exist.
-    Raises CheckpointError.
+    weights (Lightning's `.ckpt`, a state_dict, or safetensors). A file of weights needs `base`, the folder or Hub id
+    with its config and tokenizer; an adapter names its base itself, and `base` overrides that. `task` refuses models
+    for other tasks. `windows` are the windows with which an extractor was trained. Weights keep the number format of
+    the source, or are rounded to `weights`. `positive_label` is the label, or the index, of a classifier's output that
+    means "acceptable"; it is needed where the model's labels do not say so. `scale` is the range of a cross-encoder's
+    predictions, which becomes 0 to 5, if it is not the range of its activation function. The destination is complete or
+    does not exist. Raises CheckpointError.
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
-    file = Path(source).suffix in SUFFIXES and not Path(source).is_dir()
+    file = Path(source).suffix in WEIGHTS and not Path(source).is_dir()
     if base is None and file:
-        raise CheckpointUnsupported(
-            source, "a file of weights; it needs --base, the folder or Hub id of its base model"
-        )
+        why = "a file of weights, whose base model has to be named: munjang import FILE FOLDER --base BASE"
+        raise CheckpointUnsupported(source, why)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".import-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "checkpoint"
@@ -184,7 +184,7 @@ def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
 def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     """Load and save with sentence-transformers; returns the manifest's fields about inputs."""
     refuse_unknown_settings(source)
-    model = load_sentence_transformer(source)
+    model = load_sentence_transformer(source, any_shapes=True)  # `_longest_sentence` refuses them by name
     prompts, dimensions = served_prompts(model, str(source)), served_dimensions(model, source)
     if isinstance(model[0], StaticEmbedding):
         limits = _static_limits(model[0].tokenizer)
@@ -203,7 +203,8 @@ def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | No
 def _longest_sentence(source: Path, model: SentenceTransformer) -> int | None:
     """The longest input in tokens.
 
-    Raises CheckpointDamaged if weights of the encoder are missing. Only its pooler, which is not used, may be missing.
+    Raises CheckpointDamaged if weights of the encoder are missing or do not fit its config. Only its pooler, which is
+    not used, may be missing.
     """
     encoder = model[0].auto_model
     inside = source / "0_Transformer"  # its place in versions before 2
@@ -220,10 +221,12 @@ def _static_limits(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> dict[str, Any]:
     _refuse_prompt(source)
+    if head is EXTRACTOR:
+        refuse_other_spans(source)
     model = load_transformers(head.auto_class, source, pickled=True)
     with refusing_damage(source):
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
-    longest = longest_input(model, tokenizer)  # in float32
+    limits = {"max_tokens": longest_input(model, tokenizer), "padded": _padded(model, tokenizer)}  # in float32
     store_as(model, weights or stored_as(source), source)
     if head is CROSS_ENCODER:
         declare_activation(model.config, activation_of(source))
@@ -232,7 +235,18 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
         tokenizer.save_pretrained(folder)
     save_tokenizer(tokenizer, source, folder)
     _refuse_tokens_beyond(model.config.vocab_size, source, folder)
-    return {"max_tokens": longest, **input_fields(tokenizer, model)}
+    return limits | input_fields(tokenizer, model)
+
+
+def _padded(model: Any, tokenizer: Any) -> bool:
+    """False for a model whose config names no pad token, if it reads only one text at a time without."""
+    if getattr(model.config.get_text_config(), "pad_token_id", None) is not None or reads_batches(model, tokenizer):
+        return True
+    logger.warning(
+        "the config of this %s names no pad_token_id, so only items of equal length will run together",
+        type(model).__name__,
+    )
+    return False
 
 
 def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipelines.checkpoints.tasks.definition import Scores
 from pipelines.engines.torch_engine import forget_short_inputs
@@ -39,8 +39,8 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
     model = SentenceTransformer(
         str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
     ).float()
-
     _make_repeatable(model, model.tokenizer)
+    _name_pad_token(model.tokenizer)
 
     def answer(pair: tuple[str, str]) -> Scores:
         left, right = (model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in pair)
@@ -52,6 +52,7 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
 def _cross_encoder(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
     model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
     _make_repeatable(model, model.tokenizer)
+    _name_pad_token(model.tokenizer)
     # The library applies a sigmoid to regression models that transformers has written, and transformers does not.
     own = torch.nn.Identity() if manifest.activation == "identity" else None
     lowest, highest = manifest.scale or (0.0, HIGHEST_SCORE)
@@ -129,6 +130,12 @@ class _Forward:
         """The model's output for what the tokenizer gave."""
         inputs = {name: torch.tensor([values]) for name, values in encoded.items() if name in self._parameters}
         return self._model(**inputs)
+
+
+def _name_pad_token(tokenizer: Any) -> None:
+    """Let sentence-transformers tokenize a text alone: it pads that by nothing, but needs the name of a pad token."""
+    if isinstance(tokenizer, PreTrainedTokenizerBase) and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
 
 def _make_repeatable(model: torch.nn.Module, tokenizer: Any) -> None:

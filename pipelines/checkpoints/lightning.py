@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig
 
+from pipelines.checkpoints.heads import SPAN_OUTPUTS, TWO_NEEDED, architectures
 from pipelines.checkpoints.prefixes import NO_HEAD, Architecture, Fit, fit
-from pipelines.checkpoints.sources import FILE_PATTERNS
-from pipelines.errors import CheckpointDamaged, CheckpointUnsafe, CheckpointUnsupported
+from pipelines.checkpoints.sources import FILE_PATTERNS, SAFETENSORS
+from pipelines.errors import CheckpointDamaged, CheckpointNotFound, CheckpointUnsafe, CheckpointUnsupported
 from pipelines.format.inert_pickles import StoredTensor, whole_object
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, EXTRACTOR, Head
 from pipelines.format.loading import refusing_damage
@@ -19,9 +21,10 @@ from pipelines.format.pickle_machine import Inert
 from pipelines.format.torch_files import read_torch_file
 from pipelines.format.weights import narrowest, store_as
 
-SUFFIXES = {".ckpt", ".pt", ".pth", ".bin"}
 STATE_DICTS = ("state_dict", "model_state_dict", "module", "model")
 """Under which keys Lightning, people's own loops and DeepSpeed save weights; or the whole file is a state_dict."""
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+"""How the names of the files end among which transformers divides a large model."""
 
 
 def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
@@ -34,9 +37,9 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
     head = _head_of(checkpoint, fitted.architecture, state)
     with refusing_damage(base):
         config = AutoConfig.from_pretrained(base, local_files_only=True)
-        if head is not EXTRACTOR:
-            config.num_labels = 1 if head is CROSS_ENCODER else 2
-            config.problem_type = "regression" if head is CROSS_ENCODER else None  # that of the base means nothing here
+        # What the base says of its own outputs means nothing here.
+        config.num_labels = 1 if head is CROSS_ENCODER else 2
+        config.problem_type = "regression" if head is CROSS_ENCODER else None
         model = head.auto_class.from_config(config, dtype=torch.float32)
     _fill(model, state, checkpoint)
     store_as(model, narrowest(value.dtype for value in state.values()), checkpoint)
@@ -46,6 +49,11 @@ def write_transformers(checkpoint: Path, base: Path, folder: Path) -> None:
 
 def _weights(checkpoint: Path, base: Path) -> tuple[Fit, dict[str, torch.Tensor]]:
     """The architecture that the file's weights fit, and these weights without their wrappers' prefixes."""
+    if SHARD.search(checkpoint.stem):
+        why = "holds a part of a model's weights; import the folder that has all of them"
+        raise CheckpointUnsupported(str(checkpoint), why)
+    if checkpoint.suffix == SAFETENSORS:
+        return _safe_weights(checkpoint, base)
     file = read_torch_file(checkpoint)
     state = _state_dict(checkpoint, file.content)
     tensors = {key: value for key, value in state.items() if isinstance(value, StoredTensor)}
@@ -53,6 +61,15 @@ def _weights(checkpoint: Path, base: Path) -> tuple[Fit, dict[str, torch.Tensor]
         raise CheckpointDamaged(str(checkpoint), f"its state_dict holds no tensors{_first_class(state)}")
     fitted = fit(checkpoint, tensors, architectures(base))
     return fitted, file.tensors({name: tensors[key] for name, key in fitted.keys.items()})
+
+
+def _safe_weights(checkpoint: Path, base: Path) -> tuple[Fit, dict[str, torch.Tensor]]:
+    if not checkpoint.is_file():
+        raise CheckpointNotFound(str(checkpoint), "there is no such file")
+    with refusing_damage(checkpoint):
+        state = load_file(checkpoint)
+    fitted = fit(checkpoint, state, architectures(base))
+    return fitted, {name: state[key] for name, key in fitted.keys.items()}
 
 
 def _state_dict(checkpoint: Path, content: Any) -> dict[str, Any]:
@@ -80,43 +97,15 @@ def _first_class(state: Mapping[str, Any]) -> str:
     return f"{found}. Save whole tensors" if found else ""
 
 
-def architectures(base: Path) -> list[Architecture]:
-    """The models with a head that can be made of the base model: question answering and sequence classification.
-
-    Only names and shapes are made, no numbers. Raises CheckpointDamaged, and CheckpointUnsupported if there is none.
-    """
-    with refusing_damage(base):
-        config = AutoConfig.from_pretrained(base, local_files_only=True)
-        made = [architecture(head, base) for head in (EXTRACTOR, CLASSIFIER) if _has(head, config)]
-    if not made:
-        raise CheckpointUnsupported(str(base), f"transformers has no head for {type(config).__name__} that is served")
-    return made
-
-
-def _has(head: Head, config: Any) -> bool:
-    return type(config) in head.auto_class._model_mapping.keys()  # noqa: SIM118  not a mapping
-
-
-def architecture(head: Head, base: Path) -> Architecture:
-    """The model of this kind that can be made of the base model; raises errors of transformers."""
-    one, three = (_empty(head, base, outputs) for outputs in (1, 3))
-    shapes = three.state_dict()
-    outputs = {name for name, value in one.state_dict().items() if value.shape != shapes[name].shape}
-    return Architecture(head, type(one).__name__, frozenset(shapes), frozenset(outputs))
-
-
-def _empty(head: Head, base: Path, outputs: int) -> Any:
-    config = AutoConfig.from_pretrained(base, local_files_only=True)
-    config.num_labels = outputs
-    with torch.device("meta"):
-        return head.auto_class.from_config(config)
-
-
 def _head_of(checkpoint: Path, architecture: Architecture, state: Mapping[str, torch.Tensor]) -> Head:
     """The head, which is recognized by the names of its weights and its number of outputs."""
     if architecture.head is EXTRACTOR:
         if not architecture.outputs <= state.keys():
             raise CheckpointUnsupported(str(checkpoint), NO_HEAD)
+        for key in sorted(architecture.outputs, reverse=True):
+            shape = tuple(state[key].shape)
+            if shape[:1] != (SPAN_OUTPUTS,):
+                raise CheckpointUnsupported(str(checkpoint), f"{key} has the shape {shape}; {TWO_NEEDED}")
         return EXTRACTOR
     outputs = {state[key].shape[0] for key in architecture.outputs if key in state and state[key].ndim}
     if len(outputs) != 1 or not outputs <= {1, 2}:
@@ -135,7 +124,7 @@ def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint:
         missing, unknown = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
         first = next((line.strip() for line in str(error).splitlines()[1:]), "")
-        why = f"its weights' shapes are not those of the base model: {first}"
+        why = f"its weights' shapes are not those of the base model: {first} Was it trained on another?"
         raise CheckpointDamaged(str(checkpoint), why) from error
     if missing:
         raise CheckpointDamaged(str(checkpoint), f"its weights lack {', '.join(missing[:3])}")

@@ -1,4 +1,4 @@
-"""Find the longest input of a model by trying it: what a config promises does not say where its positions begin."""
+"""Find the limits of a model by trying it: what a config promises does not say where its positions begin."""
 
 import inspect
 import logging
@@ -43,6 +43,12 @@ def longest_input(model: Any, tokenizer: Any, most: int | None = None) -> int | 
         return _bisect(trial, min(FEWEST, tried), tried, (getattr(model.config, "pad_token_id", None) or 0) + 1)
 
 
+def reads_batches(model: Any, tokenizer: Any) -> bool:
+    """Whether the model reads several texts at once. Decoders that classify and have no pad token refuse that."""
+    with _evaluating(model):
+        return Trial(model, tokenizer, items=2).works(FEWEST)
+
+
 def _untried(model: Any, promised: int | None) -> int | None:
     if promised is not None and promised > MOST_TRIED:
         name = type(model).__name__
@@ -71,14 +77,16 @@ def _promised(config: Any, tokenizer: Any, most: int | None) -> int | None:
 
 
 class Trial:
-    """Forward passes on single texts of given lengths.
+    """Forward passes on texts of given lengths.
 
-    why  what the last pass that failed said
+    items  how many times the text is in the batch
+    why    what the last pass that failed said
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, items: int = 1) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._items = items
         self._names = inspect.signature(model.forward).parameters.keys()
         asked = "QuestionAnswering" in type(model).__name__
         self._before = ["a"] if asked else []
@@ -90,7 +98,11 @@ class Trial:
         texts = self._tokenizer(
             *self._before, SAMPLE * length, truncation=self._cut, max_length=length, return_tensors="pt"
         )
-        inputs = {name: values.to(self._model.device) for name, values in texts.items() if name in self._names}
+        inputs = {
+            name: values.to(self._model.device).repeat(self._items, 1)
+            for name, values in texts.items()
+            if name in self._names
+        }
         try:
             with torch.no_grad(), _stopping(self._model, stop=length > MOST_TRIED_WHOLE):
                 self._model(**inputs)

@@ -12,11 +12,20 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import HfApi, snapshot_download
 
 from pipelines.engines.choice import ONNX
-from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
+from pipelines.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    CheckpointUnsupported,
+)
 from pipelines.format.manifest import MANIFEST
 from pipelines.format.pickles import PICKLED
 
 FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
+SAFETENSORS = ".safetensors"
+WEIGHTS = {".ckpt", ".pt", ".pth", ".bin", SAFETENSORS}
+"""Suffixes of files with weights only."""
 PICKLED_ADAPTER = "adapter_model.bin"
 LARGEST_ZIP_BYTES = 64 * 2**30
 
@@ -35,12 +44,15 @@ def fetch(source: str, revision: str | None = None) -> Iterator[FetchedSource]:
     """Provide `source` as a folder while the context lasts.
 
     A path that exists is a folder or a zip file; anything else is a Hub id, `owner/name` or `owner/name@revision`.
-    Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsafe.
+    Raises CheckpointNotFound, CheckpointDamaged, CheckpointUnsafe, and CheckpointUnsupported for a file of weights.
     """
     path = Path(source)
     if path.is_dir():
         yield FetchedSource(path, path.resolve().name)
     elif path.is_file():
+        if path.suffix in WEIGHTS:
+            why = "a file of weights; import it: munjang import FILE FOLDER --base BASE, and then name that folder"
+            raise CheckpointUnsupported(source, why)
         with TemporaryDirectory(prefix="munjang-") as folder, errors_naming(source, Path(folder)):
             yield FetchedSource(_unzip(path, Path(folder)), path.stem)
     else:

@@ -35,9 +35,7 @@ def _torch_engine(folder: Path, manifest: Manifest, choice: Choice) -> Engine:
         return SentenceTransformerEngine(
             model, choice, token_types=manifest.token_types, dimensions=manifest.dimensions
         )
-    from pipelines.format.kinds import auto_class_of
-    from pipelines.format.loading import load_transformers
+    from pipelines.format.headed import load_headed, pad_id_of
 
-    headed = load_transformers(auto_class_of(manifest.kind), folder)
-    pad_id = headed.config.pad_token_id or 0
-    return TorchEngine(headed, choice, pad_id=pad_id, token_types=manifest.token_types)
+    headed = load_headed(folder, manifest)
+    return TorchEngine(headed, choice, pad_id=pad_id_of(headed), token_types=manifest.token_types)

@@ -18,8 +18,7 @@ from pipelines.engines.onnx_engine import PAD_ID
 from pipelines.engines.onnx_weights import SAFETENSORS, share_weights
 from pipelines.engines.torch_engine import takes_types
 from pipelines.errors import CheckpointUnsupported
-from pipelines.format.kinds import auto_class_of
-from pipelines.format.loading import load_transformers
+from pipelines.format.headed import load_headed, pad_id_of
 from pipelines.format.manifest import KIND_SPECS, Manifest
 from pipelines.format.sentence_transformer import load_sentence_transformer
 
@@ -88,8 +87,8 @@ def write_onnx(folder: Path, manifest: Manifest) -> Path:
         inputs = _inputs(model[0], token_types=manifest.token_types)
         pad_id = getattr(model.tokenizer, "pad_token_id", 0)  # the tokenizer of static embeddings has no pad token
     else:
-        model = load_transformers(auto_class_of(manifest.kind), folder)
-        module, pad_id = Headed(model, KIND_SPECS[manifest.kind].outputs), model.config.pad_token_id
+        model = load_headed(folder, manifest)
+        module, pad_id = Headed(model, KIND_SPECS[manifest.kind].outputs), pad_id_of(model)
         inputs = _inputs(model, token_types=manifest.token_types)
     traced = _trace(module, inputs, KIND_SPECS[manifest.kind].outputs)
     helper.set_model_props(traced, {PAD_ID: str(pad_id or 0)})

@@ -30,6 +30,10 @@ CROSS_ENCODER = Head("sts", "cross-encoder", AutoModelForSequenceClassification)
 BI_ENCODER = Head("sts", "bi-encoder")
 
 
+BEAM_SEARCH = tuple(f"{family}ForQuestionAnswering" for family in ("XLNet", "XLM", "Flaubert"))
+"""Architectures whose head for question answering is none that transformers' AutoModelForQuestionAnswering loads."""
+
+
 def head_of(folder: Path) -> Head:
     """The task and kind of the model in a folder.
 
@@ -40,6 +44,9 @@ def head_of(folder: Path) -> Head:
     """
     config = _read(folder / "config.json", missing_ok=(folder / "modules.json").is_file())
     architecture = next(iter(config.get("architectures") or []), "")
+    if architecture in BEAM_SEARCH:
+        why = f"{architecture} searches for answers with beams; served is {architecture}Simple, with two logits a token"
+        raise CheckpointUnsupported(str(folder), why)
     if architecture.endswith(("ForQuestionAnswering", "ForQuestionAnsweringSimple")):
         return EXTRACTOR
     _refuse_other_cross_encoders(folder, architecture)

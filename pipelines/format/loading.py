@@ -17,9 +17,9 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
 
     The weights are converted to float32, however they are stored.
 
-    Raises CheckpointDamaged if files are truncated, shapes do not fit the config, or weights are missing, which
-    transformers would replace by random numbers. Weights whose names begin with `may_lack` may be missing; that part
-    is then removed from the model.
+    Raises CheckpointDamaged if files are truncated, or if weights are missing or of another shape than by the config,
+    which transformers would replace by random numbers. Weights whose names begin with `may_lack` may be missing; that
+    part is then removed from the model.
     """
     with refusing_damage(folder):
         model, report = model_class.from_pretrained(
@@ -27,8 +27,13 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
             local_files_only=True,
             use_safetensors=None if pickled else True,
             dtype="float32",
+            ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
         )
+    if report["mismatched_keys"]:
+        key, stored, made = max(report["mismatched_keys"])
+        why = f"its weights have {key} of the shape {tuple(stored)}, but its config.json gives it {tuple(made)}"
+        raise CheckpointDamaged(str(folder), f"{why}; correct the one that is wrong")
     missing = [key for key in report["missing_keys"] if may_lack is None or not key.startswith(may_lack)]
     if missing:
         raise CheckpointDamaged(str(folder), f"its weights lack {', '.join(sorted(missing)[:3])}")

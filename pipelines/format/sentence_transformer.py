@@ -21,10 +21,13 @@ DOCUMENT = ("document", "passage", "corpus")
 MODULES = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout"}
 
 
-def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = None) -> SentenceTransformer:
+def load_sentence_transformer(
+    folder: Path, config: Mapping[str, Any] | None = None, *, any_shapes: bool = False
+) -> SentenceTransformer:
     """Load `SentenceTransformer(folder)` on the CPU; modules with code in the folder are refused.
 
     `config` changes keys that the encoder's config has. The weights are converted to float32, however they are stored.
+    With `any_shapes`, weights of the encoder that do not fit its config become random: the caller has to refuse them.
     Raises CheckpointUnsafe if `modules.json` names code from outside the library, CheckpointUnsupported for modules
     that this project does not serve, and CheckpointDamaged in the same cases as `load_transformers`.
     """
@@ -34,7 +37,7 @@ def load_sentence_transformer(folder: Path, config: Mapping[str, Any] | None = N
             str(folder),
             device="cpu",
             local_files_only=True,
-            model_kwargs={"dtype": "float32"},
+            model_kwargs={"dtype": "float32", "ignore_mismatched_sizes": any_shapes},
             config_kwargs=dict(config) if config else None,
         )
         return model.float()  # StaticEmbedding ignores the dtype above

@@ -12,6 +12,11 @@ from transformers import (
     BigBirdForSequenceClassification,
     ConvBertConfig,
     ConvBertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2Model,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 
 from pipelines.checkpoints import gate, golden
@@ -24,6 +29,7 @@ from pipelines.format.manifest import KIND_SPECS, Manifest, read_manifest
 from tests.checkpoint_factory import MAX_TOKENS, SIZES
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy
+from tests.pipelines.checkpoints.small_tokenizers import byte_level
 
 pytestmark = pytest.mark.usefixtures("untraced")
 
@@ -34,6 +40,17 @@ def with_tokenizer_of(model: Any, source: Path, folder: Path) -> Path:
     """The model's folder, with the tokenizer of another checkpoint."""
     model.eval().save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder
+
+
+def save_decoder(folder: Path, model_class: type[PreTrainedModel], **more: Any) -> Path:
+    """A GPT-2 that has no pad token, and a tokenizer without one."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level(), eos_token="</s>", unk_token="<unk>")
+    torch.manual_seed(1)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": MAX_TOKENS, "initializer_range": 0.3}
+    config = GPT2Config(vocab_size=len(tokenizer), eos_token_id=2, bos_token_id=0, **sizes, **more)
+    model_class(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -106,6 +123,24 @@ def test_a_model_that_sees_its_padding_is_served_without_it(
     passages = ["a", "The museum is in Busan.", "The children are playing in the garden. " * 9]
     together = probabilities(destination, passages)
     assert together == pytest.approx([plain_probability(convbert, passage) for passage in passages], abs=1e-5)
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_a_decoder_without_a_pad_token_is_served_by_equal_lengths(
+    tmp_path: Path, destination: Path, caplog: pytest.LogCaptureFixture, labels: int
+) -> None:
+    folder = save_decoder(tmp_path / "decoder", GPT2ForSequenceClassification, num_labels=labels)
+    assert not import_checkpoint(str(folder), destination).padded
+    assert "names no pad_token_id, so only items of equal length will run together" in caplog.text
+    if labels == 2:
+        passages = ["a", "b", "The museum is in Busan.", "The children are playing in the garden. " * 9]
+        together = probabilities(destination, passages)
+        assert together == pytest.approx([plain_probability(folder, passage) for passage in passages], abs=1e-5)
+
+
+def test_an_encoder_of_sentences_without_a_pad_token_is_served(tmp_path: Path, destination: Path) -> None:
+    folder = save_decoder(tmp_path / "decoder", GPT2Model)
+    assert import_checkpoint(str(folder), destination).padded
 
 
 def test_a_model_that_switches_its_attention_forgets_earlier_inputs(bigbird: Path, destination: Path) -> None:

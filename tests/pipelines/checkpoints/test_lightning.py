@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertForQuestionAnswering
 from transformers import BertForSequenceClassification as Classifier
 
@@ -221,6 +221,28 @@ def test_plain_files_of_weights_are_imported(
     assert import_checkpoint(str(file), destination, base=str(base)).task == "qa"
 
 
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_lone_file_of_safetensors_is_imported(base: Path, tmp_path: Path, destination: Path, prefix: str) -> None:
+    state = extractor().state_dict()
+    save_file({f"{prefix}{key}": value for key, value in state.items()}, tmp_path / "my.safetensors")
+    assert import_checkpoint(str(tmp_path / "my.safetensors"), destination, base=str(base)).name == "my on kcbert-like"
+    loaded = load_file(destination / WEIGHTS)
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_a_lone_file_of_safetensors_that_is_missing_truncated_or_a_part_is_refused(
+    base: Path, tmp_path: Path, destination: Path
+) -> None:
+    file = tmp_path / "my.safetensors"
+    refused(file, base, destination, CheckpointNotFound, "no such file")
+    save_file(extractor().state_dict(), file)
+    part = file.rename(tmp_path / "model-00001-of-00002.safetensors")
+    refused(part, base, destination, CheckpointUnsupported, "part of a model's weights; import the folder")
+    part.rename(file)
+    cut(file, file.stat().st_size // 2)
+    refused(file, base, destination, CheckpointDamaged, "my")
+
+
 def test_settings_that_are_not_plain_data_do_not_stop_an_import(save: Save, base: Path, destination: Path) -> None:
     settings = {"path": Path("data"), "lr": np.float64(5e-5), "config": bert_config(), "backbone": extractor().bert}
     file = save(content(extractor(), hyper_parameters=settings))
@@ -271,5 +293,5 @@ def test_a_base_without_a_vocabulary_is_damaged(save: Save, tmp_path: Path, dest
 
 
 def test_a_file_without_its_base_is_unsupported(save: Save, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointUnsupported, match="base model"):
+    with pytest.raises(CheckpointUnsupported, match=r"base model .*: munjang import FILE FOLDER --base BASE"):
         import_checkpoint(str(save(content(extractor()))), tmp_path / "to")

@@ -9,7 +9,7 @@ import torch
 import transformers as library
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from pipelines.checkpoints.limits import MOST_TRIED, longest_input
+from pipelines.checkpoints.limits import MOST_TRIED, longest_input, reads_batches
 from pipelines.errors import CheckpointUnsupported
 from tests.pipelines.checkpoints.small_tokenizers import KINDS
 
@@ -105,3 +105,14 @@ def test_a_model_that_reads_no_text_is_unsupported_with_its_own_error() -> None:
     model = library.BertModel(library.BertConfig(**{**SIZES, "vocab_size": 2}, max_position_embeddings=POSITIONS))
     with pytest.raises(CheckpointUnsupported, match="BertModel: fails on a text of 8 tokens: index out of range"):
         longest_input(model, tokenizer())
+
+
+@pytest.mark.parametrize(("pad", "together"), [(None, False), (1, True)])
+def test_a_decoder_that_classifies_reads_batches_only_with_a_pad_token(pad: int | None, together: bool) -> None:
+    config = library.GPT2Config(vocab_size=700, n_embd=32, n_layer=2, n_head=2, n_positions=64, pad_token_id=pad)
+    assert reads_batches(library.GPT2ForSequenceClassification(config), tokenizer()) == together
+
+
+def test_an_encoder_reads_batches_without_a_pad_token() -> None:
+    config = library.BertConfig(**{**SIZES, "pad_token_id": None})
+    assert reads_batches(library.BertForSequenceClassification(config), tokenizer())
