@@ -71,6 +71,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models]'
 	touch $@
 
+.venv/bulk: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk]'
+	touch $@
+
 .venv/train: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
 	touch $@

@@ -110,6 +110,12 @@ EVALUATE = Entry(
     'checkpoints/qa dev.json --engine \'{"dtype": "int8"}\'',
     "models",
 )
+BULK = Entry(
+    "pipelines.bulk.command:BULK",
+    "score all rows of files, on all cores of a machine or a cluster",
+    "sts s3://bucket/pairs.parquet s3://bucket/scores --keep id --workers 16",
+    "bulk",
+)
 CHAT = {
     "build": Entry("pipelines.chat.commands:BUILD", "make a store of documents", "documents/ stores/mine"),
     "import-faiss": Entry(
@@ -123,7 +129,12 @@ CHAT = {
         "stores/mine questions.jsonl --limit 5",
     ),
 }
-COMMANDS = CHECKPOINTS | TRAINING | {"evaluate": EVALUATE} | {f"chat {name}": entry for name, entry in CHAT.items()}
+COMMANDS = (
+    CHECKPOINTS
+    | TRAINING
+    | {"evaluate": EVALUATE, "bulk": BULK}
+    | {f"chat {name}": entry for name, entry in CHAT.items()}
+)
 GROUPS = {"train": "fine-tune encoders for a task", "chat": "make and measure stores of the persona chat"}
 
 

@@ -25,9 +25,10 @@
     │   ├── ProviderFailed          it failed or can't be reached
     │   ├── ProviderAnswerUnusable  it answered, but the answer can't be passed on
     │   └── ProviderSuspended       it failed so often that it is not called for a while
-    ├── DataError                   rows can't be used for training or evaluation
+    ├── DataError                   rows can't be used for training, evaluation or offline runs
     │   ├── DataNotFound            no such file, data set, split or column
-    │   └── BadRow                  a row does not hold what the task needs
+    │   ├── BadRow                  a row does not hold what the task needs
+    │   └── OutputTaken             the folder for results holds something else
     ├── CheckpointError             a checkpoint can't be served
     │   ├── CheckpointNotFound      no such folder, file, Hub id or revision
     │   ├── CheckpointDamaged       a file is missing, truncated, altered or does not fit the others
@@ -262,7 +263,7 @@ class ProviderSuspended(RetryLater, ProviderError):
 
 
 class DataError(Located, MunjangError):
-    """Rows can't be used for training or evaluation: the file or data set, and why."""
+    """Rows can't be used for training, evaluation or offline runs: the file or data set, and why."""
 
 
 class DataNotFound(DataError):
@@ -271,6 +272,10 @@ class DataNotFound(DataError):
 
 class BadRow(DataError):
     """A row does not hold what the task needs; `where` ends with its line in the file or its row in the data set."""
+
+
+class OutputTaken(DataError):
+    """The folder for results holds something else, or results of another run."""
 
 
 class CheckpointError(Located, MunjangError):

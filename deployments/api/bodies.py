@@ -18,9 +18,9 @@ from deployments.api.deadlines import Deadline
 from deployments.api.media_types import Kind, refuse_other_media
 from deployments.api.problems import munjang_error
 from deployments.api.slashes import other_form
-from deployments.api.strict_json import read_json
 from deployments.settings import IngressSettings
 from pipelines.errors import MunjangError, TooLarge
+from pipelines.text.strict_json import read_json
 
 PARSED = "munjang.json"
 """The key of the ASGI scope with the parsed body of a JSON route."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from deployments.api.strict_json import BOM
 from pipelines.errors import FieldFault, InvalidInput, MalformedInput
+from pipelines.text.strict_json import BOM
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from deployments.api.limits import refuse_long
 from deployments.api.problems import pointer
 from deployments.api.schemas import FilePair, PairsFile
-from deployments.api.strict_json import BOM, read_json
 from deployments.api.unreadable import WANTED, json_fault, refuse_unreadable
 from deployments.settings import StsSettings
 from pipelines.errors import FieldFault, InvalidInput, MalformedInput, TooLarge
+from pipelines.text.strict_json import BOM, read_json
 
 COLUMNS = ("sentence1", "sentence2")
 LONGEST_CELL = 2**31 - 1

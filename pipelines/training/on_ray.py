@@ -1,6 +1,6 @@
 """Training on Ray Train: several processes, checkpoints in shared storage, and restarts after a worker died.
 
-Ray is imported only here, in `on_tune.py` and in `deployments/`.
+Of `pipelines/`, only this file, `on_tune.py` and `bulk/on_ray.py` import Ray.
 """
 
 import contextlib

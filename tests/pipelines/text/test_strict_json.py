@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.api.strict_json import BOM, read_json
 from pipelines.errors import MalformedInput
+from pipelines.text.strict_json import BOM, read_json
 
 SECRET = "canary-5f3a"
 VALUES: st.SearchStrategy[Any] = st.recursive(
