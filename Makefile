@@ -1,5 +1,6 @@
-# make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints, and
-#              HOST=0.0.0.0 opens it to other machines, which needs API keys (docs/access.md)
+# make serve   set up, then start the graph on http://localhost:8000; STS=, COLA=, QA= name other checkpoints (with
+#              POSITIVE_LABEL= and SCALE="LOW HIGH" where needed, docs/checkpoints.md), and HOST=0.0.0.0 opens it to
+#              other machines, which needs API keys (docs/access.md)
 # make test    set up, then run lint and all tests
 # make test-faults   set up, then kill processes of a real graph and overload it; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
@@ -20,7 +21,8 @@ PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip
 serve: .venv/serve $(if $(STS)$(COLA)$(QA)$(wildcard /proc/driver/nvidia/version),.venv/models)
 	@exec $(BIN)/munjang serve serve_config.yaml \
 	$(if $(filter command%,$(origin HOST)),--host "$(HOST)") \
-	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)")
+	$(if $(STS),--sts "$(STS)") $(if $(COLA),--cola "$(COLA)") $(if $(QA),--qa "$(QA)") \
+	$(if $(POSITIVE_LABEL),--positive-label "$(POSITIVE_LABEL)") $(if $(SCALE),--scale $(SCALE))
 
 # Tests that start Ray have time limits that a busy machine would miss, so they run alone, after the others.
 test: lint

@@ -62,8 +62,12 @@ def build(settings: Settings) -> Application:
     cola_classifier = _with_options(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
     qa_extractor = _with_options(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
     tokenizer = _with_options(Tokenizer, autoscaling_config=BY_REQUESTS)
-    sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(settings.sts.checkpoint, "sts", sts_encoder)
-    cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(settings.cola.checkpoint, "cola", cola_classifier)
+    sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(
+        settings.sts.checkpoint, "sts", sts_encoder, outputs=settings.sts.outputs
+    )
+    cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(
+        settings.cola.checkpoint, "cola", cola_classifier, outputs=settings.cola.outputs
+    )
     qa_tokenizer = tokenizer.options(name="QaTokenizer").bind(
         settings.qa.checkpoint, "qa", qa_extractor, settings.qa.windows
     )

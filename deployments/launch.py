@@ -23,13 +23,13 @@ from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, 
 from deployments.ports import is_taken, own_ports
 from deployments.ready_probe import ReadyProbe
 from deployments.serve_config import POLICY, read_config, read_settings, section
-from deployments.settings import Settings
+from deployments.settings import Settings, StsSettings
 from deployments.tls import TLS_VARIABLE, tls_file, trusting
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.store.build import wants_build
 from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.stores import stores_root
-from pipelines.checkpoints.resolve import ROOT, portable, resolve
+from pipelines.checkpoints.resolve import NOTHING_SAID, ROOT, OutputOptions, portable, resolve
 from pipelines.command_line import Command
 from pipelines.errors import CheckpointError, ConfigError, StoreError
 from pipelines.format.manifest import Task, read_manifest, verify
@@ -46,7 +46,8 @@ DASHBOARD = "ray/dashboard/dashboard.py"
 
 def _serve(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """0 after an orderly stop, 1 where the start fails. Raises ConfigError and CheckpointError before it."""
-    config = configure(arguments.config, {task: getattr(arguments, task) for task in TASKS}, arguments.host)
+    named = {task: getattr(arguments, task) for task in TASKS}
+    config = configure(arguments.config, named, arguments.host, OutputOptions.of(arguments))
     args, http = config["applications"][0]["args"], config["http_options"]
     build_sample_store(args)
     certificate = tls_file(os.environ)
@@ -63,6 +64,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on, such as 0.0.0.0; a public one needs API keys")
     for task in TASKS:
         parser.add_argument(f"--{task}", help="folder, zip file or Hub id (owner/name@revision)", metavar="CHECKPOINT")
+    OutputOptions.add_to(parser)
 
 
 SERVE = Command(
@@ -73,10 +75,16 @@ SERVE = Command(
 )
 
 
-def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | None = None) -> dict[str, Any]:
+def configure(
+    path: Path,
+    checkpoints: Mapping[Task, str | None],
+    host: str | None = None,
+    outputs: OutputOptions = NOTHING_SAID,
+) -> dict[str, Any]:
     """The content of a config file, with another host and other checkpoints where they are named, all of them verified.
 
-    What is not in the project's format is imported on the way. Raises ConfigError, CheckpointError.
+    `outputs` is written to the sections of the tasks that it is about. What is not in the project's format is imported
+    on the way. Raises ConfigError, CheckpointError.
     """
     config = read_config(path)
     config["applications"][0].setdefault("autoscaling_policy", dict(AUTOSCALING))
@@ -84,15 +92,29 @@ def configure(path: Path, checkpoints: Mapping[Task, str | None], host: str | No
     for task in TASKS:
         if source := checkpoints.get(task):
             section(path, args, task)["checkpoint"] = portable(source)
+    _describe_outputs(path, args, checkpoints, outputs)
     settings = read_settings(path, args)
     http["host"] = host or http.get("host") or LOOPBACK  # Serve's own default depends on the environment
     refuse_open(settings.ingress.access, http["host"], os.environ)
     for task in TASKS:
-        source = getattr(settings, task).checkpoint
-        sys.stdout.write(f"{task}: {source}\n")
-        verify(resolve(source, task), task)
+        task_settings = getattr(settings, task)
+        sys.stdout.write(f"{task}: {task_settings.checkpoint}\n")
+        verify(resolve(task_settings.checkpoint, task, getattr(task_settings, "outputs", NOTHING_SAID)), task)
     _refuse_taken(http.setdefault("port", 8000))
     return config
+
+
+def _describe_outputs(
+    path: Path, args: dict[str, Any], checkpoints: Mapping[Task, str | None], outputs: OutputOptions
+) -> None:
+    """Write what the command line says about outputs; what the file says is about the checkpoint that it names."""
+    about: dict[Task, tuple[str, Any]] = {
+        "cola": ("positive_label", outputs.positive_label),
+        "sts": ("scale", None if outputs.scale is None else list(outputs.scale)),
+    }
+    for task, (key, value) in about.items():
+        if value is not None or checkpoints.get(task):
+            section(path, args, task)[key] = value
 
 
 def _refuse_taken(port: int) -> None:
@@ -123,18 +145,18 @@ def build_sample_store(args: Mapping[str, Any]) -> None:
     settings = Settings.model_validate(args)
     store = stores_root(settings.chat.stores) / SAMPLE_STORE
     try:
-        checkpoint = _embedding_checkpoint(settings.sts.checkpoint)
+        checkpoint = _embedding_checkpoint(settings.sts)
         if wants_build(read_documents(PERSONA), store, read_manifest(checkpoint).digest):
             _build_sample(store, checkpoint)
     except (CheckpointError, StoreError, OSError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"the sample store {store} can't be built: {error}; the rest is served without it\n")
 
 
-def _embedding_checkpoint(served: str) -> Path:
+def _embedding_checkpoint(served: StsSettings) -> Path:
     """The served one; in place of a cross-encoder, which embeds nothing, the shipped one: questions to the sample are
     then searched by words alone.
     """
-    checkpoint = resolve(served, "sts")
+    checkpoint = resolve(served.checkpoint, "sts", served.outputs)
     if read_manifest(checkpoint).kind == "bi-encoder":
         return checkpoint
     return resolve(Settings().sts.checkpoint, "sts")

@@ -106,7 +106,7 @@ class StsEncoder(ModelReplica):
     def __init__(self, settings: StsSettings) -> None:
         from pipelines.sts import model
 
-        folder = resolve(settings.checkpoint, "sts")
+        folder = resolve(settings.checkpoint, "sts", settings.outputs)
         manifest = verify(folder, "sts")
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
@@ -121,7 +121,7 @@ class ColaClassifier(ModelReplica):
     def __init__(self, settings: ColaSettings) -> None:
         from pipelines.cola import model
 
-        folder = resolve(settings.checkpoint, "cola")
+        folder = resolve(settings.checkpoint, "cola", settings.outputs)
         manifest = verify(folder, "cola")
         classifier = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, classifier)

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from deployments.keys import Key
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
+from pipelines.checkpoints.resolve import OutputOptions
 from pipelines.engines.choice import EngineSettings
+from pipelines.format.manifest import Scale
 from pipelines.format.windows import WindowOverrides
 
 PLACEHOLDER = "REPLACE_WITH_COMMIT"
@@ -84,6 +86,11 @@ class StsSettings(TaskSettings):
     """Sentence similarity."""
 
     checkpoint: str = "checkpoints/sts"
+    scale: Scale | None = Field(
+        None,
+        description="For a cross-encoder to import: lowest and highest prediction, which become the scores 0 and 5; "
+        "null: by its activation function.",
+    )
     threshold: float | None = Field(
         None,
         description="`pred` is 1 if the score is at least this; null: the checkpoint's threshold, or if it has none, "
@@ -93,12 +100,27 @@ class StsSettings(TaskSettings):
     max_characters: int = Field(10_000, ge=1, description="Most characters of a sentence; a longer one gets 413.")
     max_pairs: int = Field(100_000, ge=1, description="Most pairs in a file; a longer one gets 413.")
 
+    @property
+    def outputs(self) -> OutputOptions:
+        """What `resolve` needs to know of the model's outputs."""
+        return OutputOptions(scale=self.scale)
+
 
 class ColaSettings(TaskSettings):
     """Grammatical acceptability."""
 
     checkpoint: str = "checkpoints/cola"
+    positive_label: str | None = Field(
+        None,
+        description="For a classifier to import: label or index of the output that means acceptable; null: its labels "
+        "say which.",
+    )
     max_characters: int = Field(10_000, ge=1, description="Most characters of a passage; a longer one gets 413.")
+
+    @property
+    def outputs(self) -> OutputOptions:
+        """What `resolve` needs to know of the model's outputs."""
+        return OutputOptions(positive_label=self.positive_label)
 
 
 class QaSettings(TaskSettings):

@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.remote import RemoteStage
 from deployments.calls.without_messages import without_messages
-from pipelines.checkpoints.resolve import resolve
+from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
 from pipelines.format.windows import WindowOverrides
@@ -26,13 +26,18 @@ class Tokenizer:
     """The tokenizer of one checkpoint. Each call takes a whole batch."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, checkpoint: str, task: Task, model: DeploymentHandle[Any], windows: WindowOverrides | None = None
+        self,
+        checkpoint: str,
+        task: Task,
+        model: DeploymentHandle[Any],
+        windows: WindowOverrides | None = None,
+        outputs: OutputOptions = NOTHING_SAID,
     ) -> None:
         """Load the tokenizer, and wait until a replica of `model` serves the same checkpoint. Raises TimeoutError.
 
         During an update the old tokenizer therefore stays until the new model is loaded, even if that is slow or fails.
         """
-        folder = resolve(checkpoint, task)
+        folder = resolve(checkpoint, task, outputs)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)

@@ -23,6 +23,7 @@ class Call:
     authorization: str
     headers: dict[str, str]
     body: dict[str, Any]
+    query: str
     receive: Any
     send: Any
 
@@ -176,7 +177,14 @@ class OpenAiServer:
         assert scope["type"] == "http"
         body = b"".join([part async for part in _parts(receive)])
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
-        call = Call(headers.get("authorization", ""), headers, json.loads(body or b"{}"), receive, send)
+        call = Call(
+            headers.get("authorization", ""),
+            headers,
+            json.loads(body or b"{}"),
+            scope["query_string"].decode(),
+            receive,
+            send,
+        )
         self.calls.append(call)
         if scope["path"] != PATH or not self._answers:
             await Refuse(404).give(call, self)

@@ -10,12 +10,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import cast
 
 import httpx2
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
-from pipelines.chat.event_stream import event_data
+from pipelines.chat.answers import Chunk, text_of_completion
+from pipelines.chat.event_stream import ErrorInStream, event_data
 from pipelines.chat.prompt import Message
 from pipelines.chat.settings import ProviderSettings
 from pipelines.errors import (
@@ -28,17 +29,13 @@ from pipelines.errors import (
     ProviderTimedOut,
 )
 
-PATH = "chat/completions"  # under the base URL
+PATH = b"/chat/completions"  # under the base URL
 LEAST_RETRY_AFTER_S = 1.0
 SENT_WHERE_SET = {"temperature", "max_completion_tokens", "max_tokens"}
 
 
 class ResponseTooLong(ValueError):
     """The response has more bytes than the settings allow."""
-
-
-class ErrorInStream(ValueError):
-    """The provider sent an error as an event of a stream."""
 
 
 # httpx2 does not translate the TLS errors of a connection that is already open. ValueError covers the two errors above
@@ -87,35 +84,12 @@ def bounded_to(limit: int) -> Callable[[httpx2.Response], Awaitable[None]]:
     return bound
 
 
-class _Part(BaseModel):
-    """A part of a message. Its text is None where it is something else, such as an image or the model's reasoning."""
-
-    text: str | None = None
-
-
-Content = str | list[_Part | str] | None
-"""The content of a message: text, parts of it (as Mistral sends them), or null where the model only calls a tool."""
-
-
-class _Message(BaseModel):
-    content: Content = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-
-
-class _ChunkChoice(BaseModel):
-    delta: _Message | None = None  # null or absent where Azure tells what its filter has checked
-
-
-class _Chunk(BaseModel):
-    choices: list[_ChunkChoice] | None = None  # empty in a chunk with token counts
-    error: Any = None
+def endpoint(base_url: str) -> httpx2.URL:
+    """The URL of requests: the base URL with `PATH`, if it has not that, and with its own query, which Azure needs."""
+    url = httpx2.URL(base_url)
+    path, mark, query = url.raw_path.partition(b"?")
+    path = path.rstrip(b"/").removesuffix(PATH) + PATH
+    return url.copy_with(raw_path=path + mark + query)
 
 
 class Completions:
@@ -123,8 +97,8 @@ class Completions:
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
+        self._url = endpoint(settings.base_url)
         self._http = httpx2.AsyncClient(
-            base_url=settings.base_url,
             timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
             limits=httpx2.Limits(max_connections=settings.max_connections),
             headers={"Accept-Encoding": "identity"},
@@ -140,19 +114,22 @@ class Completions:
         try:
             response = await self._http.send(self._request(messages, key))
             response.raise_for_status()
-            return _text(_Completion.model_validate_json(response.content).choices[0].message.content)
+            return text_of_completion(response.content)
         except ERRORS as error:
             caught = error
         raise _translated(caught)  # not in the `except`, which would make the client's error its context
 
     async def pieces(self, messages: Sequence[Message], key: SecretStr) -> AsyncGenerator[str]:
         """Yield the answer in pieces as they arrive. Closing the iterator closes the connection."""
-        chunk = None
+        chunk, in_deltas = None, False
         try:
             request = self._request(messages, key, stream=True)
             async with aclosing(await self._http.send(request, stream=True)) as response:
                 async for chunk in _chunks(response):
-                    if piece := _piece(chunk):
+                    chunk.raise_error()
+                    piece = chunk.deltas()
+                    in_deltas = in_deltas or bool(piece)
+                    if piece := piece if in_deltas else chunk.messages():
                         yield piece
             if chunk is not None:
                 return
@@ -167,37 +144,23 @@ class Completions:
         if stream:
             body["stream"] = True
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
-        return self._http.build_request("POST", PATH, json=body, headers=headers)
+        return self._http.build_request("POST", self._url, json=body, headers=headers)
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[_Chunk]:
+async def _chunks(response: httpx2.Response) -> AsyncIterator[Chunk]:
     """Yield the chunks of a streamed answer. Events that are none are skipped: some servers send others between them.
 
-    Raises HTTPStatusError, with the body read, where there is no answer.
+    Raises HTTPStatusError, with the body read, where there is no answer, and ErrorInStream for an event named "error".
     """
     if not response.is_success:
         await response.aread()  # a connection can be used again only after a response that was read to its end
     response.raise_for_status()
     async for data in event_data(response, end="[DONE]"):
         try:
-            chunk = _Chunk.model_validate_json(data)
+            chunk = Chunk.model_validate_json(data)
         except ValidationError:
             continue
         yield chunk
-
-
-def _piece(chunk: _Chunk) -> str:
-    """Return the text of a chunk, "" if it has none. Raises ErrorInStream for an error."""
-    if chunk.error:
-        raise ErrorInStream
-    delta = chunk.choices[0].delta if chunk.choices else None
-    return _text(delta.content) if delta else ""
-
-
-def _text(content: Content) -> str:
-    if isinstance(content, list):
-        return "".join(part if isinstance(part, str) else part.text or "" for part in content)
-    return content or ""
 
 
 def _translated(error: Exception) -> ProviderError:

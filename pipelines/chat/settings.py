@@ -9,6 +9,8 @@ def _http_url(text: str) -> str:
     url = TypeAdapter(HttpUrl).validate_python(text)
     if url.username or url.password:
         raise ValueError("the URL must not contain a user name or password: each request brings its caller's key")
+    if url.fragment is not None:
+        raise ValueError("the URL must not contain a fragment (#), which no server sees")
     return text
 
 
@@ -18,7 +20,7 @@ class ProviderSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     base_url: Annotated[str, AfterValidator(_http_url)] = Field(
-        description="URL of the server, with the version in its path, e.g. https://api.openai.com/v1."
+        description="URL of the server, with the version in its path or query, e.g. https://api.openai.com/v1."
     )
     model: str = Field(min_length=1, description="Name of the model at the provider.")
     # Each of the next three is sent only where it is set: some models refuse a request that contains it.

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipelines.checkpoints import golden, in_process
 from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
+from pipelines.checkpoints.resolve import OutputOptions
 from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.checkpoints.trim import trim
 from pipelines.checkpoints.trim_pieces import script
@@ -39,10 +40,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     rounded = "number format of the stored weights; other formats are rounded to it (default: that of the source)"
     parser.add_argument("--weights", choices=get_args(Weights), help=rounded)
-    positive = "for a classifier: label or index of the output that means 'acceptable', if the labels do not say so"
-    parser.add_argument("--positive-label", metavar="LABEL", help=positive)
-    scale = "for a cross-encoder: lowest and highest prediction, which become 0 and 5 (default: by its activation)"
-    parser.add_argument("--scale", type=float, nargs=2, metavar=("LOW", "HIGH"), help=scale)
+    OutputOptions.add_to(parser)
     _add_examples(parser, required=False)
 
 
@@ -71,6 +69,7 @@ def _add_trim(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--texts", type=Path, nargs="+", required=True, metavar="FILE", help=files)
     scripts = "keep all single characters of these Unicode scripts: Hangul, Latin; Common is digits and signs"
     parser.add_argument("--scripts", type=script, nargs="+", default=[], metavar="SCRIPT", help=scripts)
+    OutputOptions.add_to(parser)
 
 
 def _add_examples(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -86,6 +85,7 @@ def _import(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     for examples in (arguments.calibration, arguments.dev):
         if examples is not None and not examples.is_file():  # checked before the long import
             raise CheckpointNotFound(str(examples), "there is no such file")
+    outputs = OutputOptions.of(arguments)
     import_checkpoint(
         arguments.source,
         arguments.destination,
@@ -94,8 +94,8 @@ def _import(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         revision=arguments.revision,
         windows=arguments.windows,
         weights=arguments.weights,
-        positive_label=arguments.positive_label,
-        scale=None if arguments.scale is None else tuple(arguments.scale),
+        positive_label=outputs.positive_label,
+        scale=outputs.scale,
     )
     if arguments.dev is not None:
         _add_int8(arguments.destination, arguments)
@@ -103,7 +103,8 @@ def _import(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 
 def _trim(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     _quiet()
-    trimmed = trim(arguments.source, arguments.destination, arguments.texts, arguments.scripts)
+    outputs = OutputOptions.of(arguments)
+    trimmed = trim(arguments.source, arguments.destination, arguments.texts, arguments.scripts, outputs)
     sys.stdout.write(f"{trimmed}\n")
 
 

@@ -50,7 +50,7 @@ def _scaled(folder: Path, scale: Scale | None) -> dict[str, Any]:
     low, high = SCALES[activation] if scale is None else scale
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise CheckpointUnsupported(str(folder), f"--scale {low:g} {high:g}: give two numbers, the lower one first")
-    assumed = "; this scale is assumed: if it is another, import with --scale LOW HIGH"
+    assumed = "; this scale is assumed: if it is another, give that with --scale LOW HIGH"
     logger.info(
         "the activation function is %s; predictions from %g to %g become scores from 0 to 5%s",
         activation,

@@ -11,8 +11,10 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoModel, AutoTokenizer
 
+from pipelines.checkpoints.declared_outputs import refuse_other_outputs
 from pipelines.checkpoints.finish import finish
-from pipelines.checkpoints.importing import import_folder, refuse_without_vocabulary
+from pipelines.checkpoints.importing import ImportOptions, import_folder, refuse_without_vocabulary
+from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.checkpoints.trim_check import check_outputs, check_tokens, check_transformers_tokens
@@ -49,13 +51,19 @@ class Trimmed:
         return f"kept {pieces}, {self.bytes / MEGABYTE:.1f} of {self.bytes_before / MEGABYTE:.1f} MB"
 
 
-def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequence[str] = ()) -> Trimmed:
+def trim(
+    source: str,
+    destination: Path,
+    files: Sequence[Path],
+    scripts: Sequence[str] = (),
+    outputs: OutputOptions = NOTHING_SAID,
+) -> Trimmed:
     """Write `source` to `destination` without the pieces that neither the texts of the files nor the scripts need.
 
     `source` is anything that `fetch` accepts: a checkpoint of this project, a model that `import_checkpoint` accepts,
     which is converted to the project's format, or a transformers encoder without a head, which stays a transformers
-    folder. The texts give the same tokens and outputs as before. The destination is complete or does not exist. Raises
-    CheckpointError, and DataError if the files can't be read.
+    folder. `outputs` is used for a model that is converted. The texts give the same tokens and outputs as before. The
+    destination is complete or does not exist. Raises CheckpointError, and DataError if the files can't be read.
     """
     if destination.exists():
         raise CheckpointUnsupported(str(destination), "exists already")
@@ -63,22 +71,24 @@ def trim(source: str, destination: Path, files: Sequence[Path], scripts: Sequenc
     destination.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".trim-", dir=destination.parent) as scratch:
         folder = Path(scratch) / "trimmed"
-        with errors_naming(source, folder), _prepared(source, Path(scratch) / "whole") as whole:
+        with errors_naming(source, folder), _prepared(source, Path(scratch) / "whole", outputs) as whole:
             trimmed = _trim(whole, folder, texts, scripts, [path.name for path in files])
         folder.rename(destination)
     return trimmed
 
 
 @contextmanager
-def _prepared(source: str, scratch: Path) -> Iterator[Path]:
+def _prepared(source: str, scratch: Path, outputs: OutputOptions) -> Iterator[Path]:
     """Provide the source as a folder with `manifest.json`, or as a transformers encoder in safetensors."""
     with fetch(source) as fetched, errors_naming(source, scratch):
         if (fetched.folder / MANIFEST).is_file():
-            verify(fetched.folder, read_manifest(fetched.folder).task)
+            manifest = verify(fetched.folder, read_manifest(fetched.folder).task)
+            refuse_other_outputs(fetched.folder, manifest, outputs.positive_label, outputs.scale)
             yield fetched.folder
             return
         if _has_head(fetched.folder):
-            import_folder(fetched, scratch)
+            wanted = ImportOptions(positive_label=outputs.positive_label, scale=outputs.scale)
+            import_folder(fetched, scratch, wanted)
         else:
             _save_encoder(fetched, scratch)
         yield scratch

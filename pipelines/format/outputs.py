@@ -82,7 +82,7 @@ def positive_output(folder: Path, wanted: str | None = None) -> int:
         raise CheckpointUnsupported(
             str(folder),
             f"its config.json does not say which of its {outputs} means 'acceptable'; name that label or its index: "
-            "munjang import --positive-label LABEL",
+            "--positive-label LABEL, or POSITIVE_LABEL=LABEL of make serve",
         )
     return found[0]
 

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from pipelines.checkpoints.in_process import load_model, pipeline_of
 from pipelines.checkpoints.quality import figures
-from pipelines.checkpoints.resolve import resolve
+from pipelines.checkpoints.resolve import OutputOptions, resolve
 from pipelines.checkpoints.tasks.definition import Examples
 from pipelines.checkpoints.tasks.registry import TASKS
 from pipelines.command_line import Command
 from pipelines.engines.choice import EngineSettings
-from pipelines.format.manifest import Task, read_manifest, verify
+from pipelines.format.manifest import MANIFEST, Task, read_manifest, verify
 from pipelines.measure.server_client import ServerClient
 from pipelines.training.cola.recipe import RECIPE as COLA
 from pipelines.training.qa.recipe import RECIPE as QA
@@ -87,11 +87,12 @@ def _evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 
 def _folder(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Path:
     """The folder of a checkpoint in the project's format. Any other checkpoint is imported, which requires --task."""
-    if Path(arguments.checkpoint, "manifest.json").is_file():
-        return Path(arguments.checkpoint)
-    if arguments.task is None:
-        parser.error(f"{arguments.checkpoint} is not in the project's format; give its --task to import it")
-    return resolve(arguments.checkpoint, arguments.task)
+    folder, task = Path(arguments.checkpoint), arguments.task
+    if (folder / MANIFEST).is_file():
+        task = read_manifest(folder).task
+    if task is None:
+        parser.error(f"{folder} is not in the project's format; give its --task to import it")
+    return resolve(str(folder), task, OutputOptions.of(arguments))
 
 
 def _columns(arguments: argparse.Namespace) -> dict[str, str]:
@@ -108,6 +109,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="needed with --url, and for checkpoints to import",
     )
     parser.add_argument("--engine", help='engine settings of serve_config.yaml as JSON, for example {"dtype": "int8"}')
+    OutputOptions.add_to(parser)
     parser.add_argument("--url", help="URL of a running server, for example http://localhost:8000")
     for name, column in COLUMNS.items():
         parser.add_argument(f"--{name}-column", help=f"{column.meaning} (default: {column.default})")

@@ -11,15 +11,16 @@ from ray.serve.schema import ServeDeploySchema
 
 from deployments import launch
 from deployments.launch import build_sample_store, configure
+from deployments.settings import Settings
 from deployments.valid_keys import KEY_VARIABLE
 from pipelines.chat.sample import SAMPLE_STORE
 from pipelines.chat.store.file import STORE, read_store
-from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.resolve import ROOT, OutputOptions
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported, ConfigError
 from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.chat.store.stores import make_store
-from tests.pipelines.checkpoints.damage import cut
+from tests.pipelines.checkpoints.damage import copy, cut, edit_json
 from tests.serve.server import write_config
 
 
@@ -50,6 +51,35 @@ def test_a_checkpoint_in_another_format_is_imported(
         source = Path(shutil.make_archive(str(tmp_path / "classifier"), "zip", source))
     assert checkpoints(configure(config, {"cola": str(source)}))["cola"] == str(source)
     assert len(list((tmp_path / "cache").glob("cola-*/manifest.json"))) == 1
+
+
+def test_what_the_command_line_says_about_outputs_reaches_the_replicas(
+    config: Path, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
+    labelled = copy(checkpoint("classifier"), tmp_path / "labelled")
+    edit_json(labelled / "config.json", id2label={"0": "POSITIVE", "1": "NEGATIVE"})
+    with pytest.raises(CheckpointUnsupported, match="--positive-label"):
+        configure(config, {"cola": str(labelled)})
+    said = OutputOptions(positive_label="POSITIVE", scale=(-10, 10))
+    written = configure(config, {"cola": str(labelled), "sts": str(checkpoint("cross-encoder"))}, None, said)
+    settings = Settings.model_validate(written["applications"][0]["args"])
+    assert (settings.cola.outputs, settings.sts.outputs) == (
+        OutputOptions(positive_label="POSITIVE"),
+        OutputOptions(scale=(-10, 10)),
+    )
+
+
+def test_what_the_file_says_about_outputs_does_not_count_for_another_checkpoint(
+    config: Path, imported: MakeCheckpoint
+) -> None:
+    written = yaml.safe_load(config.read_text())
+    written["applications"][0]["args"]["cola"]["positive_label"] = "0"
+    config.write_text(yaml.safe_dump(written))
+    with pytest.raises(CheckpointUnsupported, match="another positive output"):
+        configure(config, {})
+    args = configure(config, {"cola": str(imported("classifier"))})["applications"][0]["args"]
+    assert Settings.model_validate(args).cola.positive_label is None
 
 
 def test_a_relative_path_is_made_absolute_for_the_replicas(
@@ -118,7 +148,13 @@ def test_make_serve_passes_its_variables_to_the_command() -> None:
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
     assert '--sts "../my model"' in shown
     assert '--qa "owner/name@v1"' in shown
-    assert "--cola" not in shown
+    assert not {"--cola", "--positive-label", "--scale"} & set(shown.split())
+
+
+def test_make_serve_passes_what_is_said_about_outputs() -> None:
+    command = ["make", "--dry-run", "serve", "COLA=a", "POSITIVE_LABEL=not bad", "SCALE=-10 10"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert '--positive-label "not bad" --scale -10 10' in shown
 
 
 def test_a_model_for_another_task_is_refused(config: Path, imported: MakeCheckpoint) -> None:

@@ -135,60 +135,19 @@ def test_what_is_no_completion_is_of_no_use_and_not_asked_for_again(
     assert len(openai_server.calls) == 1
 
 
-def test_a_chunk_without_text_is_skipped(openai_server: OpenAiServer) -> None:
-    reasoning = [{"type": "thinking", "thinking": []}]
-    deltas = [{"role": "assistant"}, {"content": None}, {"content": reasoning}, {"content": "네"}]
-    chunks = [{"choices": [{"delta": delta}]} for delta in deltas]
-    others = [{}, {"choices": None}, {"choices": [], "usage": {"total_tokens": 1}}, {"choices": [], "error": None}]
-    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in others + chunks)
-    openai_server.script(Body(events, "text/event-stream"))
-    assert ask(openai_server, streamed) == "네"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        '{"choices": [{"index": 0, "content_filter_offsets": {"check_offset": 1}}]}',  # Azure
-        '{"choices": [{"index": 0, "delta": null}]}',
-        '{"choices": [{"index": 0, "delta": {"content": 3}}]}',
-        '{"choices": [3]}',
-        "ok",
-        "null",
-    ],
-)
-def test_an_odd_event_does_not_end_a_stream(openai_server: OpenAiServer, odd: str) -> None:
-    chunks = [json.dumps({"choices": [{"delta": {"content": piece}}]}) for piece in ("안", "녕")]
-    events = "".join(f"data: {data}\n\n" for data in (odd, chunks[0], odd, chunks[1], odd, "[DONE]"))
-    openai_server.script(Body(events, "text/event-stream"))
-    assert ask(openai_server, streamed) == "안녕"
-
-
 @BOTH
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ([{"type": "text", "text": "안"}, {"type": "text", "text": "녕"}], "안녕"),
-        ([{"type": "thinking", "thinking": [{"type": "text", "text": "음"}]}, {"type": "text", "text": "네"}], "네"),
-        (["안", {"type": "image_url", "image_url": {}}, "녕"], "안녕"),
-        ([], ""),
-    ],
-)
-def test_the_text_of_parts_is_the_answer(openai_server: OpenAiServer, how: Ask, content: Any, text: str) -> None:
-    message = json.dumps({"choices": [{"message": {"content": content}}]})
-    stream = f"data: {json.dumps({'choices': [{'delta': {'content': content}}]})}\n\ndata: [DONE]\n\n"
-    openai_server.script(Body(message) if how is whole else Body(stream, "text/event-stream"))
-    assert ask(openai_server, how) == text
-
-
-@BOTH
-def test_the_base_url_may_end_with_a_slash(openai_server: OpenAiServer, how: Ask) -> None:
+@pytest.mark.parametrize("more", ["/", "?api-version=2024-10-21&x=%2F", "/chat/completions?api-version=1", "/?a=b/"])
+def test_the_base_url_may_end_with_a_slash_a_query_or_the_whole_path(
+    openai_server: OpenAiServer, how: Ask, more: str
+) -> None:
     openai_server.script(Say(["네"]))
 
     async def scenario() -> str:
-        async with provider_at(openai_server.url + "/") as provider:
+        async with provider_at(openai_server.url + more) as provider:
             return await how(provider)
 
     assert asyncio.run(scenario()) == "네"
+    assert openai_server.calls[0].query == more.partition("?")[2]
 
 
 @BOTH

@@ -17,7 +17,7 @@ from pipelines.format.windows import WindowSettings
 from tests.checkpoint_factory import make_checkpoint
 from tests.conftest import MakeCheckpoint
 from tests.hub import Hub, commit_of, serving
-from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, copy, cut, pickle_weights
+from tests.pipelines.checkpoints.damage import WEIGHTS, Planted, copy, cut, edit_json, pickle_weights
 from tests.pipelines.cola.rows import row
 
 Run = Callable[..., int]
@@ -75,6 +75,25 @@ def test_trim_reports_what_is_kept_and_refuses_bad_paths(
     assert f"CheckpointUnsupported: {tmp_path / 'to'}: exists already" in capsys.readouterr().err
     assert run("trim", checkpoint("classifier"), tmp_path / "more", "--texts", tmp_path / "none.txt") == 1
     assert f"DataNotFound: {tmp_path / 'none.txt'}: there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untraced")
+def test_trim_takes_the_positive_label_and_the_scale_of_a_model_that_it_imports(
+    run: Run, checkpoint: MakeCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("오늘 과제는 코딩 과제입니다.\n", encoding="utf-8")
+    labelled = copy(checkpoint("classifier"), tmp_path / "labelled")
+    edit_json(labelled / "config.json", id2label={"0": "POSITIVE", "1": "NEGATIVE"})
+    assert run("trim", labelled, tmp_path / "a", "--texts", texts) == 1
+    assert "--positive-label LABEL" in capsys.readouterr().err
+    assert run("trim", labelled, tmp_path / "a", "--texts", texts, "--positive-label", "POSITIVE") == 0
+    assert read_manifest(tmp_path / "a").positive_output == 0
+    pair = ["trim", checkpoint("cross-encoder"), tmp_path / "b", "--texts", texts]
+    assert run(*pair, "--scale", "-10", "10") == 0
+    assert read_manifest(tmp_path / "b").scale == (-10, 10)
+    assert run("trim", tmp_path / "b", tmp_path / "c", "--texts", texts, "--scale", "0", "1") == 1
+    assert "already in the project's format, with another scale" in capsys.readouterr().err
 
 
 @pytest.fixture

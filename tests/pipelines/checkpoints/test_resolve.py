@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.checkpoints import resolve as module
-from pipelines.checkpoints.resolve import ROOT, cache_folder, resolve
+from pipelines.checkpoints.resolve import ROOT, OutputOptions, cache_folder, resolve
 from pipelines.errors import CheckpointNotFound, CheckpointUnsupported
 from pipelines.format.manifest import MANIFEST, read_manifest, verify
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.checkpoints.damage import WEIGHTS, copy, edit_weights
+from tests.pipelines.checkpoints.damage import WEIGHTS, copy, edit_json, edit_weights
 
 RESOLVE = "import sys; from pipelines.checkpoints.resolve import resolve; print(resolve(sys.argv[1], 'sts'))"
 
@@ -33,6 +33,30 @@ def test_other_sources_are_imported_into_the_cache_and_kept(checkpoint: MakeChec
     verify(first, "sts")
     assert resolve(str(checkpoint("static")), "sts") == first
     assert (first / MANIFEST).stat().st_mtime_ns == written
+
+
+def test_what_is_said_about_outputs_is_imported_and_another_word_is_another_import(
+    checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    source = copy(checkpoint("classifier"), tmp_path / "source")
+    edit_json(source / "config.json", id2label={"0": "POSITIVE", "1": "NEGATIVE"})
+    with pytest.raises(CheckpointUnsupported, match=r"--positive-label LABEL, or POSITIVE_LABEL=LABEL of make serve"):
+        resolve(str(source), "cola")
+    folders = [resolve(str(source), "cola", OutputOptions(positive_label=label)) for label in ("positive", "1")]
+    assert [read_manifest(folder).positive_output for folder in folders] == [0, 1]
+    assert resolve(str(source), "cola", OutputOptions(positive_label="positive")) == folders[0]
+    pair = resolve(str(checkpoint("cross-encoder")), "sts", OutputOptions(scale=(-10, 10)))
+    assert read_manifest(pair).scale == (-10, 10)
+
+
+def test_a_checkpoint_in_the_format_that_declares_other_outputs_is_refused(imported: MakeCheckpoint) -> None:
+    classifier, pair = str(imported("classifier")), str(imported("cross-encoder"))
+    assert resolve(classifier, "cola", OutputOptions(positive_label="LABEL_1")) == imported("classifier")
+    assert resolve(pair, "sts", OutputOptions(scale=(0, 5))) == imported("cross-encoder")
+    with pytest.raises(CheckpointUnsupported, match="another positive output"):
+        resolve(classifier, "cola", OutputOptions(positive_label="LABEL_0"))
+    with pytest.raises(CheckpointUnsupported, match="another scale"):
+        resolve(pair, "sts", OutputOptions(scale=(0, 1)))
 
 
 def test_a_source_that_changed_is_imported_again(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
