@@ -63,7 +63,7 @@ def engine_rates(folder: Path, settings: EngineSettings, pairs: list[Pair]) -> I
 def encode_rate(folder: Path, threads: int, pairs: list[Pair]) -> float:
     """Pairs/s of `encode` of sentence-transformers on all sentences, tokenizing included."""
     torch.set_num_threads(threads)
-    model = SentenceTransformer(str(folder), device="cpu")
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     sentences = [sentence for pair in pairs for sentence in pair]
     model.encode(sentences[:32], show_progress_bar=False)
     return rate(lambda: model.encode(sentences, show_progress_bar=False), len(pairs))

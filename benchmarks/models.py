@@ -120,7 +120,7 @@ def expected(name: str, data: Path) -> tuple[list[Pair], list[float]]:
     pairs = take(stream(read_pairs(data), CHECKED_SEED), CHECKED_PAIRS)
     path = FOLDER / f"{name}.expected.json"
     if not path.is_file():
-        model = SentenceTransformer(str(folder_of(name, data)), device="cpu")
+        model = SentenceTransformer(str(folder_of(name, data)), device="cpu", model_kwargs={"dtype": torch.float32})
         both = [model.encode(list(pair), normalize_embeddings=True) for pair in pairs]
         FOLDER.mkdir(exist_ok=True)
         _write(path, [float(left @ right) for left, right in both])

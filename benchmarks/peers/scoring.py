@@ -31,7 +31,7 @@ class Scorer:
 
     def __init__(self, model: Path | str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = SentenceTransformer(str(model), device="cpu")
+        self._model = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": torch.float32})
         for count in (1, 8, 32):
             self.scores([("문장을 준비한다", "준비하는 문장이다")] * count)
 

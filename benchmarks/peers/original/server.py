@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
+import torch
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -35,7 +36,7 @@ class File(BaseModel):
 
 
 def score_of(pair: tuple[str, str]) -> float:
-    model = SentenceTransformer(os.environ["MODEL"], device="cpu")
+    model = SentenceTransformer(os.environ["MODEL"], device="cpu", model_kwargs={"dtype": torch.float32})
     left, right = model.encode(list(pair), normalize_embeddings=True)
     return float(left @ right)
 
