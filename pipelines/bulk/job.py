@@ -70,23 +70,24 @@ def complete(request: Request, tell: Callable[[PartReport], None] = lambda _: No
     folder = Location.of(request.output)
     files, stored = Files.of(Location.of(request.input)), stored_run(folder)
     if stored is not None:
-        run = _run(request, files, request.part_bytes or stored.part_bytes)
+        run = run_of(request, files, request.part_bytes or stored.part_bytes)
         stored.refuse_other(run, folder.name)
         if stored.finished is not None:
             logger.info("all %s rows were done before", f"{run.source.rows:,}")
             return stored.finished
     with cluster():
-        room = Room.of(request.workers, request.threads, gpu=_wants_gpu(request.engine))
+        room = Room.of(request.workers, request.threads, gpu=wants_gpu(request.engine))
         if stored is None:
             size = request.part_bytes or part_bytes_of(files.total, room.workers, gpu=room.gpus > 0)
-            run = _run(request, files, size)
+            run = run_of(request, files, size)
         output = Output(folder, run)
         output.begin()
         _score_missing(request, output, room, tell)
         return output.finish()
 
 
-def _run(request: Request, files: Files, part_bytes: int) -> Run:
+def run_of(request: Request, files: Files, part_bytes: int) -> Run:
+    """The run that a request describes. Raises DataError and CheckpointError."""
     task = BULK_TASKS[request.task].checkpoint
     manifest = verify(resolve(request.checkpoint, task), task)
     run = Run(
@@ -111,8 +112,8 @@ def _score_missing(request: Request, output: Output, room: Room, tell: Callable[
             run=output.run,
             input=Location.of(request.input).portable,
             output=output.folder.portable,
-            checkpoint=_everywhere(request.checkpoint),
-            engine=_engine(request, room),
+            checkpoint=everywhere(request.checkpoint),
+            engine=engine_of(request, room),
         )
         for report in score(work, room, missing, Progress(request.task, source.rows, done, _say)):
             tell(report)
@@ -123,20 +124,20 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _wants_gpu(settings: EngineSettings) -> bool | None:
+def wants_gpu(settings: EngineSettings) -> bool | None:
     """Whether the engine runs on a GPU; None: if there is one."""
     if settings.device == "auto":
         return False if settings.backend == "onnx" or settings.dtype == "int8" else None
     return settings.device == "cuda"
 
 
-def _engine(request: Request, room: Room) -> EngineSettings:
+def engine_of(request: Request, room: Room) -> EngineSettings:
     """The engine of one worker, which computes where the worker has room."""
     device, slots = ("cuda", GPU_SLOTS) if room.gpus else ("cpu", 1)
     return request.engine.model_copy(update={"device": device, "slots": slots, "threads": request.threads})
 
 
-def _everywhere(checkpoint: str) -> str:
+def everywhere(checkpoint: str) -> str:
     """A name of the checkpoint that all machines understand."""
     path = next((path for path in (Path(checkpoint).expanduser(), ROOT / checkpoint) if path.exists()), None)
     return portable(checkpoint) if path is None else str(path.resolve())

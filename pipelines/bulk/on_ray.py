@@ -5,6 +5,7 @@ Ray distributes the numbers of parts. Each actor reads its parts from the storag
 
 import contextlib
 import logging
+import os
 import pickle
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -137,6 +138,8 @@ class _Worker:
 
 
 def _part_scorer(work: Work, counter: Any) -> PartScorer:
+    threads = work.engine.threads
+    os.environ |= {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
     task = work.run.task
     folder = resolve(work.checkpoint, task.checkpoint)
     manifest = verify(folder, task.checkpoint)

@@ -70,6 +70,7 @@ def test_options_become_parts_of_the_request(requests: list[Request]) -> None:
         (["--columns", "sentence1"], "'sentence1' is not FIELD=COLUMN"),
         (["--engine", "{"], "--engine: Invalid JSON"),
         (["--engine", '{"dtype": "int4"}'], "--engine: Input should be"),
+        (["--engine", '{"threads": 2}'], "--engine: use --threads and --workers instead"),
         (["--workers", "0"], "--workers: invalid"),
     ],
 )

@@ -1,122 +1,96 @@
-"""Real runs on Ray, each with a cluster and processes of its own."""
-
-import asyncio
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
-from pipelines.bulk.output import ERRORS
-from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.resolve import ROOT
+from pipelines.bulk import job
+from pipelines.bulk.job import Request
+from pipelines.bulk.run import Finished
+from pipelines.engines.choice import EngineSettings
+from pipelines.errors import CheckpointUnsupported, DataError, OutputTaken
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.bulk.scoring import content_of
-from tests.pipelines.training.test_on_ray import ENVIRONMENT
+from tests.pipelines.bulk.scoring import output_of, score_all
 
-pytestmark = pytest.mark.train
-
-TIMEOUT_S = 120
-ROWS = 3000
-BLANK = 1500
-PASSAGES = [f"The {'museum ' * (number % 19)}is open {number}." if number != BLANK else " " for number in range(ROWS)]
+Begin = Callable[[Request], job.Run]
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
+def request_(tmp_path: Path, served: MakeCheckpoint) -> Request:
+    """A request for 20 rows, in parts of two rows."""
     path = tmp_path / "rows.jsonl"
-    lines = [json.dumps({"id": number, "passage": passage}) for number, passage in enumerate(PASSAGES)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    path.write_text("".join(f'{{"passage": "Passage {number:02}."}}\n' for number in range(20)), encoding="utf-8")
+    return Request("cola", str(path), str(tmp_path / "out"), str(served("shipped cola")), part_bytes=50)
 
 
-@pytest.fixture
-def command(rows: Path, tmp_path: Path, imported: MakeCheckpoint) -> list[str]:
-    """The command that scores the rows in about 70 parts."""
-    words = ["cola", str(rows), str(tmp_path / "out"), "--checkpoint", str(imported("classifier"))]
-    return [sys.executable, "-m", "pipelines.bulk", *words, "--workers", "1", "--part-bytes", "4000"]
+def run_of(request: Request) -> job.Run:
+    return job.run_of(request, job.Files.of(job.Location.of(request.input)), request.part_bytes or 0)
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> Callable[[], list[Path]]:
-    return lambda: sorted((tmp_path / "out").glob("part-*"))
+def test_a_finished_run_is_not_run_again(request_: Request) -> None:
+    finished = score_all(run_of(request_), request_.input, request_.output).finish()
+    assert job.complete(request_) == finished == Finished(scored=20, set_aside=0)
+    assert job.complete(replace(request_, part_bytes=None, workers=7, threads=3)) == finished
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **ENVIRONMENT}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"keep": ("passage",)}, "--keep"),
+        ({"engine": EngineSettings(backend="torch")}, "--engine"),
+        ({"part_bytes": 60}, "--part-bytes"),
+        ({"columns": {"passage": "text"}}, "--columns"),
+    ],
+)
+def test_other_options_are_refused_before_ray_starts(request_: Request, change: dict[str, object], named: str) -> None:
+    output_of(run_of(request_), request_.output)
+    with pytest.raises(OutputTaken, match=named):
+        job.complete(replace(request_, **change))  # type: ignore[arg-type]
 
 
-@contextmanager
-def halfway(command: list[str], parts: Callable[[], list[Path]]) -> Iterator[psutil.Popen]:
-    """Start the command, and yield its process when it has scored some parts, but not all. All its processes end."""
-    process = psutil.Popen(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.DEVNULL)
-    family: list[psutil.Process] = []
-    try:
-        wait_until(lambda: len(parts()) >= 3 or process.poll() is not None)
-        family = process.children(recursive=True)
-        yield process
-    finally:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-        _, alive = psutil.wait_procs(family, TIMEOUT_S)
-        assert alive == []
+def test_another_input_is_refused_before_ray_starts(request_: Request) -> None:
+    output_of(run_of(request_), request_.output)
+    path = Path(request_.input)
+    path.write_text(path.read_text(encoding="utf-8").replace("07", "70"), encoding="utf-8")
+    with pytest.raises(OutputTaken, match="the input"):
+        job.complete(request_)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+def test_what_does_not_fit_the_task_is_refused(request_: Request, served: MakeCheckpoint) -> None:
+    with pytest.raises(CheckpointUnsupported, match="a checkpoint for cola, not for sts"):
+        run_of(replace(request_, task="sts"))
+    sts = replace(request_, task="embeddings", checkpoint=str(served("shipped sts")), format="csv")
+    with pytest.raises(DataError, match="can't hold embeddings"):
+        run_of(sts)
 
 
-def assert_all_rows_are_scored_once(folder: Path, checkpoint: Path) -> None:
-    """Assert that each row is there once, in order, with the result of the pipeline in this process."""
-    scored = [json.loads(line) for line in content_of(folder).splitlines()]
-    good = [number for number in range(ROWS) if number != BLANK]
-    assert [row["id"] for row in scored] == good
-    results = asyncio.run(_results(checkpoint, [PASSAGES[number] for number in good]))
-    assert [row["prob"] for row in scored] == pytest.approx(results, abs=1e-5)
-    errors = (folder / ERRORS).read_text(encoding="utf-8")
-    assert json.loads(errors) == {"file": "", "line": BLANK + 1, "reason": "passage has no visible character"}
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (EngineSettings(), None),
+        (EngineSettings(device="cpu"), False),
+        (EngineSettings(device="cuda"), True),
+        (EngineSettings(dtype="int8"), False),
+        (EngineSettings(backend="onnx"), False),
+        (EngineSettings(dtype="bfloat16", backend="torch"), None),
+    ],
+)
+def test_gpus_are_used_where_the_engine_can(settings: EngineSettings, wanted: bool | None) -> None:
+    assert job.wants_gpu(settings) is wanted
 
 
-async def _results(checkpoint: Path, passages: list[str]) -> list[float]:
-    pipeline = load_pipeline(checkpoint, "cola")
-    return [result.probability for passage in passages for result in await pipeline([passage])]
-
-
-def test_a_run_that_was_killed_goes_on_with_what_is_missing(
-    command: list[str], parts: Callable[[], list[Path]], imported: MakeCheckpoint, tmp_path: Path
+@pytest.mark.parametrize(("gpus", "device", "slots"), [(0.0, "cpu", 1), (0.5, "cuda", 2)])
+def test_the_engine_of_a_worker_computes_where_it_has_room(
+    request_: Request, gpus: float, device: str, slots: int
 ) -> None:
-    with halfway(command, parts) as process:
-        process.kill()
-        process.wait()
-    before = {path: path.stat().st_mtime_ns for path in parts()}
-    again = run(command)
-    assert again.returncode == 0, again.stderr
-    assert 3 <= len(before) < len(parts())
-    assert {path: path.stat().st_mtime_ns for path in before} == before  # none was scored again
-    assert f"of {ROWS:,} rows were done before" in again.stderr
-    assert again.stdout.splitlines()[-1] == f"2,999 rows scored; 1 set aside, see {tmp_path}/out/{ERRORS}"
-    assert_all_rows_are_scored_once(tmp_path / "out", imported("classifier"))
-    other = run([*command, "--keep", "id"])
-    assert other.returncode == 1
-    assert "belongs to another run, which differs in --keep" in other.stderr
+    request = replace(request_, threads=3, engine=EngineSettings(dtype="float32"))
+    settings = job.engine_of(request, job.Room(workers=2, threads=3, gpus=gpus))
+    assert settings == EngineSettings(device=device, dtype="float32", threads=3, slots=slots)  # type: ignore[arg-type]
 
 
-def test_the_death_of_a_worker_costs_no_row(
-    command: list[str], parts: Callable[[], list[Path]], imported: MakeCheckpoint, tmp_path: Path
-) -> None:
-    with halfway(command, parts) as process:
-        workers = [child for child in process.children(recursive=True) if "MapWorker" in " ".join(child.cmdline())]
-        assert workers
-        workers[0].kill()
-        assert process.wait(TIMEOUT_S) == 0
-    assert_all_rows_are_scored_once(tmp_path / "out", imported("classifier"))
+def test_a_checkpoint_is_named_so_that_all_machines_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert job.everywhere("mine") == str(tmp_path / "mine")
+    assert job.everywhere("checkpoints/sts") == str(job.ROOT / "checkpoints" / "sts")
+    assert job.everywhere("owner/name@0123") == "owner/name@0123"
