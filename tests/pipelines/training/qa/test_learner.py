@@ -171,8 +171,8 @@ def test_a_model_learns_to_answer_and_when_not_to_answer(
 ) -> None:
     torch.set_num_threads(1)
     load = partial(QaLearner.load, Base.find(str(checkpoint("bare-encoder"))), WINDOWS)
-    train, dev = (towns(tmp_path, numbers, long=long) for numbers in (range(24), range(24, 32)))
-    settings = TrainingSettings(epochs=8, batch_size=8, learning_rate=3e-3)
+    train, dev = (towns(tmp_path, numbers, long=long) for numbers in (range(24), range(24, 36)))
+    settings = TrainingSettings(epochs=14, batch_size=8, learning_rate=3e-3)
     trainer = Trainer(load, [Stage.of(train)], dev, settings)
     figures = list(trainer.epochs())
     best = figures[trainer.history.best(QaLearner.sort_key)]
