@@ -12,7 +12,7 @@ from tests.serve.server import Server
 pytestmark = pytest.mark.serve
 
 BUSY_S = 0.1
-LONG = "강가의 마을에서는 봄마다 작은 장이 서고 사람들이 모여 이야기를 나눈다. " * 4000
+LONG = "강가의 마을에서는 봄마다 작은 장이 서고 사람들이 모여 이야기를 나눈다. " * 200
 
 
 def wait_until_busy(process: psutil.Process) -> None:
