@@ -36,6 +36,8 @@ def test_cpu_time_grows_evenly_between_two_samples(monkeypatch: pytest.MonkeyPat
 
 def test_cpu_time_counts_that_of_this_process() -> None:
     with CpuTime() as cpu_time:
+        while not cpu_time._samples:
+            time.sleep(0)  # let its thread run
         before_s = time.process_time()
         while time.process_time() < before_s + 0.05:  # psutil counts in hundredths of a second
             pass
