@@ -186,8 +186,11 @@ def test_bodies_that_are_announced_but_do_not_come_take_nothing_from_others() ->
 
 
 def test_a_body_that_takes_longer_than_the_request_may_is_504() -> None:
-    connection = asyncio.run(ask(bodies(deadline_s=0.01, body_pause_s=5), piece(b"[", more=True), NEVER))
-    assert connection.status == 504
+    async def scenario() -> Connection:
+        app = bodies(deadline_s=0.01, body_pause_s=600)
+        return await asyncio.wait_for(ask(app, piece(b"[", more=True), NEVER), timeout=60)
+
+    assert asyncio.run(scenario()).status == 504
 
 
 def test_the_bytes_of_a_cancelled_request_return_to_the_budget() -> None:
