@@ -56,7 +56,7 @@ class Client(Protocol):
     ready: str
     """The path that answers 200 once the server is ready."""
 
-    def __init__(self, session: Session) -> None: ...
+    def __init__(self, session: Session, prompt: str = "") -> None: ...
 
     async def score(self, pair: Pair) -> float:
         """Score one pair in one request. Raises Refused."""
@@ -76,11 +76,19 @@ async def post(session: Session, path: str, **body: Any) -> Any:
     return json.loads(content)
 
 
-class MunjangClient:
-    ready = "/readyz"
+class HttpClient:
+    """Sends requests to one or several servers.
 
-    def __init__(self, session: Session) -> None:
+    `prompt` is what the model wants before each text. All servers add it themselves, except Infinity.
+    """
+
+    def __init__(self, session: Session, prompt: str = "") -> None:
         self._session = session
+        self._prompt = prompt
+
+
+class MunjangClient(HttpClient):
+    ready = "/readyz"
 
     async def score(self, pair: Pair) -> float:
         body = {"sentence_1": pair[0], "sentence_2": pair[1]}
@@ -93,11 +101,8 @@ class MunjangClient:
         return (await post(self._session, "/pred/file/", data=form))["scores"]
 
 
-class FastApiClient:
+class FastApiClient(HttpClient):
     ready = "/ready"
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def score(self, pair: Pair) -> float:
         body = {"sentence_1": pair[0], "sentence_2": pair[1]}
@@ -122,11 +127,8 @@ class MosecClient(OneRouteClient):
     ready = "/metrics"
 
 
-class BentoMlClient:
+class BentoMlClient(HttpClient):
     ready = "/readyz"
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def score(self, pair: Pair) -> float:
         body = {"pairs": [{"sentence_1": pair[0], "sentence_2": pair[1]}]}
@@ -136,14 +138,11 @@ class BentoMlClient:
         return await post(self._session, "/file", json={"pairs": pairs})
 
 
-class InfinityClient:
+class InfinityClient(HttpClient):
     """Asks for embeddings in base64, the cheapest encoding for both sides, and computes the cosines itself."""
 
     ready = "/health"
     MAX_PAIRS = 1024
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def score(self, pair: Pair) -> float:
         return (await self.scores([pair]))[0]
@@ -153,7 +152,7 @@ class InfinityClient:
         return [score for scores in await asyncio.gather(*map(self._scores, parts)) for score in scores]
 
     async def _scores(self, pairs: list[Pair]) -> list[float]:
-        sentences = [sentence for pair in pairs for sentence in pair]
+        sentences = [self._prompt + sentence for pair in pairs for sentence in pair]
         body = {"model": "model", "input": sentences, "encoding_format": "base64"}
         answer = await post(self._session, "/embeddings", json=body)
         rows = [np.frombuffer(base64.b64decode(row["embedding"]), dtype=np.float32) for row in answer["data"]]

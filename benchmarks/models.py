@@ -7,7 +7,9 @@ with older and newer versions can load the same files.
 """
 
 import argparse
+import filecmp
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,6 +27,8 @@ from pipelines.text.files import data_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / ".models"
+SHIPPED = ROOT / "checkpoints" / "sts"
+MANIFEST = "manifest.json"
 SIZES = {
     "small": {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
     "base": {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
@@ -42,7 +46,7 @@ CHECKED_SEED = 1_000
 def folder_of(name: str, data: Path) -> Path:
     """The sentence-transformers folder of a model, which is made where it is missing."""
     if name == "shipped":
-        return ROOT / "checkpoints" / "sts"
+        return readable_by_all(SHIPPED)
     folder = FOLDER / name
     if not folder.is_dir():
         FOLDER.mkdir(exist_ok=True)
@@ -50,6 +54,24 @@ def folder_of(name: str, data: Path) -> Path:
             make(name, data, Path(scratch) / name)
             (Path(scratch) / name).rename(folder)
     return folder
+
+
+def readable_by_all(shipped: Path) -> Path:
+    """A copy of a BERT checkpoint with mean pooling in the format of sentence-transformers 2, which Infinity needs."""
+    folder = FOLDER / "shipped"
+    if (folder / MANIFEST).is_file() and filecmp.cmp(folder / MANIFEST, shipped / MANIFEST, shallow=False):
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(shipped, folder)
+    _write(folder / "tokenizer_config.json", _tokenizer_readable_by_all(folder / "tokenizer_config.json"))
+    _write_modules(folder, json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"])
+    return folder
+
+
+def prompt_of(name: str) -> str:
+    """What a bi-encoder wants before each text. sentence-transformers adds it, Infinity leaves it to the caller."""
+    settings = json.loads((SHIPPED / "config_sentence_transformers.json").read_text())
+    return settings["prompts"].get(settings["default_prompt_name"], "") if name == "shipped" else ""
 
 
 def make(name: str, data: Path, folder: Path) -> None:
@@ -62,10 +84,16 @@ def make(name: str, data: Path, folder: Path) -> None:
     torch.nn.init.normal_(model.embeddings.word_embeddings.weight, std=WORD_DEVIATION)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    _write(folder / "tokenizer_config.json", _readable_by_all(folder / "tokenizer_config.json"))
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False})
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
+    _write(folder / "tokenizer_config.json", _tokenizer_readable_by_all(folder / "tokenizer_config.json"))
+    _write_modules(folder, MAX_TOKENS)
+
+
+def _write_modules(folder: Path, max_tokens: int) -> None:
+    """Write what sentence-transformers 2 needs beside a BERT model: mean pooling and the longest text."""
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    size = json.loads((folder / "config.json").read_text())["hidden_size"]
+    pooling = {"word_embedding_dimension": size, "pooling_mode_mean_tokens": True}
     _write(folder / "1_Pooling" / "config.json", pooling)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     _write(
@@ -93,7 +121,7 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, max_tokens: int) -> P
     )
 
 
-def _readable_by_all(path: Path) -> dict[str, object]:
+def _tokenizer_readable_by_all(path: Path) -> dict[str, object]:
     """The configuration with a tokenizer class that transformers 4 and 5 know; version 5 writes one unknown to 4."""
     return json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
 
@@ -104,9 +132,9 @@ def _write(path: Path, content: object) -> None:
 
 def imported(name: str, data: Path) -> Path:
     """The model as a checkpoint with an int8 graph; the project's own command makes it where it is missing."""
-    source = folder_of(name, data)
     if name == "shipped":
-        return source
+        return SHIPPED
+    source = folder_of(name, data)
     folder = FOLDER / f"{name}-munjang"
     if not folder.is_dir():
         command = [sys.executable, "-m", "pipelines.checkpoints", "import", str(source), str(folder)]

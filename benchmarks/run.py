@@ -195,7 +195,7 @@ async def checked_and_measured(
 ) -> None:
     plan = plan_of(arguments, server, number)
     async with session(*urls) as http:
-        client = server.client(http)
+        client = server.client(http, models.prompt_of(model))
         write(**await check(client, *models.expected(model, arguments.data), server.precision))
         pairs = stream(read_pairs(arguments.data), seed=number)
         rates: dict[str, float] = {}

@@ -141,7 +141,7 @@ SERVERS: list[Server] = [
     *(Peer("bentoml", BentoMlClient, setting, spread=True) for setting in SETTINGS),
     *(Peer("mosec", MosecClient, setting) for setting in SETTINGS),
     *(
-        Peer("infinity", InfinityClient, setting, variant, models=TRANSFORMERS, options=options, spread=True)
+        Peer("infinity", InfinityClient, setting, variant, options=options, spread=True)
         for variant, options in INFINITY.items()
         for setting in SETTINGS
     ),
@@ -151,7 +151,6 @@ SERVERS: list[Server] = [
             InfinityClient,
             setting,
             precision="int8",
-            models=TRANSFORMERS,
             folder="infinity",
             options={"INFINITY_DTYPE": "int8"},
             spread=True,
