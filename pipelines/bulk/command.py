@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pipelines.bulk.job import Request, complete
 from pipelines.bulk.source import FORMATS
 from pipelines.bulk.tasks import BULK_TASKS
+from pipelines.checkpoints.resolve import OutputOptions
 from pipelines.command_line import Command
 from pipelines.engines.choice import EngineSettings
 from pipelines.format.manifest import Role
@@ -25,6 +26,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="file or folder, as a path or URL")
     parser.add_argument("output", help="folder of the results, as a path or URL; new, or that of an interrupted run")
     parser.add_argument("--checkpoint", help="any name that `make serve` takes (default: checkpoints/TASK)")
+    OutputOptions.add_to(parser)
     fields = "; ".join(f"{name}: {', '.join(task.fields)}" for name, task in BULK_TASKS.items())
     parser.add_argument(
         "--columns",
@@ -79,6 +81,7 @@ def _request(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         input=arguments.input,
         output=arguments.output,
         checkpoint=arguments.checkpoint or f"checkpoints/{BULK_TASKS[arguments.task].checkpoint}",
+        outputs=OutputOptions.of(arguments),
         columns=_columns(parser, arguments),
         keep=None if arguments.keep is None else tuple(arguments.keep),
         format=arguments.format,

@@ -15,7 +15,7 @@ from pipelines.bulk.source import Format, part_bytes_of
 from pipelines.bulk.storage import Location
 from pipelines.bulk.tasks import BULK_TASKS
 from pipelines.bulk.worker import PartReport
-from pipelines.checkpoints.resolve import ROOT, portable, resolve
+from pipelines.checkpoints.resolve import NOTHING_SAID, ROOT, OutputOptions, portable, resolve
 from pipelines.engines.choice import EngineSettings
 from pipelines.format.manifest import Role, verify
 
@@ -28,6 +28,7 @@ GPU_SLOTS = 2  # one part is read, tokenized and written while the GPU runs anot
 class Request:
     """What the user asks for.
 
+    outputs     what the user says about the outputs of the checkpoint
     columns     the columns of fields that have other names
     keep        the columns to copy; None: the default of `Run.kept`
     format      of the output; None: that of the input
@@ -41,6 +42,7 @@ class Request:
     input: str
     output: str
     checkpoint: str
+    outputs: OutputOptions = NOTHING_SAID
     columns: Mapping[str, str] = field(default_factory=dict)
     keep: tuple[str, ...] | None = None
     format: Format | None = None
@@ -89,7 +91,7 @@ def complete(request: Request, tell: Callable[[PartReport], None] = lambda _: No
 def run_of(request: Request, files: Files, part_bytes: int) -> Run:
     """The run that a request describes. Raises DataError and CheckpointError."""
     task = BULK_TASKS[request.task].checkpoint
-    manifest = verify(resolve(request.checkpoint, task), task)
+    manifest = verify(resolve(request.checkpoint, task, request.outputs), task)
     run = Run(
         checkpoint=manifest.name,
         digest=manifest.digest,
@@ -113,6 +115,7 @@ def _score_missing(request: Request, output: Output, room: Room, tell: Callable[
             input=Location.of(request.input).portable,
             output=output.folder.portable,
             checkpoint=everywhere(request.checkpoint),
+            outputs=request.outputs,
             engine=engine_of(request, room),
         )
         for report in score(work, room, missing, Progress(request.task, source.rows, done, _say)):

@@ -21,8 +21,8 @@ from pipelines.bulk.progress import Progress
 from pipelines.bulk.run import Run
 from pipelines.bulk.scorer import Scorer
 from pipelines.bulk.storage import Location
-from pipelines.bulk.worker import PartReport, PartScorer
-from pipelines.checkpoints.resolve import resolve
+from pipelines.bulk.worker import PartReport, PartScorer, Tell
+from pipelines.checkpoints.resolve import OutputOptions, resolve
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointDamaged, MunjangError, StageFailed
 from pipelines.format.manifest import verify
@@ -64,12 +64,16 @@ class Room:
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs to know: the run, URLs or paths of its input and output, the checkpoint, and its engine."""
+    """What a worker needs to know.
+
+    The run, URLs or paths of its input and output, the checkpoint, what is said about its outputs, and its engine.
+    """
 
     run: Run
     input: str
     output: str
     checkpoint: str
+    outputs: OutputOptions
     engine: EngineSettings
 
 
@@ -121,7 +125,7 @@ class _Worker:
         self._counter = counter
         self._failure: Exception | None = None
         try:
-            self._parts = _part_scorer(ray.get(work), counter)
+            self._parts = part_scorer(ray.get(work), counter.add.remote)
         except (MunjangError, OSError) as error:
             self._failure = error
 
@@ -137,17 +141,18 @@ class _Worker:
             return error
 
 
-def _part_scorer(work: Work, counter: Any) -> PartScorer:
+def part_scorer(work: Work, tell: Tell) -> PartScorer:
+    """What scores the parts of a run in this process. Raises CheckpointError."""
     threads = work.engine.threads
     os.environ |= {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
     task = work.run.task
-    folder = resolve(work.checkpoint, task.checkpoint)
+    folder = resolve(work.checkpoint, task.checkpoint, work.outputs)
     manifest = verify(folder, task.checkpoint)
     if manifest.digest != work.run.digest:
         raise CheckpointDamaged(str(folder), f"its digest is {manifest.digest} here, elsewhere {work.run.digest}")
     scorer = Scorer.load(folder, manifest, task, work.engine, work.run.options.role)
     output = Output(Location.of(work.output), work.run)
-    return PartScorer(work.run, Location.of(work.input), output, scorer, counter.add.remote)
+    return PartScorer(work.run, Location.of(work.input), output, scorer, tell)
 
 
 class _Counter:

@@ -7,6 +7,7 @@ import pytest
 from pipelines.bulk import command
 from pipelines.bulk.job import Request
 from pipelines.bulk.run import Finished
+from pipelines.checkpoints.resolve import OutputOptions
 from pipelines.engines.choice import EngineSettings
 
 
@@ -60,6 +61,15 @@ def test_options_become_parts_of_the_request(requests: list[Request]) -> None:
             threads=2,
             part_bytes=5,
         )
+    ]
+
+
+def test_what_is_said_about_outputs_becomes_part_of_the_request(requests: list[Request]) -> None:
+    run("cola", "in.csv", "out", "--positive-label", "GOOD")
+    run("sts", "in.csv", "out", "--scale", "-10", "10")
+    assert [request.outputs for request in requests] == [
+        OutputOptions(positive_label="GOOD"),
+        OutputOptions(scale=(-10.0, 10.0)),
     ]
 
 

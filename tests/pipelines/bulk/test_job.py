@@ -7,10 +7,12 @@ import pytest
 from pipelines.bulk import job
 from pipelines.bulk.job import Request
 from pipelines.bulk.run import Finished
+from pipelines.checkpoints.resolve import OutputOptions
 from pipelines.engines.choice import EngineSettings
 from pipelines.errors import CheckpointUnsupported, DataError, OutputTaken
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.bulk.scoring import output_of, score_all
+from tests.pipelines.checkpoints.damage import copy, edit_json
 
 Begin = Callable[[Request], job.Run]
 
@@ -62,6 +64,22 @@ def test_what_does_not_fit_the_task_is_refused(request_: Request, served: MakeCh
     sts = replace(request_, task="embeddings", checkpoint=str(served("shipped sts")), format="csv")
     with pytest.raises(DataError, match="can't hold embeddings"):
         run_of(sts)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_what_is_said_about_outputs_belongs_to_the_checkpoint_of_a_run(
+    request_: Request, checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUNJANG_CACHE", str(tmp_path / "cache"))
+    labelled = copy(checkpoint("classifier"), tmp_path / "labelled")
+    edit_json(labelled / "config.json", id2label={"0": "GOOD", "1": "BAD"})
+    unsaid = replace(request_, checkpoint=str(labelled))
+    with pytest.raises(CheckpointUnsupported, match="--positive-label LABEL"):
+        run_of(unsaid)
+    good = replace(unsaid, outputs=OutputOptions(positive_label="GOOD"))
+    output_of(run_of(good), good.output)
+    with pytest.raises(OutputTaken, match="the checkpoint"):
+        job.complete(replace(good, outputs=OutputOptions(positive_label="BAD")))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.bulk.on_ray import Room
+from pipelines.bulk.on_ray import Room, Work, part_scorer
 from pipelines.bulk.output import ERRORS
 from pipelines.checkpoints.in_process import load_pipeline
-from pipelines.checkpoints.resolve import ROOT
+from pipelines.checkpoints.resolve import ROOT, OutputOptions, resolve
+from pipelines.engines.choice import EngineSettings
+from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.bulk.scoring import content_of
+from tests.pipelines.bulk.scoring import content_of, output_of, run_on
+from tests.pipelines.checkpoints.damage import copy, edit_json
 from tests.pipelines.training.test_on_ray import ENVIRONMENT
 
 TIMEOUT_S = 120
@@ -117,6 +120,30 @@ def test_the_death_of_a_worker_costs_no_row(
         workers[0].kill()
         assert process.wait(TIMEOUT_S) == 0
     assert_all_rows_are_scored_once(tmp_path / "out", imported("classifier"))
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_worker_loads_a_checkpoint_as_the_user_described_its_outputs(
+    checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("MUNJANG_CACHE", str(tmp_path / "cache")),
+        ("TOKENIZERS_PARALLELISM", ""),
+        ("RAYON_NUM_THREADS", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    labelled = copy(checkpoint("classifier"), tmp_path / "labelled")
+    edit_json(labelled / "config.json", id2label={"0": "GOOD", "1": "BAD"})
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    path.write_text('{"passage": "The museum is open."}\n', encoding="utf-8")
+    good = OutputOptions(positive_label="GOOD")
+    manifest = read_manifest(resolve(str(labelled), "cola", good))
+    run = run_on(path).model_copy(update={"digest": manifest.digest})
+    output_of(run, out)
+    work = Work(run, str(path), str(out), str(labelled), good, EngineSettings(device="cpu"))
+    part_scorer(work, lambda *_: None).score(0)
+    expected = asyncio.run(_results(resolve(str(labelled), "cola", good), ["The museum is open."]))
+    assert json.loads(content_of(out))["prob"] == pytest.approx(expected[0], abs=1e-5)
 
 
 @pytest.mark.parametrize(
