@@ -9,6 +9,7 @@ import transformers
 from pydantic import ValidationError
 
 from pipelines.checkpoints import golden, in_process
+from pipelines.checkpoints.declared_outputs import refuse_other_outputs
 from pipelines.checkpoints.finish import quantize
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.resolve import OutputOptions
@@ -46,6 +47,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 def _add_quantize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path)
+    OutputOptions.add_to(parser)
     _add_examples(parser, required=True)
 
 
@@ -110,6 +112,9 @@ def _trim(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 
 def _quantize(_parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     _quiet()
+    outputs = OutputOptions.of(arguments)
+    manifest = read_manifest(arguments.folder)
+    refuse_other_outputs(arguments.folder, manifest, outputs.positive_label, outputs.scale)
     _add_int8(arguments.folder, arguments)
 
 

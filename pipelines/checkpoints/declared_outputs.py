@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.activations import SCALES, activation_of
 from pipelines.format.kinds import CLASSIFIER, CROSS_ENCODER, Head
-from pipelines.format.manifest import Manifest, Scale
+from pipelines.format.manifest import Kind, Manifest, Scale
 from pipelines.format.outputs import outputs_of, positive_output
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,7 @@ def declared_outputs(head: Head, folder: Path, positive_label: str | None, scale
     Raises CheckpointUnsupported if the files do not say what the outputs mean, or if an argument does not fit the
     kind of model.
     """
-    if positive_label is not None and head is not CLASSIFIER:
-        raise CheckpointUnsupported(str(folder), f"--positive-label is for classifiers, but this is a {head.kind}")
-    if scale is not None and head is not CROSS_ENCODER:
-        raise CheckpointUnsupported(str(folder), f"--scale is for cross-encoders, but this is a {head.kind}")
+    _refuse_for_other_kinds(folder, head.kind, positive_label, scale)
     if head is CLASSIFIER:
         return {"positive_output": _logged_output(folder, positive_label)}
     return _scaled(folder, scale) if head is CROSS_ENCODER else {}
@@ -31,12 +28,22 @@ def declared_outputs(head: Head, folder: Path, positive_label: str | None, scale
 
 def refuse_other_outputs(folder: Path, manifest: Manifest, positive_label: str | None, scale: Scale | None) -> None:
     """Raise CheckpointUnsupported if a checkpoint in the project's format declares other outputs than the arguments."""
-    if positive_label is not None and (
-        manifest.kind != "classifier" or positive_output(folder, positive_label) != manifest.positive_output
-    ):
-        raise CheckpointUnsupported(str(folder), "already in the project's format, with another positive output")
+    _refuse_for_other_kinds(folder, manifest.kind, positive_label, scale)
+    if positive_label is not None and positive_output(folder, positive_label) != manifest.positive_output:
+        label = outputs_of(folder).labels[manifest.positive_output]
+        why = f"with another positive output ({manifest.positive_output}, label {label})"
+        raise CheckpointUnsupported(str(folder), f"already in the project's format, {why}; import its source again")
     if scale not in (None, manifest.scale):
-        raise CheckpointUnsupported(str(folder), "already in the project's format, with another scale")
+        low, high = manifest.scale or SCALES["identity"]
+        why = f"with another scale ({low:g} to {high:g})"
+        raise CheckpointUnsupported(str(folder), f"already in the project's format, {why}; import its source again")
+
+
+def _refuse_for_other_kinds(folder: Path, kind: Kind, positive_label: str | None, scale: Scale | None) -> None:
+    if positive_label is not None and kind != CLASSIFIER.kind:
+        raise CheckpointUnsupported(str(folder), f"--positive-label is for classifiers, but this is a {kind}")
+    if scale is not None and kind != CROSS_ENCODER.kind:
+        raise CheckpointUnsupported(str(folder), f"--scale is for cross-encoders, but this is a {kind}")
 
 
 def _logged_output(folder: Path, positive_label: str | None) -> int:

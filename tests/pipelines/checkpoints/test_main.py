@@ -93,7 +93,7 @@ def test_trim_takes_the_positive_label_and_the_scale_of_a_model_that_it_imports(
     assert run(*pair, "--scale", "-10", "10") == 0
     assert read_manifest(tmp_path / "b").scale == (-10, 10)
     assert run("trim", tmp_path / "b", tmp_path / "c", "--texts", texts, "--scale", "0", "1") == 1
-    assert "already in the project's format, with another scale" in capsys.readouterr().err
+    assert "already in the project's format, with another scale (-10 to 10)" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -120,6 +120,16 @@ def test_quantize_adds_a_graph_and_logs_its_score(
     manifest = verify(folder, "cola")
     assert "model.int8.onnx" in manifest.files
     assert f"steady in int8: {manifest.int8}" in caplog.messages
+
+
+def test_quantize_refuses_a_checkpoint_with_other_outputs_than_the_user_says(
+    run: Run, steady: Path, tmp_path: Path, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["quantize", steady, "--calibration", examples, "--dev", examples]
+    assert run(*arguments, "--positive-label", "LABEL_0") == 1
+    assert "with another positive output (1, label LABEL_1); import its source again" in capsys.readouterr().err
+    assert run(*arguments, "--scale", "0", "1") == 1
+    assert "--scale is for cross-encoders, but this is a classifier" in capsys.readouterr().err
 
 
 def test_import_quantizes_if_it_gets_examples(
