@@ -114,7 +114,7 @@ def test_closed_loop_has_as_many_requests_in_flight_as_callers() -> None:
             await asyncio.sleep(0)
             inside -= 1
 
-        outcome = await closed_loop(ask, itertools.cycle(PAIRS), callers=7, seconds=0.05)
+        outcome = await closed_loop(ask, itertools.cycle(PAIRS), callers=7, seconds=0.5)
         assert len(outcome.latencies) >= outcome.in_time > 0
         return most
 
