@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from deployments.api.pairs_file import read_document, read_pairs
 from deployments.settings import StsSettings
-from pipelines.errors import InvalidInput, MalformedInput, TooLarge
+from pipelines.errors import InvalidInput, MalformedInput, TooLarge, UnsupportedMedia
 from tests.deployments.api.conftest import ScriptedServices
 from tests.deployments.api.test_problems import is_problem
 
@@ -71,7 +71,7 @@ def test_valid_pairs_are_read_from_every_format(write: Callable[[Pairs], str], p
 
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_other_content_is_refused_without_another_error(content: bytes) -> None:
-    with pytest.raises((MalformedInput, InvalidInput)):
+    with pytest.raises((MalformedInput, InvalidInput, UnsupportedMedia)):
         read_pairs(content, SETTINGS)
 
 
