@@ -17,6 +17,8 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
+from deployments.metrics.group_commit import GroupCommitMetrics
+from deployments.metrics.publish import start_publishing
 from deployments.readiness import Readiness, deployment_states
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
@@ -66,6 +68,7 @@ class Ingress:
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
         self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
         self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
+        start_publishing()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app on the replica. Serve calls this method."""
@@ -85,13 +88,15 @@ class Ingress:
             pipeline,
             settings.group_commit,
             lambda pair: len(pair[0]) + len(pair[1]),
+            metrics=GroupCommitMetrics("sts", "file_pairs" if priority is Priority.BULK else "pairs"),
             bulk_items=settings.max_pairs if priority is Priority.BULK else None,
             gives_way_to=gives_way_to,
         )
 
     def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
         pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
-        return group_commit_of(pipeline, self.settings.cola.group_commit, len)
+        metrics = GroupCommitMetrics("cola", "passages")
+        return group_commit_of(pipeline, self.settings.cola.group_commit, len, metrics=metrics)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For `deployments.autoscaling`: by model, the seconds of one replica's time that the waiting items take."""

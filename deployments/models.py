@@ -14,6 +14,8 @@ from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
+from deployments.metrics.model import ModelMetrics
+from deployments.metrics.publish import start_publishing
 from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
@@ -31,27 +33,33 @@ PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformer
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher and an optional cache. A batch takes `threads` CPU threads."""
+    """One checkpoint's model behind a batcher and a cache of `cache_bytes`. A batch takes `threads` CPU threads."""
 
     def __init__(
         self,
         manifest: Manifest,
         model: Model,
         settings: BatchSettings,
-        cache: RowCache | None = None,
         *,
+        cache_bytes: int = 0,
         threads: int = 1,
     ) -> None:
         self._manifest = manifest
         self._digest = manifest.digest
         self._engine = model.engine
         self._max_batch_s = settings.max_batch_s
+        metrics = ModelMetrics(manifest.task, model.engine.name, manifest.name)
         self._batcher = Batcher(
-            model.run, settings, slots=model.engine.slots, name=f"{manifest.name} ({model.engine.name})"
+            model.run,
+            settings,
+            slots=model.engine.slots,
+            name=f"{manifest.name} ({model.engine.name})",
+            metrics=metrics,
         )
-        self._cache = cache
+        self._cache = RowCache(cache_bytes, metrics) if cache_bytes else None
         self._recorded = (time.monotonic(), 0.0)
         self._room = Room(model.engine.slots * threads)
+        start_publishing()
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
         if manifest.untraced is not None:
             logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)
@@ -110,8 +118,9 @@ class StsEncoder(ModelReplica):
         manifest = verify(folder, "sts")
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
-        cache = RowCache(settings.cache_bytes) if settings.cache_bytes else None
-        super().__init__(manifest, encoder, settings.batch, cache, threads=settings.engine.threads)
+        super().__init__(
+            manifest, encoder, settings.batch, cache_bytes=settings.cache_bytes, threads=settings.engine.threads
+        )
 
 
 @serve.deployment

@@ -11,6 +11,7 @@ from ray import serve
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote_pipelines import Handle, embedding_group_commit, qa_group_commit
 from deployments.calls.without_messages import stream_without_messages, without_messages
+from deployments.metrics.publish import start_publishing
 from deployments.settings import ChatSettings, Settings
 from pipelines.chat.extractive import ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
@@ -46,6 +47,7 @@ class PersonaChat:
             answers_of(settings.chat, sts, qa),
             passages=settings.chat.passages,
         )
+        start_publishing()
 
     @without_messages
     async def reply(self, request: ChatRequest) -> Reply | MunjangError:

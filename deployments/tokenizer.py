@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from ray import serve
@@ -9,6 +10,8 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.remote import RemoteStage
 from deployments.calls.without_messages import without_messages
+from deployments.metrics.publish import start_publishing
+from deployments.metrics.tokenizer import TokenizerMetrics
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
@@ -40,25 +43,36 @@ class Tokenizer:
         folder = resolve(checkpoint, task, outputs)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
+        self._metrics = TokenizerMetrics(task, manifest.name)
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await wait_until_served(model, manifest.digest)
+        start_publishing()
 
     @without_messages
     async def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
         """Tokenize each text, with the prompt of this role before it."""
-        return self._text.passages(texts, role)
+        started_s = perf_counter()
+        tokens = self._text.passages(texts, role)
+        self._metrics.tokenized(perf_counter() - started_s, tokens)
+        return tokens
 
     @without_messages
     async def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
         """Tokenize each different sentence once, or each different pair if the checkpoint is a cross-encoder."""
-        return self._text.sentence_pairs(pairs)
+        started_s = perf_counter()
+        tokenized = self._text.sentence_pairs(pairs)
+        self._metrics.tokenized(perf_counter() - started_s, tokenized.tokens)
+        return tokenized
 
     @without_messages
     async def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
         """Tokenize (question, context) requests into windows. Raises RuntimeError without window settings."""
         if self._windows is None:
             raise RuntimeError("this tokenizer has no window settings")
-        return self._windows.windows(requests)
+        started_s = perf_counter()
+        windows = self._windows.windows(requests)
+        self._metrics.tokenized(perf_counter() - started_s, windows.tokens)
+        return windows
 
 
 async def wait_until_served(model: DeploymentHandle[Any], digest: str) -> None:

@@ -12,6 +12,7 @@ from deployments.api.problems import problem_response
 from deployments.api.quota import Quota
 from deployments.api.slashes import other_form
 from deployments.keys import Key, Scope
+from deployments.metrics.requests import refused
 from deployments.valid_keys import ValidKeys
 
 ROUTE_SCOPES: dict[str, Scope] = {
@@ -76,6 +77,7 @@ class Access:
         quota = self._quotas.setdefault(key, Quota(key))
         exhausted = quota.exhausted()
         if exhausted:
+            refused(request.scope, "QuotaExhausted")
             why = f"this key has used its {exhausted.limit:,} {exhausted.unit} of this minute"
             headers = {"Retry-After": str(quota.retry_after_s(exhausted))} | quota.headers()
             await problem_response(request, HTTPStatus.TOO_MANY_REQUESTS, why, headers=headers)(
@@ -95,12 +97,14 @@ def secret_of(headers: Headers) -> bytes:
 
 def _unauthorized(request: Request, *, given: bool) -> Response:
     """RFC 6750, section 3: a challenge, which names an error only if there was a key."""
+    refused(request.scope, "Unauthorized")
     why = "the API key is not valid" if given else "an API key is needed, as `Authorization: Bearer` or `X-API-Key`"
     challenge = f'{REALM}, error="invalid_token"' if given else REALM
     return problem_response(request, HTTPStatus.UNAUTHORIZED, why, headers={"WWW-Authenticate": challenge})
 
 
 def _forbidden(request: Request) -> Response:
+    refused(request.scope, "Forbidden")
     needed = scope_of(request.scope["path"])
     challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
     why = f"the API key lacks the scope {needed}"

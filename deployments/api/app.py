@@ -21,6 +21,7 @@ from deployments.api.media_types import Kind
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash, other_form
+from deployments.metrics.requests import Requests
 from deployments.valid_keys import valid_keys
 
 ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
@@ -68,6 +69,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(RoutePaths)
     app.add_middleware(ClosesUnread)
     problems.install(app)
+    app.add_middleware(Requests, paths=app.state.paths)
     return app
 
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.calls.without_messages import log_failure
+from deployments.metrics.requests import refused
 from pipelines.errors import (
     CheckpointMismatch,
     CheckpointsMixed,
@@ -140,6 +141,7 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
     """Build the answer to one of the project's own errors. Any other error is a bug of this server and gets 500."""
     if not isinstance(error, MunjangError):
         return await _unexpected(request, error)
+    refused(request.scope, type(error).__name__)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     faults = error.faults if isinstance(error, InvalidInput) else ()
     return problem_response(request, status, str(error), faults=faults, headers=_headers(error))
@@ -177,6 +179,7 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """Answer 500. Log the error's type and traceback but not its message, which may contain the caller's text."""
     path = request.scope["path"]  # of a route, unless it has a name that the caller chose
     log_failure(f"{request.method} {path if path in request.app.state.paths else 'of a file'}", error)
+    refused(request.scope, "UnexpectedError")
     return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed on this request")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
 from deployments.batching.queue import Items, LengthQueue, Priority, Share
+from deployments.metrics.model import ModelMetrics
 from deployments.settings import BatchSettings
 from pipelines.engines.model_stage import Outcome, finite
 from pipelines.errors import EngineError, MunjangError
@@ -29,6 +30,7 @@ class _Call:
 
     def __init__(self, batch: TokenBatch) -> None:
         self.batch = batch
+        self.submitted_s = time.monotonic()
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._rows: NDArray[Any] | None = None
         self._errors: dict[int, MunjangError] = {}
@@ -67,9 +69,10 @@ class Batcher:
     calls, and takes the next batch at once. So the model does not wait for a loop that is busy with a large call. A
     further thread starts when a thread has taken a batch and items still wait.
 
-    run    takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
-    slots  number of model threads
-    name   the checkpoint and the engine, for the log
+    run      takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
+    slots    number of model threads
+    name     the checkpoint and the engine, for the log
+    metrics  where batches and the queue are recorded
 
     If a batch fails, its two halves run again, and so on, so that only the item at fault fails, with its own error.
     A row that is not finite is a failure. A batch that failed is logged once, without the exception's message, which
@@ -83,6 +86,7 @@ class Batcher:
         *,
         slots: int = 1,
         name: str = "the model",
+        metrics: ModelMetrics | None = None,
     ) -> None:
         self._run = run
         self._name = name
@@ -97,11 +101,19 @@ class Batcher:
         self.failures_in_a_row = 0
         self.failed_batches = 0  # since the start, without the halves that ran again
         self.seconds_busy = 0.0  # sum over all threads
+        self._metrics = metrics or ModelMetrics()
+        self._metrics.watch_queue(lambda: len(self._queue), lambda: self.waiting_tokens, lambda: self.waiting_age_s)
 
     @property
     def waiting_tokens(self) -> int:
         """Tokens in the queue, without padding. Running batches are not included."""
         return self._queue.tokens
+
+    @property
+    def waiting_age_s(self) -> float:
+        """Seconds since the oldest waiting items were submitted; 0 if none wait."""
+        with self._lock:
+            return self._queue.age_s(time.monotonic())
 
     @property
     def waiting_s(self) -> float:
@@ -123,7 +135,7 @@ class Batcher:
             return Outcome(np.array([]))
         call = _Call(batch)
         with self._lock:
-            self._queue.add(call, batch.lengths, priority, time.monotonic())
+            self._queue.add(call, batch.lengths, priority, call.submitted_s)
             self._use_threads()
         try:
             return await call.outcome
@@ -147,12 +159,15 @@ class Batcher:
 
     def _next_batch(self) -> Shares:
         with self._lock:
-            shares = self._queue.take(time.monotonic(), self._limits())
+            now_s = time.monotonic()
+            shares = self._queue.take(now_s, self._limits())
             if shares:
                 self._use_threads()
             else:
                 self._working -= 1
-            return shares
+        for call, _ in shares:
+            self._metrics.waited(now_s - call.submitted_s)
+        return shares
 
     def _complete(self, shares: Shares, *, log: bool = False) -> None:
         """Run a batch and deliver its rows. `log` says whether a failure is counted and logged."""
@@ -167,6 +182,7 @@ class Batcher:
 
     def _report(self, shares: Shares, error: Exception) -> None:
         """Count and log a failed batch."""
+        self._metrics.failed()
         with self._lock:
             self.failed_batches += 1
         lengths = [length for call, items in shares for length in call.batch.lengths[items].tolist()]
@@ -189,7 +205,7 @@ class Batcher:
     def _rows(self, shares: Shares) -> NDArray[Any]:
         with self._lock:
             self._started_s[threading.get_ident()] = time.monotonic()
-        padded = None
+        done = None
         try:
             batch = TokenBatch.concatenate([_part(call.batch, items) for call, items in shares])
             rows = self._run(batch)
@@ -197,19 +213,22 @@ class Batcher:
                 raise EngineError("wrong number of rows")
             if not finite(rows).all():
                 raise EngineError("a result that is not finite")
-            padded = int(batch.lengths.max()) * len(batch)
+            done = batch
         finally:
-            self._account(padded)
+            self._account(done)
         return rows
 
-    def _account(self, padded: int | None) -> None:
-        """Record the end of this thread's batch of `padded` tokens; None means that it failed."""
+    def _account(self, done: TokenBatch | None) -> None:
+        """Record the end of this thread's batch; None means that it failed."""
+        padded = int(done.lengths.max()) * len(done) if done else 0
         with self._lock:
             seconds = time.monotonic() - self._started_s.pop(threading.get_ident())
             self.seconds_busy += seconds
-            self.failures_in_a_row = self.failures_in_a_row + 1 if padded is None else 0
-            if padded is not None:
+            self.failures_in_a_row = 0 if done else self.failures_in_a_row + 1
+            if done:
                 self._model.learn(padded, seconds)
+        if done:
+            self._metrics.ran(seconds, len(done), len(done.ids), padded)
 
 
 def _part(batch: TokenBatch, items: Items) -> TokenBatch:

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from deployments.batching.queue import Priority
+from deployments.metrics.model import ModelMetrics
 from pipelines.engines.model_stage import Outcome
 from pipelines.errors import MunjangError
 from pipelines.text.token_batch import TokenBatch
@@ -31,9 +32,10 @@ class RowCache:
     are computed twice.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, metrics: ModelMetrics | None = None) -> None:
         shares = {Priority.INTERACTIVE: 1 - BULK_SHARE, Priority.BULK: BULK_SHARE}
         self._parts = {priority: _part(int(max_bytes * share)) for priority, share in shares.items()}
+        self._metrics = metrics or ModelMetrics()
         self._hits = 0
         self._misses = 0
 
@@ -48,6 +50,7 @@ class RowCache:
         missing = np.array([item for item in range(len(keys)) if item not in known], dtype=np.intp)
         self._hits += len(known)
         self._misses += len(missing)
+        self._metrics.looked_up(len(known), len(missing))
         if not len(missing):
             return Outcome(np.array(list(known.values())))
 

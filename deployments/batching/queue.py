@@ -64,6 +64,10 @@ class LengthQueue(Generic[Owner]):
         """Tokens waiting, without padding."""
         return sum(items.tokens for items in self._by_priority)
 
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the oldest waiting items were added; 0 if none wait."""
+        return max((items.age_s(now_s) for items in self._by_priority), default=0.0)
+
     def add(self, owner: Owner, lengths: NDArray[np.integer], priority: Priority, now_s: float) -> None:
         """Add an owner's items of these `lengths` (items,). An item without tokens counts as one token."""
         if len(lengths):
@@ -129,6 +133,10 @@ class _WaitingItems(Generic[Owner]):
         if owner in self._by_age:
             for length in list(self._by_age[owner].lengths):
                 self._remove(owner, length)
+
+    def age_s(self, now_s: float) -> float:
+        oldest = next(iter(self._by_age.values()), None)
+        return now_s - oldest.at_s if oldest else 0.0
 
     def overdue(self, now_s: float) -> _Arrival | None:
         """The arrival of the oldest owner, if it has waited longer than `max_age_s`."""

@@ -6,6 +6,7 @@ https://doi.org/10.1145/602259.602261) without its timer.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import math
 import time
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from deployments.metrics.group_commit import GroupCommitMetrics
 from pipelines.errors import Overloaded, StageUnavailable
 
 CALLS_PER_PORTION = 4
@@ -29,6 +31,7 @@ Result = TypeVar("Result")
 class _Waiting(Generic[Item, Result]):
     item: Item
     weight: int
+    submitted_s: float
     future: asyncio.Future[Result]
 
 
@@ -70,6 +73,7 @@ class GroupCommit(Generic[Item, Result]):
     gives_way_to another group commit; while it is in use, calls have `ITEMS_DIVISOR` times fewer items, and
                  `CALLS_DIVISOR` times fewer calls are in flight, since a large call keeps the processes on its path
                  busy for a long time
+    metrics      where calls and waiting items are recorded
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class GroupCommit(Generic[Item, Result]):
         max_weight: int = 2**62,
         weigh: Callable[[Item], int] = lambda _: 1,
         gives_way_to: "GroupCommit[Item, Result] | None" = None,
+        metrics: GroupCommitMetrics | None = None,
     ) -> None:
         self._call = call
         self._max_calls = max_calls
@@ -100,11 +105,20 @@ class GroupCommit(Generic[Item, Result]):
         self._context = contextvars.Context()
         self._waiting_weight = 0
         self._past = _Past()
+        self._metrics = metrics or GroupCommitMetrics()
+        self._metrics.watch(lambda: len(self._waiting), lambda: self.waiting_age_s)
 
     @property
     def used_recently(self) -> bool:
         """Whether items were submitted within the last `RECENT_S` seconds."""
         return time.monotonic() - self._last_used_s < RECENT_S
+
+    @property
+    def waiting_age_s(self) -> float:
+        """Seconds since the oldest waiting item was submitted; 0 if none waits. Other threads may ask, too."""
+        with contextlib.suppress(StopIteration, RuntimeError):  # none waits, or the first one left just now
+            return time.monotonic() - next(iter(self._waiting)).submitted_s
+        return 0.0
 
     @property
     def waiting_s(self) -> float:
@@ -129,7 +143,8 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _submit_portion(self, items: Sequence[Item]) -> list[Result]:
         loop = asyncio.get_running_loop()
-        entries = [_Waiting[Item, Result](item, self._weigh(item), loop.create_future()) for item in items]
+        now_s = time.monotonic()
+        entries = [_Waiting[Item, Result](item, self._weigh(item), now_s, loop.create_future()) for item in items]
         self._waiting.update(dict.fromkeys(entries))
         self._waiting_weight += sum(entry.weight for entry in entries)
         self._dispatch()
@@ -190,7 +205,9 @@ class GroupCommit(Generic[Item, Result]):
             outcomes = await self._call([entry.item for entry in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} results for {len(batch)} items")
-            self._past.add(time.monotonic() - started_s, len(batch), sum(entry.weight for entry in batch))
+            seconds = time.monotonic() - started_s
+            self._past.add(seconds, len(batch), sum(entry.weight for entry in batch))
+            self._metrics.called(seconds, len(batch))
         except Exception as error:  # all items of a failed call have its error
             outcomes = [error] * len(batch)
         finally:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from time import perf_counter
 from typing import Any, TypeAlias
 
 from ray.serve.handle import DeploymentHandle
@@ -9,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import RemoteStage, retry_mismatch
+from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.settings import GroupCommitSettings
 from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
@@ -19,6 +22,9 @@ from pipelines.text.token_batch import TokenBatch
 
 Handle: TypeAlias = DeploymentHandle[Any]
 
+_model_done_s: ContextVar[float] = ContextVar("_model_done_s")
+"""When the model returned its outputs to the pipeline that runs in this context."""
+
 
 def qa_group_commit(
     settings: GroupCommitSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
@@ -26,7 +32,8 @@ def qa_group_commit(
     """Answer (question, context) requests. `null_threshold` is that of `QaPipeline`."""
     tokenize = RemoteStage(tokenizer, "windows")
     pipeline = QaPipeline(tokenize, model_stage(extractor, Priority.INTERACTIVE), null_threshold=null_threshold)
-    return group_commit_of(pipeline, settings, lambda request: len(request[1]))
+    metrics = GroupCommitMetrics("qa", "questions")
+    return group_commit_of(pipeline, settings, lambda request: len(request[1]), metrics=metrics)
 
 
 def embedding_group_commit(
@@ -36,7 +43,7 @@ def embedding_group_commit(
     pipeline = EmbeddingPipeline(
         RemoteStage(tokenizer, "passages"), model_stage(encoder, Priority.INTERACTIVE), role=role
     )
-    return group_commit_of(pipeline, settings, len)
+    return group_commit_of(pipeline, settings, len, metrics=GroupCommitMetrics("sts", f"{role}_texts"))
 
 
 def model_stage(model: Handle, priority: Priority) -> ModelStage:
@@ -45,6 +52,7 @@ def model_stage(model: Handle, priority: Priority) -> ModelStage:
 
     async def stage(batch: TokenBatch) -> Outcome:
         outcome: Outcome = await run(batch, priority)
+        _model_done_s.set(perf_counter())
         return outcome
 
     return stage
@@ -55,6 +63,7 @@ def group_commit_of(
     settings: GroupCommitSettings,
     weigh: Callable[[Any], int],
     *,
+    metrics: GroupCommitMetrics,
     bulk_items: int | None = None,
     gives_way_to: GroupCommit[Any, Any] | None = None,
 ) -> GroupCommit[Any, Any]:
@@ -63,7 +72,7 @@ def group_commit_of(
     bulk_items  number of items that may wait for as long as it takes; None: the settings limit number and time
     """
     return GroupCommit(
-        retry_mismatch(pipeline),
+        retry_mismatch(_timed(pipeline, metrics)),
         max_calls=settings.max_calls,
         max_items=settings.max_items,
         max_weight=settings.max_characters,
@@ -71,4 +80,21 @@ def group_commit_of(
         max_wait_s=settings.max_wait_s if bulk_items is None else math.inf,
         weigh=weigh,
         gives_way_to=gives_way_to,
+        metrics=metrics,
     )
+
+
+def _timed(
+    pipeline: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]], metrics: GroupCommitMetrics
+) -> Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]:
+    """Wrap a pipeline so that the time of its post-processing is recorded, where its model was called."""
+
+    async def timed(items: Sequence[Any]) -> Sequence[Any]:
+        _model_done_s.set(math.nan)
+        results = await pipeline(items)
+        seconds = perf_counter() - _model_done_s.get()
+        if not math.isnan(seconds):
+            metrics.postprocessed(seconds)
+        return results
+
+    return timed

@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.autoscaling import METRICS
-from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
 from deployments.models import MAX_FAILURES_IN_A_ROW, ModelReplica
 from deployments.settings import BatchSettings
@@ -54,8 +53,8 @@ def tokens(count: int, checkpoint: CheckpointRef = MANIFEST.ref) -> TokenBatch:
     )
 
 
-def replica(model: Ones, cache: RowCache | None = None) -> ModelReplica:
-    return ModelReplica(MANIFEST, model, BatchSettings(), cache)
+def replica(model: Ones, cache_bytes: int = 0) -> ModelReplica:
+    return ModelReplica(MANIFEST, model, BatchSettings(), cache_bytes=cache_bytes)
 
 
 def test_tokens_of_another_checkpoint_are_refused() -> None:
@@ -123,7 +122,7 @@ def test_a_replica_without_a_reservation_reports_the_cores_that_its_batches_take
 def test_a_replica_with_a_cache_runs_equal_items_once_and_reports_it() -> None:
     async def scenario() -> None:
         model = Ones()
-        serving = replica(model, RowCache(10_000))
+        serving = replica(model, 10_000)
         for _ in range(3):
             assert (await serving.run(tokens(1), Priority.INTERACTIVE)).rows.tolist() == [1]
         assert model.items == 1
@@ -136,7 +135,7 @@ def test_a_replica_with_a_cache_runs_equal_items_once_and_reports_it() -> None:
 
 def test_tokens_of_another_checkpoint_are_refused_even_if_equal_tokens_are_cached() -> None:
     async def scenario() -> None:
-        serving = replica(Ones(), RowCache(10_000))
+        serving = replica(Ones(), 10_000)
         await serving.run(tokens(1), Priority.INTERACTIVE)
         with pytest.raises(CheckpointMismatch):
             await serving.run(tokens(1, CheckpointRef("other", "classifier", 0.5)), Priority.INTERACTIVE)
