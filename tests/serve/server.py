@@ -70,13 +70,17 @@ class Server:
         """All processes of the tree, including those of Ray."""
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
 
-    def logs(self) -> dict[str, str]:
-        """What the server has written: its output, and each log file of its Ray session by name."""
+    def session(self) -> Path:
+        """The folder of its Ray session."""
         commands = [process.cmdline() for process in self.processes() if process.name() == "raylet"]
         (session,) = {
             word.partition("=")[2] for words in commands for word in words if word.startswith("--session_dir=")
         }
-        files = [path for path in Path(session, "logs").rglob("*") if path.is_file()]
+        return Path(session)
+
+    def logs(self) -> dict[str, str]:
+        """What the server has written: its output, and each log file of its Ray session by name."""
+        files = [path for path in (self.session() / "logs").rglob("*") if path.is_file()]
         assert any(path.parent.name == "serve" for path in files)
         return {"output": self.output} | {str(path): path.read_text(errors="replace") for path in files}
 
@@ -154,6 +158,7 @@ def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "HF_HUB_OFFLINE": "1",
+        "RAY_metrics_report_interval_ms": "1000",  # instead of 10 s, for which the tests of metrics would wait
     }
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     return inherited | own | ({} if fast else dict.fromkeys(FAST_FLAGS, "0")) | more
