@@ -11,15 +11,18 @@ from fastapi import FastAPI
 from ray import serve
 
 from deployments.api.app import make_api
+from deployments.api.request_count import RequestCount
 from deployments.api.services import Submits
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
 from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
+from deployments.live_graph import DeploymentReport, LiveGraph
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.metrics.publish import start_publishing
 from deployments.readiness import Readiness, deployment_states
+from deployments.reports import CallReports, ReplicaReport
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
@@ -52,6 +55,9 @@ class Ingress:
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
         self._readiness = Readiness(deployment_states)
+        self._graph = LiveGraph([*sts, *cola, *qa, chat])
+        self.requests = RequestCount()
+        self._chats = 0
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
@@ -65,6 +71,7 @@ class Ingress:
             "ColaClassifier": [passages],
             "QaExtractor": [questions],
         }
+        self._calls = CallReports(self._waiting)
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
         self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
         self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
@@ -106,10 +113,12 @@ class Ingress:
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""
+        self._chats += 1
         return reply_or_raise(await self._chat(request))
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
         """Yield an answer in pieces and then whole, or raise its error."""
+        self._chats += 1
         async with aclosing(self._chat_stream(request)) as pieces:
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else reply_or_raise(piece)
@@ -129,6 +138,14 @@ class Ingress:
             if threshold is not None and task in tasks:
                 tasks[task] = tasks[task] | {"threshold": threshold}
         return tasks
+
+    async def graph(self) -> list[DeploymentReport]:
+        """All deployments with the reports of their replicas, this one among them."""
+        return await self._graph.deployments()
+
+    async def report(self) -> ReplicaReport:
+        """For /v1/graph: what `ReplicaReport` says."""
+        return self._calls.report(requests=self.requests.count, calls={"PersonaChat": self._chats})
 
     async def readiness(self) -> dict[str, bool]:
         """By deployment, whether it has a running replica or needs none, as `Readiness` knows it."""

@@ -16,6 +16,7 @@ from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
 from deployments.metrics.model import ModelMetrics
 from deployments.metrics.publish import start_publishing
+from deployments.reports import Recent, ReplicaReport
 from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from pipelines.checkpoints import golden
@@ -58,6 +59,8 @@ class ModelReplica:
         )
         self._cache = RowCache(cache_bytes, metrics) if cache_bytes else None
         self._recorded = (time.monotonic(), 0.0)
+        self._recent = Recent(self._batcher.sums, threads=model.engine.slots)
+        self._calls = 0
         self._room = Room(model.engine.slots * threads)
         start_publishing()
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
@@ -69,6 +72,7 @@ class ModelReplica:
         """Return the outcome of the batch's items. Raises CheckpointMismatch for tokens of another checkpoint."""
         if batch.checkpoint.digest != self._digest:
             raise CheckpointMismatch(batch.checkpoint.digest, self._digest)
+        self._calls += 1
         if self._cache is None:
             return await self._batcher.submit(batch, priority)
         return await self._cache.complete(batch, priority, self._batcher.submit)
@@ -88,6 +92,10 @@ class ModelReplica:
             "versions": versions,
         }
         return shown | served | ({"cache": self._cache.info()} if self._cache else {})
+
+    async def report(self) -> ReplicaReport:
+        """For /v1/graph: what `ReplicaReport` says."""
+        return self._recent.report(requests=self._calls, waiting=self._batcher.waiting_items)
 
     def check_health(self) -> None:
         """Raise RuntimeError if a batch runs longer than the settings allow, or if too many batches in a row failed."""

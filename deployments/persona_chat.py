@@ -12,8 +12,9 @@ from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote_pipelines import Handle, embedding_group_commit, qa_group_commit
 from deployments.calls.without_messages import stream_without_messages, without_messages
 from deployments.metrics.publish import start_publishing
+from deployments.reports import CallReports, ReplicaReport
 from deployments.settings import ChatSettings, Settings
-from pipelines.chat.extractive import ExtractiveAnswers
+from pipelines.chat.extractive import Embed, Extract, ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.store.stores import Stores, stores_root
@@ -41,17 +42,23 @@ class PersonaChat:
     def __init__(self, settings: Settings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> None:
         """`sts` and `qa` are the handles of each task's tokenizer and model."""
         self._settings = settings.chat
+        questions = embedding_group_commit(settings.chat.group_commit, *sts, role="query")
+        sentences = embedding_group_commit(settings.chat.group_commit, *sts, role="document")
+        spans = qa_group_commit(settings.chat.group_commit, *qa, null_threshold=NEVER_NULL)
         self._pipeline = ChatPipeline(
             Stores(stores_root(settings.chat.stores), settings.chat.open_stores, settings.chat.open_bytes),
-            warn_once_without_embedding(embedding_group_commit(settings.chat.group_commit, *sts, role="query").submit),
-            answers_of(settings.chat, sts, qa),
+            warn_once_without_embedding(questions.submit),
+            answers_of(settings.chat, OneCheckpoint(spans).submit_all, sentences.submit_all),
             passages=settings.chat.passages,
         )
         start_publishing()
+        self._chats = 0
+        self._calls = CallReports({"StsEncoder": [questions, sentences], "QaExtractor": [spans]})
 
     @without_messages
     async def reply(self, request: ChatRequest) -> Reply | MunjangError:
         """Return the whole answer or an error. Errors are not raised: Serve would log them, and callers cause many."""
+        self._chats += 1
         try:
             return await self._pipeline(request)
         except MunjangError as error:
@@ -61,6 +68,7 @@ class PersonaChat:
     @stream_without_messages
     async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply | MunjangError]:
         """Yield the answer in pieces and then whole. If it fails, the last item is the error."""
+        self._chats += 1
         try:
             async with aclosing(self._pipeline.stream(request)) as pieces:
                 async for piece in pieces:
@@ -74,19 +82,22 @@ class PersonaChat:
         provider = self._settings.provider
         return {"kind": "generative" if provider else "extractive", "model": provider.model if provider else None}
 
+    async def report(self) -> ReplicaReport:
+        """For /v1/graph: what `ReplicaReport` says."""
+        return self._calls.report(requests=self._chats)
+
 
 def _log_operator_error(error: MunjangError) -> None:
     if isinstance(error, OPERATOR_ERRORS):
         logger.warning("a chat failed: %s", error)
 
 
-def answers_of(settings: ChatSettings, sts: tuple[Handle, Handle], qa: tuple[Handle, Handle]) -> Answers:
-    """Answers of the provider if the settings name one, else of the extractor."""
+def answers_of(settings: ChatSettings, extract: Extract, embed: Embed) -> Answers:
+    """Answers of the provider if the settings name one, else those of `ExtractiveAnswers`."""
     if settings.provider is None:
-        group_commit = qa_group_commit(settings.group_commit, *qa, null_threshold=NEVER_NULL)
         return ExtractiveAnswers(
-            OneCheckpoint(group_commit).submit_all,
-            embedding_group_commit(settings.group_commit, *sts, role="document").submit_all,
+            extract,
+            embed,
             sentences=settings.sentences,
             cosine_weight=settings.cosine_weight,
             margin_weight=settings.margin_weight,

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from anyio import to_thread
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.schema import DeploymentStatusOverview
+from ray.serve.schema import DeploymentStatusOverview, ReplicaState
 
 logger = logging.getLogger("ray.serve")
 
@@ -22,20 +22,31 @@ State = Literal["running", "asleep", "missing"]
 States = dict[str, State]
 
 
-class Readiness:
-    """The state of each deployment.
+class Deployed(NamedTuple):
+    """The state of a deployment, and how many of its replicas run and start."""
+
+    state: State
+    running: int
+    starting: int
+
+
+Known = TypeVar("Known")
+
+
+class Readiness(Generic[Known]):
+    """What the controller knows of each deployment, by name.
 
     Requests do not need the controller. So at most one thread asks it, at most once in `FRESH_S`, and while it does not
     answer, callers get its last answer: at first none.
     """
 
-    def __init__(self, ask: Callable[[], States]) -> None:
+    def __init__(self, ask: Callable[[], dict[str, Known]]) -> None:
         self._ask = ask
         self._asked_s = -FRESH_S
         self._asking: asyncio.Task[None] | None = None
-        self._known: States = {}
+        self._known: dict[str, Known] = {}
 
-    async def states(self) -> States:
+    async def states(self) -> dict[str, Known]:
         """The controller's last answer, which may be one second old, or older while it does not answer."""
         if self._asking is None and time.monotonic() - self._asked_s >= FRESH_S:
             self._asked_s = time.monotonic()
@@ -56,8 +67,19 @@ class Readiness:
 
 def deployment_states() -> States:
     """Ask the controller about this replica's application. Raises RayError if the controller fails."""
+    return {name: known.state for name, known in deployed().items()}
+
+
+def deployed() -> dict[str, Deployed]:
+    """Ask the same, with the numbers of replicas. Raises RayError."""
     application = serve.status().applications[serve.get_replica_context().app_name]
-    return {name: state_of(deployment) for name, deployment in application.deployments.items()}
+    return {name: deployed_of(deployment) for name, deployment in application.deployments.items()}
+
+
+def deployed_of(deployment: DeploymentStatusOverview) -> Deployed:
+    """The state and the numbers of replicas of a deployment."""
+    states = deployment.replica_states
+    return Deployed(state_of(deployment), states.get(ReplicaState.RUNNING, 0), states.get(ReplicaState.STARTING, 0))
 
 
 def state_of(deployment: DeploymentStatusOverview) -> State:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from ray import serve
@@ -12,6 +12,7 @@ from deployments.calls.remote import RemoteStage
 from deployments.calls.without_messages import without_messages
 from deployments.metrics.publish import start_publishing
 from deployments.metrics.tokenizer import TokenizerMetrics
+from deployments.reports import Recent, ReplicaReport, Sums
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
@@ -44,6 +45,8 @@ class Tokenizer:
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
         self._metrics = TokenizerMetrics(task, manifest.name)
+        self._calls = self._texts = 0
+        self._recent = Recent(lambda: Sums(process_time(), self._calls, self._texts))
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await wait_until_served(model, manifest.digest)
         start_publishing()
@@ -54,6 +57,7 @@ class Tokenizer:
         started_s = perf_counter()
         tokens = self._text.passages(texts, role)
         self._metrics.tokenized(perf_counter() - started_s, tokens)
+        self._count(texts)
         return tokens
 
     @without_messages
@@ -62,6 +66,7 @@ class Tokenizer:
         started_s = perf_counter()
         tokenized = self._text.sentence_pairs(pairs)
         self._metrics.tokenized(perf_counter() - started_s, tokenized.tokens)
+        self._count(pairs)
         return tokenized
 
     @without_messages
@@ -72,7 +77,16 @@ class Tokenizer:
         started_s = perf_counter()
         windows = self._windows.windows(requests)
         self._metrics.tokenized(perf_counter() - started_s, windows.tokens)
+        self._count(requests)
         return windows
+
+    async def report(self) -> ReplicaReport:
+        """For /v1/graph: what `ReplicaReport` says."""
+        return self._recent.report(requests=self._calls)
+
+    def _count(self, items: Sequence[object]) -> None:
+        self._calls += 1
+        self._texts += len(items)
 
 
 async def wait_until_served(model: DeploymentHandle[Any], digest: str) -> None:

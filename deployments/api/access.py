@@ -26,6 +26,7 @@ ROUTE_SCOPES: dict[str, Scope] = {
     "/v1/chat": "chat",
     "/info": "admin",
     "/readyz": "admin",
+    "/v1/graph": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
 }

@@ -18,6 +18,7 @@ from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.framing import NoFraming
 from deployments.api.media_types import Kind
+from deployments.api.request_count import CountsRequests
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash, other_form
@@ -68,6 +69,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(CallersDeadline)
     app.add_middleware(RoutePaths)
     app.add_middleware(ClosesUnread)
+    app.add_middleware(CountsRequests, requests=services.requests)
     problems.install(app)
     app.add_middleware(Requests, paths=app.state.paths)
     return app

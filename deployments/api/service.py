@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Header, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from typing_extensions import TypedDict
 
 from deployments.api.deadlines import Deadline
 from deployments.api.services import ServicesOf
+from deployments.live_graph import DeploymentReport
 
 WEB = Path(__file__).parents[1] / "web"
 PAGE_POLICY = (
@@ -22,6 +24,12 @@ DOCS_POLICY = PAGE_POLICY.replace("'self';", "'self' 'unsafe-inline';", 2)  # Sw
 INFO_DEADLINE_S = 5.0
 
 router = APIRouter(tags=["service"])
+
+
+class Graph(TypedDict):
+    """The picture of the graph."""
+
+    deployments: list[DeploymentReport]
 
 
 @router.get("/", include_in_schema=False)
@@ -60,6 +68,17 @@ async def readyz(services: ServicesOf, response: Response) -> dict[str, Any]:
     ready = bool(deployments) and all(deployments.values())
     response.status_code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return {"ready": ready, "deployments": deployments}
+
+
+@router.get("/v1/graph")
+async def graph(services: ServicesOf, response: Response) -> Graph:
+    """Every deployment, with its replicas: how busy they are, what waits there, their batches, and the calls they made.
+
+    Counts are sums since the start of a replica; ask twice to see what happened in between.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    async with Deadline(INFO_DEADLINE_S):
+        return {"deployments": await services.graph()}
 
 
 @router.get("/info")

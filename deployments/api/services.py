@@ -5,6 +5,8 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Request
 
+from deployments.api.request_count import RequestCount
+from deployments.live_graph import DeploymentReport
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
@@ -29,6 +31,7 @@ class Services(Protocol):
     """The part of the ingress that the routes use."""
 
     settings: Settings
+    requests: RequestCount
     sts: Submits[tuple[str, str], Similarity]
     sts_files: Submits[tuple[str, str], Similarity]
     cola: Submits[str, Acceptability]
@@ -42,6 +45,9 @@ class Services(Protocol):
 
     async def describe(self) -> dict[str, Any]:
         """By task: checkpoint, scores, limits, engine, versions."""
+
+    async def graph(self) -> list[DeploymentReport]:
+        """Every deployment, with the reports of its replicas."""
 
     async def readiness(self) -> dict[str, bool]:
         """By deployment, whether it is ready: it has a running replica, or needs none."""

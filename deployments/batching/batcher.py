@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
 from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.metrics.model import ModelMetrics
+from deployments.reports import Sums
 from deployments.settings import BatchSettings
 from pipelines.engines.model_stage import Outcome, finite
 from pipelines.errors import EngineError, MunjangError
@@ -103,6 +104,7 @@ class Batcher:
         self.seconds_busy = 0.0  # sum over all threads
         self._metrics = metrics or ModelMetrics()
         self._metrics.watch_queue(lambda: len(self._queue), lambda: self.waiting_tokens, lambda: self.waiting_age_s)
+        self.batches = self.items = self.tokens = self.padded_tokens = 0  # of the batches that did not fail
 
     @property
     def waiting_tokens(self) -> int:
@@ -114,6 +116,18 @@ class Batcher:
         """Seconds since the oldest waiting items were submitted; 0 if none wait."""
         with self._lock:
             return self._queue.age_s(time.monotonic())
+
+    @property
+    def waiting_items(self) -> int:
+        """Items in the queue."""
+        return len(self._queue)
+
+    def sums(self) -> Sums:
+        """Return the work since the start. The time of running batches is included, their items are not."""
+        with self._lock:
+            now_s = time.monotonic()
+            busy_s = self.seconds_busy + sum(now_s - started_s for started_s in self._started_s.values())
+            return Sums(busy_s, self.batches, self.items, self.tokens, self.padded_tokens)
 
     @property
     def waiting_s(self) -> float:
@@ -227,6 +241,10 @@ class Batcher:
             self.failures_in_a_row = 0 if done else self.failures_in_a_row + 1
             if done:
                 self._model.learn(padded, seconds)
+                self.batches += 1
+                self.items += len(done)
+                self.tokens += len(done.ids)
+                self.padded_tokens += padded
         if done:
             self._metrics.ran(seconds, len(done), len(done.ids), padded)
 

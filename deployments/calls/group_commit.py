@@ -107,6 +107,8 @@ class GroupCommit(Generic[Item, Result]):
         self._past = _Past()
         self._metrics = metrics or GroupCommitMetrics()
         self._metrics.watch(lambda: len(self._waiting), lambda: self.waiting_age_s)
+        self.calls = 0  # since the start
+        self.items = 0  # in those calls
 
     @property
     def used_recently(self) -> bool:
@@ -119,6 +121,11 @@ class GroupCommit(Generic[Item, Result]):
         with contextlib.suppress(StopIteration, RuntimeError):  # none waits, or the first one left just now
             return time.monotonic() - next(iter(self._waiting)).submitted_s
         return 0.0
+
+    @property
+    def waiting_items(self) -> int:
+        """Items that wait for a call."""
+        return len(self._waiting)
 
     @property
     def waiting_s(self) -> float:
@@ -173,6 +180,8 @@ class GroupCommit(Generic[Item, Result]):
                 return
             task = asyncio.get_running_loop().create_task(self._run(batch), context=self._context.copy())
             self._calls.add(task)
+            self.calls += 1
+            self.items += len(batch)
             task.add_done_callback(self._returned, context=self._context)
             _cancel_when_all_left(task, batch)
 

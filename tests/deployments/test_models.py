@@ -108,6 +108,18 @@ def test_busy_time_is_reported_as_a_share_of_time() -> None:
     asyncio.run(scenario())
 
 
+def test_the_report_for_the_graph_has_calls_and_batches() -> None:
+    async def scenario() -> None:
+        serving = replica(Ones(), 10_000)
+        for count in (5, 5):  # one item that the cache has after the first call
+            await serving.run(tokens(count), Priority.INTERACTIVE)
+        report = await serving.report()
+        assert (report["requests"], report["batches"], report["items"], report["waiting"]) == (2, 1, 5, 0)
+        assert (report["mean_batch"], report["padding"], report["calls"]) == (5, 0, {})
+
+    asyncio.run(scenario())
+
+
 def test_a_replica_without_a_reservation_reports_the_cores_that_its_batches_take() -> None:
     async def scenario() -> None:
         model = Ones()

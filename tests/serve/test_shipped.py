@@ -3,7 +3,9 @@
 import asyncio
 import json
 import random
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -162,6 +164,36 @@ def test_readiness_and_info_describe_what_is_served(client: httpx2.Client) -> No
         assert tasks[task]["name"] == manifest["name"]
         assert tasks[task]["scores"] == manifest["scores"]
         assert {"engine", "max_tokens", "versions"} <= set(tasks[task])
+
+
+def test_the_graph_counts_what_passes_through_it(client: httpx2.Client) -> None:
+    def replicas() -> dict[str, dict[str, Any]]:
+        """The report of the first replica of each deployment."""
+        shown = client.get("/v1/graph").json()["deployments"]
+        assert all(each["state"] == "running" and each["running"] == len(each["replicas"]) for each in shown)
+        return {each["name"]: each["replicas"][0] for each in shown}
+
+    def differences(name: str) -> list[int]:
+        return [after[name][field] - before[name][field] for field in ("requests", "batches", "items")]
+
+    before = replicas()
+    for _ in range(2):
+        client.post("/generate", json={"passage": "The children are playing in the garden."})
+    after = before
+    until_s = time.monotonic() + 60
+    while after["Ingress"] == before["Ingress"] and time.monotonic() < until_s:  # at first the answer from before
+        after = replicas()
+    assert list(after) == [
+        *("Ingress", "StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor"),
+        "PersonaChat",
+    ]
+    for name in ("Ingress", "ColaTokenizer", "ColaClassifier"):
+        assert differences(name) == [2, 2, 2]
+    for name in ("ColaTokenizer", "ColaClassifier"):
+        assert after["Ingress"]["calls"][name] - before["Ingress"]["calls"][name] == 2
+    assert after["ColaClassifier"]["mean_batch"] == 1
+    assert 0 < after["Ingress"]["busy"] <= 1
+    assert differences("QaExtractor") == [0, 0, 0]
 
 
 def test_a_body_over_its_limit_is_refused_also_behind_the_proxy(client: httpx2.Client) -> None:

@@ -10,6 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
+from deployments.api.request_count import RequestCount
+from deployments.live_graph import DeploymentReport
 from deployments.settings import Settings
 from pipelines.chat.generative import GenerativeAnswers
 from pipelines.chat.pipeline import ChatPipeline
@@ -44,6 +46,7 @@ class Scripted:
 @dataclass
 class ScriptedServices:
     settings: Settings = field(default_factory=Settings)
+    requests: RequestCount = field(default_factory=RequestCount)
     sts: Scripted = field(default_factory=lambda: Scripted(lambda pair: Similarity(0.61, True, False, "digest")))
     sts_files: Scripted = field(
         default_factory=lambda: Scripted(
@@ -67,6 +70,12 @@ class ScriptedServices:
 
     async def describe(self) -> dict[str, Any]:
         return {"sts": {"kind": "bi-encoder", "threshold": 0.6}}
+
+    async def graph(self) -> list[DeploymentReport]:
+        return [
+            {"name": name, "state": "running" if ready else "missing", "running": 0, "starting": 0, "replicas": []}
+            for name, ready in self.deployments.items()
+        ]
 
     async def readiness(self) -> dict[str, bool]:
         return self.deployments

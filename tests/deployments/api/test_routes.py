@@ -136,3 +136,18 @@ def test_readyz_names_deployments_without_a_running_replica(client: TestClient, 
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"ready": False, "deployments": {"StsEncoder": False, "Ingress": True}}
+
+
+def test_the_graph_shows_all_deployments_and_is_not_cached(client: TestClient, services: ScriptedServices) -> None:
+    response = client.get("/v1/graph")
+    assert [each["name"] for each in response.json()["deployments"]] == list(services.deployments)
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_requests_with_work_are_counted_also_those_that_are_refused(
+    client: TestClient, services: ScriptedServices
+) -> None:
+    client.post("/generate", json={"passage": "I are a boy"})
+    client.post("/generate", json={})
+    client.get("/v1/graph")
+    assert services.requests.count == 2

@@ -178,3 +178,21 @@ def test_the_age_of_a_running_batch_is_reported() -> None:
         assert batching.seconds_busy > 0
 
     asyncio.run(scenario())
+
+
+def test_sums_count_the_batches_that_succeeded_and_the_time_of_the_one_that_runs() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model)
+        await batching.submit(tokens([[1, 2, 3], [1]]))
+        await batching.submit(tokens([[POISON]]))
+        done = batching.sums()
+        assert (done.batches, done.items, done.tokens, done.padded) == (1, 2, 4, 6)
+        model.started.clear()
+        running = await busy(model, batching)
+        assert batching.sums().busy_s > done.busy_s
+        assert batching.sums()[1:] == done[1:]
+        model.release.set()
+        await running
+
+    asyncio.run(scenario())
