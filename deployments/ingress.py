@@ -12,12 +12,20 @@ from ray import serve
 
 from deployments.api.app import make_api
 from deployments.api.request_count import RequestCount
-from deployments.api.services import Submits
+from deployments.api.services import Submits, SubmitsEach
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
+from deployments.calls.lists import Lists
 from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
-from deployments.calls.remote_pipelines import Handle, group_commit_of, model_stage, qa_group_commit
+from deployments.calls.remote_pipelines import (
+    Handle,
+    for_lists,
+    group_commit_of,
+    model_stage,
+    qa_group_commit,
+    reading_group_commit,
+)
 from deployments.live_graph import DeploymentReport, LiveGraph
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.metrics.publish import start_publishing
@@ -28,6 +36,7 @@ from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
 from pipelines.errors import MunjangError
 from pipelines.qa.pipeline import Request
+from pipelines.qa.reading import Findings, Reading
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
 
@@ -62,14 +71,20 @@ class Ingress:
         self.sts: Submits[Pair, Similarity] = single_pairs
         files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
         self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
-        passages = self._cola_group_commit(*cola)
+        passages = self._cola_group_commit(*cola, Priority.INTERACTIVE)
         self.cola: Submits[str, Acceptability] = passages
         questions = qa_group_commit(settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold)
         self.qa: Submits[Request, Answer] = questions
+        pair_lists = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs, limited=True)
+        self.pair_lists: SubmitsEach[Pair, Similarity] = Lists(single_pairs, pair_lists)
+        passage_lists = self._cola_group_commit(*cola, Priority.BULK, gives_way_to=passages)
+        self.passage_lists: SubmitsEach[str, Acceptability] = Lists(passages, passage_lists)
+        readings, long_readings = self._reading_group_commits(*qa)
+        self.readings: SubmitsEach[Reading, Findings] = Lists(readings, long_readings)
         self._waiting: dict[str, list[GroupCommit[Any, Any]]] = {
-            "StsEncoder": [single_pairs, files],
-            "ColaClassifier": [passages],
-            "QaExtractor": [questions],
+            "StsEncoder": [single_pairs, files, pair_lists],
+            "ColaClassifier": [passages, passage_lists],
+            "QaExtractor": [questions, readings, long_readings],
         }
         self._calls = CallReports(self._waiting)
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
@@ -87,23 +102,50 @@ class Ingress:
         encoder: Handle,
         priority: Priority,
         gives_way_to: GroupCommit[Pair, Similarity] | None = None,
+        limited: bool = False,
     ) -> GroupCommit[Pair, Similarity]:
+        """`limited` is for lists in JSON, which are refused when too many items wait, unlike files."""
         settings = self.settings.sts
+        kind = ("list_pairs" if limited else "file_pairs") if priority is Priority.BULK else "pairs"
         tokenize = RemoteStage(tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, model_stage(encoder, priority), threshold=settings.threshold)
         return group_commit_of(
             pipeline,
-            settings.group_commit,
+            for_lists(settings.group_commit) if limited else settings.group_commit,
             lambda pair: len(pair[0]) + len(pair[1]),
-            metrics=GroupCommitMetrics("sts", "file_pairs" if priority is Priority.BULK else "pairs"),
-            bulk_items=settings.max_pairs if priority is Priority.BULK else None,
+            metrics=GroupCommitMetrics("sts", kind),
+            bulk_items=settings.max_pairs if kind == "file_pairs" else None,
             gives_way_to=gives_way_to,
         )
 
-    def _cola_group_commit(self, tokenizer: Handle, classifier: Handle) -> GroupCommit[str, Acceptability]:
-        pipeline = ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, Priority.INTERACTIVE))
-        metrics = GroupCommitMetrics("cola", "passages")
-        return group_commit_of(pipeline, self.settings.cola.group_commit, len, metrics=metrics)
+    def _cola_group_commit(
+        self,
+        tokenizer: Handle,
+        classifier: Handle,
+        priority: Priority,
+        gives_way_to: GroupCommit[str, Acceptability] | None = None,
+    ) -> GroupCommit[str, Acceptability]:
+        settings = self.settings.cola.group_commit
+        bulk = priority is Priority.BULK
+        return group_commit_of(
+            ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, priority)),
+            for_lists(settings) if bulk else settings,
+            len,
+            metrics=GroupCommitMetrics("cola", "list_passages" if bulk else "passages"),
+            gives_way_to=gives_way_to,
+        )
+
+    def _reading_group_commits(
+        self, tokenizer: Handle, extractor: Handle
+    ) -> tuple[GroupCommit[Reading, Findings], GroupCommit[Reading, Findings]]:
+        """Of interactive and of bulk priority."""
+        settings = for_lists(self.settings.qa.group_commit)
+        threshold = self.settings.qa.null_threshold
+        few = reading_group_commit(settings, tokenizer, extractor, Priority.INTERACTIVE, null_threshold=threshold)
+        many = reading_group_commit(
+            settings, tokenizer, extractor, Priority.BULK, null_threshold=threshold, gives_way_to=few
+        )
+        return few, many
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For `deployments.autoscaling`: by model, the seconds of one replica's time that the waiting items take."""

@@ -147,7 +147,7 @@ class ColaClassifier(ModelReplica):
 
 @serve.deployment
 class QaExtractor(ModelReplica):
-    """Rows are the null span and the best spans of one window (1 + spans_per_window,)."""
+    """Rows are the null span, the best spans and the sum of all spans of one window (2 + spans_per_window,)."""
 
     def __init__(self, settings: QaSettings) -> None:
         from pipelines.qa import model

@@ -16,7 +16,7 @@ from deployments.reports import Recent, ReplicaReport, Sums
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
-from pipelines.format.windows import WindowOverrides
+from pipelines.format.windows import WindowOverrides, WindowSettings
 from pipelines.qa.window_tokenizer import WindowTokenizer
 from pipelines.qa.windows import Windows
 from pipelines.text.token_batch import TokenBatch
@@ -70,12 +70,17 @@ class Tokenizer:
         return tokenized
 
     @without_messages
-    async def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
-        """Tokenize (question, context) requests into windows. Raises RuntimeError without window settings."""
+    async def windows(
+        self, requests: Sequence[tuple[str, str]], settings: Sequence[WindowSettings | None] | None = None
+    ) -> Windows:
+        """Tokenize (question, context) requests into windows; a request may have `settings` of its own.
+
+        Raises RuntimeError if this tokenizer has no window settings.
+        """
         if self._windows is None:
             raise RuntimeError("this tokenizer has no window settings")
         started_s = perf_counter()
-        windows = self._windows.windows(requests)
+        windows = self._windows.windows(requests, settings)
         self._metrics.tokenized(perf_counter() - started_s, windows.tokens)
         self._count(requests)
         return windows

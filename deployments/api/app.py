@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
-from deployments.api import chat, cola, problems, qa, service, sts
+from deployments.api import chat, cola, lists, problems, qa, service, sts
 from deployments.api.access import Access
 from deployments.api.bodies import Bodies
 from deployments.api.connections import ClosesUnread, RoutePaths
@@ -25,7 +25,7 @@ from deployments.api.slashes import EitherSlash, other_form
 from deployments.metrics.requests import Requests
 from deployments.valid_keys import valid_keys
 
-ROUTERS = (sts.router, cola.router, qa.router, chat.router, service.router)
+ROUTERS = (sts.router, cola.router, qa.router, lists.router, chat.router, service.router)
 DIRECT = {
     "/pred/sentences/": DirectRoute(sts.score_sentences, Sentences),
     "/generate": DirectRoute(cola.judge_passage, Passage),
@@ -33,6 +33,7 @@ DIRECT = {
 }
 BODIES = {
     **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat"], Kind.JSON),
+    **dict.fromkeys(["/v1/similarity", "/v1/acceptability", "/v1/answers"], Kind.JSON),
     **dict.fromkeys(["/pred/file/", "/pred/multi/", "/pred/file/multi/"], Kind.UPLOAD),
 }
 """What the body of each POST route must be."""

@@ -142,9 +142,14 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, MunjangError):
         return await _unexpected(request, error)
     refused(request.scope, type(error).__name__)
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = status_of(error)
     faults = error.faults if isinstance(error, InvalidInput) else ()
     return problem_response(request, status, str(error), faults=faults, headers=_headers(error))
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    """The status of an error's class."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def _headers(error: Exception) -> dict[str, str] | None:

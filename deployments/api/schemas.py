@@ -1,9 +1,9 @@
 """Bodies of requests and answers, with exactly the keys of the original services. Unknown keys are ignored."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -39,6 +39,15 @@ def _printable_ascii(key: SecretStr) -> SecretStr:
 # The patterns are for the OpenAPI document; the validators say more precisely what is wrong.
 AnyText = Annotated[str, AfterValidator(_tokenizable), Field(json_schema_extra={"pattern": NO_NUL})]
 Text = Annotated[str, AfterValidator(_with_content), Field(json_schema_extra={"pattern": VISIBLE})]
+
+
+def _whole(number: Any) -> Any:
+    """In JSON Schema 5.0 is an integer, too."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+"""An integer, and neither a text nor a truth value."""
 
 
 class Sentences(BaseModel):

@@ -10,6 +10,8 @@ from deployments.live_graph import DeploymentReport
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
+from pipelines.errors import MunjangError
+from pipelines.qa.reading import Findings, Reading
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
 
@@ -27,6 +29,13 @@ class Submits(Protocol[Item, Result]):
         """Return results in the items' order. Raises the first error."""
 
 
+class SubmitsEach(Protocol[Item, Result]):
+    """Lists of one task's items."""
+
+    async def submit_each(self, items: Sequence[Item]) -> Sequence[Result | MunjangError]:
+        """Return a result or error for each item, in order. Raises errors that are no item's fault."""
+
+
 class Services(Protocol):
     """The part of the ingress that the routes use."""
 
@@ -36,6 +45,9 @@ class Services(Protocol):
     sts_files: Submits[tuple[str, str], Similarity]
     cola: Submits[str, Acceptability]
     qa: Submits[tuple[str, str], Answer]
+    pair_lists: SubmitsEach[tuple[str, str], Similarity]
+    passage_lists: SubmitsEach[str, Acceptability]
+    readings: SubmitsEach[Reading, Findings]
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from deployments.metrics.group_commit import GroupCommitMetrics
-from pipelines.errors import Overloaded, StageUnavailable
+from pipelines.errors import MunjangError, Overloaded, StageUnavailable, UnavailableError
 
 CALLS_PER_PORTION = 4
 RECENT_S = 0.25
@@ -25,6 +25,7 @@ ITEMS_DIVISOR, CALLS_DIVISOR = 4, 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Waited = TypeVar("Waited")
 
 
 @dataclass(slots=True, eq=False)
@@ -142,13 +143,24 @@ class GroupCommit(Generic[Item, Result]):
         A long list is split into portions of `CALLS_PER_PORTION` calls. Only one portion of it waits at a time, so that
         several long lists take turns.
         """
+        return [result for some in self._admitted(items) for result in await self._submit_portion(some, _result)]
+
+    async def submit_each(self, items: Sequence[Item]) -> list[Result | MunjangError]:
+        """The same, with the error of an item that is at fault in place of its result. Raises all other errors."""
+        portions = self._admitted(items)
+        return [result for some in portions for result in await self._submit_portion(some, _result_or_fault)]
+
+    def _admitted(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        """Split the items into portions. Raises Overloaded."""
         self._last_used_s = time.monotonic()
         portion = CALLS_PER_PORTION * self._max_items
         portions = [items[start : start + portion] for start in range(0, len(items), portion)]
         self._admit(len(portions[0]) if portions else 0)
-        return [result for some in portions for result in await self._submit_portion(some)]
+        return portions
 
-    async def _submit_portion(self, items: Sequence[Item]) -> list[Result]:
+    async def _submit_portion(
+        self, items: Sequence[Item], wait: Callable[[asyncio.Future[Result]], Awaitable[Waited]]
+    ) -> list[Waited]:
         loop = asyncio.get_running_loop()
         now_s = time.monotonic()
         entries = [_Waiting[Item, Result](item, self._weigh(item), now_s, loop.create_future()) for item in items]
@@ -156,7 +168,7 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting_weight += sum(entry.weight for entry in entries)
         self._dispatch()
         try:
-            return [await entry.future for entry in entries]
+            return [await wait(entry.future) for entry in entries]
         finally:
             for entry in entries:
                 entry.future.cancel()
@@ -222,6 +234,19 @@ class GroupCommit(Generic[Item, Result]):
         finally:
             for entry, outcome in zip(batch, outcomes, strict=True):
                 _settle(entry.future, outcome)
+
+
+async def _result(future: asyncio.Future[Result]) -> Result:
+    return await future
+
+
+async def _result_or_fault(future: asyncio.Future[Result]) -> Result | MunjangError:
+    try:
+        return await future
+    except UnavailableError:  # this is not the item's fault
+        raise
+    except MunjangError as error:
+        return error
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:

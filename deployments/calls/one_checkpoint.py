@@ -1,12 +1,12 @@
 """Answer many items with one checkpoint, even while a rolling update replaces it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import UPDATE_PAUSE_S
-from pipelines.errors import CheckpointsMixed
+from pipelines.errors import CheckpointsMixed, MunjangError
 
 ROUNDS = 40  # at least 10 s with UPDATE_PAUSE_S between them; a request's deadline may end them sooner
 
@@ -21,6 +21,7 @@ class HasCheckpoint(Protocol):
 
 Item = TypeVar("Item")
 Result = TypeVar("Result", bound=HasCheckpoint)
+Outcome = TypeVar("Outcome", bound=HasCheckpoint | MunjangError)
 
 
 class OneCheckpoint(Generic[Item, Result]):
@@ -41,21 +42,35 @@ class OneCheckpoint(Generic[Item, Result]):
 
     async def submit_all(self, items: Sequence[Item]) -> list[Result]:
         """Return results in the items' order. Raises the first error, or CheckpointsMixed after `ROUNDS`."""
-        latest = results = await self._group_commit.submit_all(items)
-        wanted = None
-        for _ in range(ROUNDS):
-            wanted = _wanted_checkpoint(wanted, latest)
-            others = [number for number, result in enumerate(results) if result.checkpoint != wanted]
-            if not others:
-                return results
-            await asyncio.sleep(UPDATE_PAUSE_S)
-            latest = await self._group_commit.submit_all([items[number] for number in others])
-            for number, result in zip(others, latest, strict=True):
-                results[number] = result
-        raise CheckpointsMixed
+        return await _of_one_checkpoint(self._group_commit.submit_all, items)
+
+    async def submit_each(self, items: Sequence[Item]) -> list[Result | MunjangError]:
+        """The same, with the error of an item that is at fault in place of its result."""
+        return await _of_one_checkpoint(self._group_commit.submit_each, items)
 
 
-def _wanted_checkpoint(wanted: str | None, latest: Sequence[HasCheckpoint]) -> str | None:
+async def _of_one_checkpoint(
+    submit: Callable[[Sequence[Item]], Awaitable[list[Outcome]]], items: Sequence[Item]
+) -> list[Outcome]:
+    latest = results = await submit(items)
+    wanted = None
+    for _ in range(ROUNDS):
+        wanted = _wanted_checkpoint(wanted, latest)
+        others = [number for number, result in enumerate(results) if _checkpoint(result) not in (wanted, None)]
+        if not others:
+            return results
+        await asyncio.sleep(UPDATE_PAUSE_S)
+        latest = await submit([items[number] for number in others])
+        for number, result in zip(others, latest, strict=True):
+            results[number] = result
+    raise CheckpointsMixed
+
+
+def _checkpoint(result: HasCheckpoint | MunjangError) -> str | None:
+    return None if isinstance(result, MunjangError) else result.checkpoint
+
+
+def _wanted_checkpoint(wanted: str | None, latest: Sequence[HasCheckpoint | MunjangError]) -> str | None:
     """Return `wanted`, or the checkpoint of the last result if no result in `latest` has `wanted`."""
-    checkpoints = [result.checkpoint for result in latest]
+    checkpoints = [checkpoint for result in latest if (checkpoint := _checkpoint(result)) is not None]
     return checkpoints[-1] if checkpoints and wanted not in checkpoints else wanted

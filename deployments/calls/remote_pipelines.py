@@ -16,9 +16,12 @@ from deployments.settings import GroupCommitSettings
 from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
 from pipelines.qa.pipeline import QaPipeline, Request
+from pipelines.qa.reading import Findings, Reading, ReadingPipeline
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Embedding, EmbeddingPipeline
 from pipelines.text.token_batch import TokenBatch
+
+WAITING_IN_LISTS = 16_384
 
 Handle: TypeAlias = DeploymentHandle[Any]
 
@@ -44,6 +47,30 @@ def embedding_group_commit(
         RemoteStage(tokenizer, "passages"), model_stage(encoder, Priority.INTERACTIVE), role=role
     )
     return group_commit_of(pipeline, settings, len, metrics=GroupCommitMetrics("sts", f"{role}_texts"))
+
+
+def reading_group_commit(
+    settings: GroupCommitSettings,
+    tokenizer: Handle,
+    extractor: Handle,
+    priority: Priority,
+    *,
+    null_threshold: float | None,
+    gives_way_to: GroupCommit[Reading, Findings] | None = None,
+) -> GroupCommit[Reading, Findings]:
+    """Find the candidates of readings. `null_threshold` is that of `QaPipeline`."""
+    pipeline = ReadingPipeline(
+        RemoteStage(tokenizer, "windows"), model_stage(extractor, priority), null_threshold=null_threshold
+    )
+    metrics = GroupCommitMetrics("qa", f"{priority.name.lower()}_readings")
+    return group_commit_of(
+        pipeline, settings, lambda reading: len(reading.context), metrics=metrics, gives_way_to=gives_way_to
+    )
+
+
+def for_lists(settings: GroupCommitSettings) -> GroupCommitSettings:
+    """The settings of a group commit whose items come in lists: more of them may wait."""
+    return settings.model_copy(update={"max_waiting": max(settings.max_waiting, WAITING_IN_LISTS)})
 
 
 def model_stage(model: Handle, priority: Priority) -> ModelStage:

@@ -7,13 +7,22 @@ from pipelines.engines.model_stage import ModelStage
 from pipelines.errors import MunjangError
 from pipelines.text.token_batch import TokenBatch
 
+DEFAULT_THRESHOLD = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Acceptability:
-    """`probability` is that of "acceptable"; `truncated` says whether the passage was cut."""
+    """`probability` is that of "acceptable"; `truncated` says whether the passage was cut.
+
+    `acceptable` is probability >= the checkpoint's threshold, `tokens` the number of tokens that were read, and
+    `checkpoint` the digest of the checkpoint that computed the probability.
+    """
 
     probability: float
     truncated: bool
+    acceptable: bool = False
+    tokens: int = 0
+    checkpoint: str = ""
 
 
 class ColaPipeline:
@@ -29,5 +38,11 @@ class ColaPipeline:
             return []
         tokens = await self._tokenize(passages)
         outcome = await self._classify(tokens)
-        rows = zip(outcome.full_rows().tolist(), tokens.truncated.tolist(), strict=True)
-        return [outcome.errors.get(i) or Acceptability(*row) for i, row in enumerate(rows)]
+        made_by = tokens.checkpoint
+        threshold = DEFAULT_THRESHOLD if made_by.threshold is None else made_by.threshold
+        rows = zip(outcome.full_rows().tolist(), tokens.truncated.tolist(), tokens.lengths.tolist(), strict=True)
+        return [
+            outcome.errors.get(i)
+            or Acceptability(probability, truncated, probability >= threshold, length, made_by.digest)
+            for i, (probability, truncated, length) in enumerate(rows)
+        ]

@@ -38,6 +38,14 @@ class SentencePairs:
         cut: list[bool] = np.any(self.tokens.truncated[self.rows], axis=1).tolist()
         return cut
 
+    @property
+    def lengths(self) -> list[int]:
+        """Per pair, the tokens of its items."""
+        lengths = self.tokens.lengths[self.rows]
+        read = lengths.sum(axis=1) if self.tokens.checkpoint.kind == "bi-encoder" else lengths[:, 0]
+        tokens: list[int] = read.tolist()
+        return tokens
+
 
 class TextTokenizer:
     """A checkpoint's tokenizer, which puts the checkpoint's prompt, if any, before each text.

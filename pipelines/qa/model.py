@@ -1,5 +1,6 @@
 """The span extractor: it searches the start and end logits of a question-answering model for the best spans."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -10,7 +11,7 @@ from pipelines.engines.choice import EngineSettings
 from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.format.manifest import Manifest
-from pipelines.qa.spans import best_spans
+from pipelines.qa.spans import SPAN, best_spans
 from pipelines.text.token_batch import TokenBatch
 
 SPANS_PER_WINDOW = 5
@@ -25,11 +26,25 @@ class Extractor:
         self._count = spans_per_window
 
     def run(self, batch: TokenBatch) -> NDArray[np.void]:
-        """Spans (windows, 1 + spans_per_window) of dtype `SPAN`: the null span, then the best ones."""
+        """Spans (windows, 2 + spans_per_window) of dtype `SPAN`: the null span, the best ones, and the sum of all."""
         if batch.regions is None:
             raise ValueError("an extractor needs windows with regions")
         start, end = self.engine.outputs(batch, "start_logits", "end_logits")
-        return best_spans(start, end, batch.regions, max_answer_length=self._max_answer_length, count=self._count)
+        found = np.empty((len(batch), 2 + self._count), dtype=SPAN)
+        for length, rows in self._by_length(batch):
+            found[rows] = best_spans(
+                start[rows], end[rows], batch.regions[rows], max_answer_length=length, count=self._count
+            )
+        return found
+
+    def _by_length(self, batch: TokenBatch) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
+        """The windows of each longest answer; that of the settings, if the windows name none."""
+        lengths = [] if batch.longest is None else np.unique(batch.longest).tolist()
+        if len(lengths) <= 1:
+            yield (lengths or [self._max_answer_length])[0], slice(None)
+            return
+        for length in lengths:
+            yield length, batch.longest == length
 
     def limited(self, max_answer_length: int) -> Self:
         """The same model with another limit for the length of an answer, in tokens."""

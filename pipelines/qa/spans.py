@@ -21,15 +21,16 @@ SPAN = np.dtype([("start", np.int32), ("end", np.int32), ("score", np.float32)])
 
 
 def best_spans(start: Logits, end: Logits, regions: Int32, *, max_answer_length: int, count: int) -> NDArray[np.void]:
-    """Spans (windows, 1 + count) of dtype `SPAN`: the null span (0, 0), then the `count` best, highest score first.
+    """Spans (windows, 2 + count) of dtype `SPAN`: the null span (0, 0), the `count` best, highest score first, the sum.
 
     start, end  (windows, tokens) raw logits
     regions     (windows, 2) first position of the context in each window, and the position after its last
 
     Spans are half-open ranges of token positions in the window. They lie inside its region and have at most
-    `max_answer_length` tokens. If a window has fewer than `count` spans, the remaining entries have the score -inf.
+    `max_answer_length` tokens. If a window has fewer than `count` spans, the remaining entries have the score -inf. The
+    score of the last entry, whose span is empty, is the logarithm of the sum of exp(score) of all spans of the window.
     """
-    spans = np.zeros((len(start), 1 + count), dtype=SPAN)
+    spans = np.zeros((len(start), 2 + count), dtype=SPAN)
     spans["score"][:, 1:] = -np.inf
     spans["score"][:, 0] = start[:, :1].sum(axis=1) + end[:, :1].sum(axis=1)  # slices also work without tokens
     if start.size:
@@ -38,7 +39,9 @@ def best_spans(start: Logits, end: Logits, regions: Int32, *, max_answer_length:
         start, end = np.where(inside, start, -np.inf), np.where(inside, end, -np.inf)
         found = _banded_search(start, end, max_answer_length, count)
         finite = np.isfinite(found["score"])
-        spans[:, 1:][np.arange(count) < finite.sum(axis=1, keepdims=True)] = found[finite]
+        spans[:, 1:-1][np.arange(count) < finite.sum(axis=1, keepdims=True)] = found[finite]
+        with np.errstate(over="ignore"):
+            spans["score"][:, -1] = _log_sum(start, end, max_answer_length)
     return spans
 
 
@@ -61,6 +64,23 @@ def _banded_search(start: Logits, end: Logits, width: int, count: int) -> NDArra
     found["end"] = found["start"] + columns % width + 1
     found["score"] = scores
     return found
+
+
+def _log_sum(start: Logits, end: Logits, width: int) -> NDArray[np.float64]:
+    """The logarithm (windows,) of the sum of exp(start + end) over all spans with end - start <= width."""
+    starts, most_start = _exponentials(start)
+    ends, most_end = _exponentials(end)
+    ahead = np.lib.stride_tricks.sliding_window_view(np.pad(ends, ((0, 0), (0, width - 1))), width, axis=1).sum(axis=2)
+    with np.errstate(divide="ignore"):
+        logarithms = np.log((starts * ahead).sum(axis=1)) + most_start + most_end
+    return np.asarray(np.minimum(logarithms, np.finfo(np.float32).max))
+
+
+def _exponentials(logits: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(logit - most) (windows, tokens), 0 for NaN, and the highest finite logit (windows,), `most`."""
+    values = np.where(np.isfinite(logits), logits.astype(np.float64), -np.inf)
+    most = np.maximum(values.max(axis=1, initial=-np.inf), np.finfo(np.float32).min)
+    return np.exp(values - most[:, None]), most
 
 
 def _sums(start: Logits, end: Logits) -> Logits:
@@ -134,7 +154,7 @@ def rank(
         _answer(context, found, null_threshold, windows.tokens.checkpoint.digest, *rest)
         for context, found, *rest in zip(
             contexts,
-            _character_spans(windows, spans, requests),
+            character_spans(windows, spans, requests),
             null_scores.tolist(),
             counts.tolist(),
             truncated.tolist(),
@@ -155,13 +175,13 @@ def _answer(
     for start, end, score in found:
         if null_threshold is not None and null_score - score > null_threshold:
             break
-        start, end = _strip(context, start, end)
+        start, end = strip(context, start, end)
         if start < end:
             return Answer(context[start:end], start, end, score, null_score, windows, checkpoint, truncated)
     return Answer("", 0, 0, null_score, null_score, windows, checkpoint, truncated)
 
 
-def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:
+def character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:
     """The spans of each request in characters, from all of its windows, highest score first, ties in reading order."""
     if windows.tokens.regions is None:
         raise ValueError("windows without regions")
@@ -178,7 +198,7 @@ def _character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -
     return [ranked[low:high] for low, high in pairwise(bounds)]
 
 
-def _strip(context: str, start: int, end: int) -> tuple[int, int]:
+def strip(context: str, start: int, end: int) -> tuple[int, int]:
     """Remove white space at the edges of a span; byte-level tokens include the space before a word."""
     text = context[start:end]
     return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())

@@ -7,7 +7,7 @@ from typing import Self
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Manifest
 from pipelines.format.tokenizer import TextTokenizer
-from pipelines.format.windows import WindowOverrides
+from pipelines.format.windows import WindowOverrides, WindowSettings
 from pipelines.qa.windows import WindowMaker, Windows
 
 
@@ -32,6 +32,8 @@ class WindowTokenizer:
         text = TextTokenizer.load(folder, manifest)
         return cls(text, manifest, WindowMaker(text.tokenizer, settings))
 
-    def windows(self, requests: Sequence[tuple[str, str]]) -> Windows:
-        """The windows of (question, context) requests, in order."""
-        return self._make(requests, self._ref)
+    def windows(
+        self, requests: Sequence[tuple[str, str]], settings: Sequence[WindowSettings | None] | None = None
+    ) -> Windows:
+        """The windows of (question, context) requests, in order. A request may have window `settings` of its own."""
+        return self._make(requests, self._ref, settings)

@@ -75,23 +75,35 @@ class WindowMaker:
         self._settings = settings
         self._template = PairTemplate.of(tokenizer)
 
-    def __call__(self, requests: Sequence[tuple[str, str]], checkpoint: CheckpointRef) -> Windows:
+    def __call__(
+        self,
+        requests: Sequence[tuple[str, str]],
+        checkpoint: CheckpointRef,
+        settings: Sequence[WindowSettings | None] | None = None,
+    ) -> Windows:
         """The windows of (question, context) pairs. A context without tokens has no window.
 
-        A question or context that several requests share is encoded once.
+        A question or context that several requests share is encoded once. A request may have `settings` of its own.
         """
-        queries = self._queries(dict.fromkeys(question for question, _ in requests))
+        chosen = [own or self._settings for own in settings or [None] * len(requests)]
+        asked = [(question, own.max_query_length) for (question, _), own in zip(requests, chosen, strict=True)]
+        queries = self._queries(dict.fromkeys(asked))
         passages = self._passages(dict.fromkeys(context for _, context in requests))
-        cuts = [self._cut(queries[question], passages[context]) for question, context in requests]
+        cuts = [
+            self._cut(queries[query], passages[context], own)
+            for query, (_, context), own in zip(asked, requests, chosen, strict=True)
+        ]
         return _join(cuts, list(passages.values()), checkpoint)
 
-    def _queries(self, questions: Collection[str]) -> dict[str, "_Query"]:
-        texts = [nfc(question) for question in questions]
+    def _queries(self, asked: Collection[tuple[str, int]]) -> dict[tuple[str, int], "_Query"]:
+        """The encoded questions by text and most tokens."""
+        texts = [nfc(question) for question, _ in asked]
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)  # "fast" skips the offsets
-        return dict(zip(questions, map(self._query, encodings), strict=True))
+        lengths = (length for _, length in asked)
+        return dict(zip(asked, map(self._query, encodings, lengths), strict=True))
 
-    def _query(self, asked: Encoding) -> "_Query":
-        ids = asked.ids[: self._settings.max_query_length]
+    def _query(self, asked: Encoding, max_query_length: int) -> "_Query":
+        ids = asked.ids[:max_query_length]
         return _Query(
             before=np.array([*self._template.head, *ids, *self._template.middle], dtype=np.int32),
             cut=len(asked) > len(ids),
@@ -111,18 +123,19 @@ class WindowMaker:
             offsets=context.to_original(flat.reshape(-1, 2)),
         )
 
-    def _cut(self, query: "_Query", passage: "_Passage") -> "_Cut":
+    def _cut(self, query: "_Query", passage: "_Passage", settings: WindowSettings) -> "_Cut":
         tail = np.array(self._template.tail, dtype=np.int32)
         before, tokens = len(query.before), len(passage.ids)
         types = np.full(before + tokens + len(tail), self._template.context_type, dtype=np.uint8)
         types[:before] = self._template.question_type
-        room = self._settings.max_seq_length - before - len(tail)
+        room = settings.max_seq_length - before - len(tail)
         return _Cut(
             ids=np.concatenate((query.before, passage.ids, tail)),
             types=types,
             context=(before, before + tokens),
             room=room,
-            starts=window_starts(tokens, room, self._settings.stride(room)),
+            starts=window_starts(tokens, room, settings.stride(room)),
+            longest=settings.max_answer_length,
             row=passage.row,
             question_cut=query.cut,
         )
@@ -162,6 +175,7 @@ class _Cut:
     context       start and end of the context in the long window
     room          the maximum number of context tokens of a real window
     starts        (windows,) the first context token of each real window
+    longest       most tokens of an answer
     row           the row of `Windows.offsets` of the first context token
     question_cut  whether the question was too long and was cut
     """
@@ -171,6 +185,7 @@ class _Cut:
     context: tuple[int, int]
     room: int
     starts: NDArray[np.int64]
+    longest: int
     row: int
     question_cut: bool
 
@@ -201,6 +216,7 @@ def _join(cuts: Sequence[_Cut], passages: Sequence[_Passage], checkpoint: Checkp
             lengths=lengths.sum(axis=1, dtype=np.int32),
             truncated=np.array([cut.question_cut for cut in cuts], dtype=np.bool_)[request],
             regions=np.stack((low, low + held), axis=1).astype(np.int32),
+            longest=np.array([cut.longest for cut in cuts], dtype=np.int32)[request],
         ),
         request=request.astype(np.int32),
         first=(rows[request] + starts).astype(np.int32),

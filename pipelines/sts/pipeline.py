@@ -22,13 +22,16 @@ NO_EMBEDDINGS = np.empty((0, 1), dtype=np.float32)
 class Similarity:
     """`score` is a cosine in [-1, 1], or in [0, 5] from a cross-encoder; `similar` is score >= threshold.
 
-    `checkpoint` is the digest of the checkpoint that computed the score.
+    `checkpoint` is the digest of the checkpoint that computed the score, and `kind` its kind; `tokens` is the number of
+    tokens that were read.
     """
 
     score: float
     similar: bool
     truncated: bool
     checkpoint: str
+    kind: str = "bi-encoder"
+    tokens: int = 0
 
 
 class StsPipeline:
@@ -56,10 +59,13 @@ class StsPipeline:
         made_by = tokenized.tokens.checkpoint
         scores = cosines(rows, tokenized.rows) if made_by.kind == "bi-encoder" else rows[tokenized.rows[:, 0]]
         threshold = self._threshold if self._threshold is not None else made_by.threshold
+        rest = zip(tokenized.rows, scores.tolist(), tokenized.truncated, tokenized.lengths, strict=True)
         return [
             outcome.error_of(items)
-            or Similarity(score, threshold is not None and score >= threshold, truncated, made_by.digest)
-            for items, score, truncated in zip(tokenized.rows, scores.tolist(), tokenized.truncated, strict=True)
+            or Similarity(
+                score, threshold is not None and score >= threshold, truncated, made_by.digest, made_by.kind, tokens
+            )
+            for items, score, truncated, tokens in rest
         ]
 
 

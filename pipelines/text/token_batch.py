@@ -28,6 +28,7 @@ class TokenBatch:
     truncated  (items,) bool: whether the text was cut to fit
     regions    (items, 2) int32: half-open range of tokens, counted within the item, that may hold an answer; None
                for tasks other than QA
+    longest    (items,) int32: most tokens of an answer; None for tasks other than QA
     """
 
     checkpoint: CheckpointRef
@@ -36,6 +37,7 @@ class TokenBatch:
     lengths: Int32
     truncated: NDArray[np.bool_]
     regions: Int32 | None = None
+    longest: Int32 | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -78,6 +80,7 @@ class TokenBatch:
             lengths=lengths,
             truncated=self.truncated[items],
             regions=None if self.regions is None else self.regions[items],
+            longest=None if self.longest is None else self.longest[items],
         )
 
     def by_length(self, budget: int) -> Iterator[NDArray[np.int64]]:
@@ -97,6 +100,7 @@ class TokenBatch:
         if len(batches) == 1:
             return batches[0]
         regions = [batch.regions for batch in batches if batch.regions is not None]
+        longest = [batch.longest for batch in batches if batch.longest is not None]
         return cls(
             checkpoint=batches[0].checkpoint,
             ids=np.concatenate([batch.ids for batch in batches]),
@@ -104,6 +108,7 @@ class TokenBatch:
             lengths=np.concatenate([batch.lengths for batch in batches]),
             truncated=np.concatenate([batch.truncated for batch in batches]),
             regions=np.concatenate(regions) if regions else None,
+            longest=np.concatenate(longest) if longest else None,
         )
 
     @classmethod

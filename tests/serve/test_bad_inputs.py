@@ -23,10 +23,18 @@ VALID: dict[str, dict[str, Any]] = {
     "/v1/chat": {"prompt": SECRET, "api_key": "sk-canary", "db_path": "no_such_store/"},
 }
 ROUTES = sorted(VALID)
+LISTS: dict[str, dict[str, Any]] = {
+    "/v1/similarity": {"pairs": [[SECRET, "가"]]},
+    "/v1/acceptability": {"passages": [f"I are {SECRET}가"]},
+    "/v1/answers": {"context": "그것은 가산이다.", "questions": [f"{SECRET}?"]},
+}
+"""Routes whose items have errors of their own."""
+BODIES = VALID | LISTS
+ALL_ROUTES = sorted(BODIES)
 
 
 def text(path: str, **fields: Any) -> str:
-    return json.dumps(VALID[path] | fields, ensure_ascii=False)
+    return json.dumps(BODIES[path] | fields, ensure_ascii=False)
 
 
 def with_member(path: str, member: str) -> bytes:
@@ -36,7 +44,7 @@ def with_member(path: str, member: str) -> bytes:
 
 def first(path: str) -> str:
     """The name of the first field."""
-    return next(iter(VALID[path]))
+    return next(iter(BODIES[path]))
 
 
 MALFORMED = {
@@ -93,7 +101,7 @@ def refused(server: Server, sent: bytes, status: int) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", ALL_ROUTES)
 @pytest.mark.parametrize("fault", MALFORMED)
 def test_a_malformed_body_is_400(server: Server, path: str, fault: str) -> None:
     refused(server, request("POST", path, JSON, MALFORMED[fault](path)), 400)
@@ -111,7 +119,7 @@ def test_a_blank_text_is_422(server: Server, path: str, blank: str) -> None:
     refused(server, request("POST", path, JSON, text(path, **{first(path): blank}).encode()), 422)
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", ALL_ROUTES)
 @pytest.mark.parametrize("media", OTHER_MEDIA)
 def test_another_media_type_or_encoding_is_415(server: Server, path: str, media: str) -> None:
     refused(server, request("POST", path, OTHER_MEDIA[media], text(path).encode()), 415)
@@ -121,7 +129,7 @@ def unfinished() -> dict[str, tuple[bytes, int]]:
     """Requests whose body does not come, or does not end, and their status."""
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     found = {}
-    for path, media in [*((path, JSON) for path in ROUTES), ("/pred/file/", form)]:
+    for path, media in [*((path, JSON) for path in ALL_ROUTES), ("/pred/file/", form)]:
         endless = media | {"Transfer-Encoding": "chunked"}
         pieces = chunked(*[b" " * 2**20] * (33 if media is form else 3))
         found[f"{path}: a declared length over the limit"] = request("POST", path, media, length=2**30), 413
@@ -145,7 +153,13 @@ def test_a_text_over_its_limit_is_413(server: Server, path: str) -> None:
     refused(server, request("POST", path, JSON, text(path, **{first(path): "가 " * 6_000}).encode()), 413)
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("fault", ["a list", "null", "a string", "a missing field", "a number", "a null field"])
+def test_a_body_without_a_list_is_422(server: Server, path: str, fault: str) -> None:
+    assert refused(server, request("POST", path, JSON, INVALID[fault](path).encode()), 422).problem()["errors"]
+
+
+@pytest.mark.parametrize("path", ALL_ROUTES)
 def test_a_wrong_method_is_405_with_what_is_allowed(server: Server, path: str) -> None:
     assert refused(server, request("GET", path, {}), 405).headers["allow"] == "POST"
 

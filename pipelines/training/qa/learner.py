@@ -30,7 +30,7 @@ from pipelines.training.qa.features import Feature, label
 from pipelines.training.qa.no_answer import figures
 
 PREDICTED_AT_ONCE = 64
-NO_SPANS = np.empty((0, 1 + SPANS_PER_WINDOW), dtype=SPAN)
+NO_SPANS = np.empty((0, 2 + SPANS_PER_WINDOW), dtype=SPAN)
 
 
 class QaLearner:

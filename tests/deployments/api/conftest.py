@@ -20,6 +20,7 @@ from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.settings import ProviderSettings
 from pipelines.chat.store.passage import Passage
 from pipelines.cola.pipeline import Acceptability
+from pipelines.qa.reading import Candidate, Findings, Reading
 from pipelines.qa.spans import Answer
 from pipelines.sts.pipeline import Similarity
 from tests.deployments.api.chats import DOCUMENTS, chats
@@ -42,6 +43,16 @@ class Scripted:
         self.asked += items
         return [self.answer(item) for item in items]
 
+    async def submit_each(self, items: Sequence[Any]) -> list[Any]:
+        return await self.submit_all(items)
+
+
+def found(reading: Reading) -> Findings:
+    """The second and third character, then the first."""
+    text = reading.context
+    candidates = (Candidate(text[1:3], 1, 3, 9.0, 0.75), Candidate(text[:1], 0, 1, 7.5, 0.125))
+    return Findings(candidates, 7.0, 0.0625, True, 2, False, 11, "digest")
+
 
 @dataclass
 class ScriptedServices:
@@ -57,6 +68,13 @@ class ScriptedServices:
     qa: Scripted = field(
         default_factory=lambda: Scripted(lambda request: Answer(request[1][1:3], 1, 3, 9.0, 1.0, 1, "digest"))
     )
+    pair_lists: Scripted = field(
+        default_factory=lambda: Scripted(lambda pair: Similarity(0.5, False, False, "digest", tokens=7))
+    )
+    passage_lists: Scripted = field(
+        default_factory=lambda: Scripted(lambda passage: Acceptability(0.75, False, True, 5, "digest"))
+    )
+    readings: Scripted = field(default_factory=lambda: Scripted(found))
     chats: ChatPipeline | None = None
     deployments: dict[str, bool] = field(default_factory=lambda: {"StsEncoder": True, "Ingress": True})
 

@@ -267,3 +267,18 @@ def test_a_group_commit_sends_full_calls_while_the_one_it_gives_way_to_is_idle(m
         await task
 
     asyncio.run(scenario())
+
+
+def test_submit_each_returns_the_errors_of_items_and_raises_those_of_the_server() -> None:
+    async def call(items: Sequence[int]) -> list[int | Exception]:
+        kinds: dict[int, Exception] = {1: EngineError("ValueError"), 2: StageUnavailable("StsEncoder")}
+        return [kinds.get(item, item) for item in items]
+
+    async def run() -> None:
+        commit = GroupCommit[int, int](call, max_calls=1, max_items=8, max_waiting=8)
+        good, bad, other = await commit.submit_each([0, 1, 5])
+        assert (good, type(bad), other) == (0, EngineError, 5)
+        with pytest.raises(StageUnavailable):
+            await commit.submit_each([0, 2])
+
+    asyncio.run(run())

@@ -45,5 +45,10 @@ def test_only_failed_passages_fail(imported: MakeCheckpoint, failed: list[int]) 
     folder = imported("classifier")
     text = TextTokenizer.load(folder, read_manifest(folder))
     results = asyncio.run(ask(ColaPipeline(in_process(text.passages), classify), PASSAGES))
-    expected = [errors.get(item) or Acceptability(item / 10, item == 2) for item in range(4)]
+    tokens = text.passages(PASSAGES)
+    digest = tokens.checkpoint.digest
+    expected = [
+        errors.get(item) or Acceptability(item / 10, item == 2, False, int(tokens.lengths[item]), digest)
+        for item in range(4)
+    ]
     assert results == expected

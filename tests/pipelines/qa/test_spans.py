@@ -71,7 +71,8 @@ def test_the_banded_search_finds_the_same_spans_as_an_exhaustive_search(
     best = sorted(every, reverse=True)[:count]
     assert found[0].item() == (0, 0, pytest.approx(start[0, 0] + end[0, 0]))
     assert [(score, i, j) for i, j, score in found[1:].tolist()][: len(best)] == best
-    assert np.isneginf(found["score"][1 + len(best) :]).all()
+    assert np.isneginf(found["score"][1 + len(best) : -1]).all()
+    assert found[-1].item() == (0, 0, pytest.approx(np.log(sum(np.exp(score) for score, *_ in every)), abs=1e-5))
 
 
 specials = st.sampled_from([np.nan, np.inf, -np.inf, 3e38])
@@ -96,7 +97,7 @@ def test_equal_scores_nan_and_infinity_are_handled_as_by_a_full_sort(
     with np.errstate(invalid="ignore", over="ignore"):
         found = best_spans(start, end, regions, max_answer_length=width, count=count)
         expected = sorted_spans(start, end, regions, width, count)
-    np.testing.assert_array_equal(found[:, 1:], expected)
+    np.testing.assert_array_equal(found[:, 1:-1], expected)
 
 
 def sorted_spans(
@@ -118,7 +119,7 @@ def sorted_spans(
 def test_without_windows_there_are_no_spans() -> None:
     nothing = np.empty((0, 0), dtype=np.float32)
     spans = best_spans(nothing, nothing, np.empty((0, 2), dtype=np.int32), max_answer_length=3, count=5)
-    assert spans.shape == (0, 6)
+    assert spans.shape == (0, 7)
 
 
 def test_spans_of_each_window_stay_in_its_region() -> None:
@@ -126,12 +127,12 @@ def test_spans_of_each_window_stay_in_its_region() -> None:
     start[:, [0, 8]] = 50  # where no answer may begin
     regions = np.array([[2, 8], [3, 4], [1, 3]], dtype=np.int32)
     spans = best_spans(start, start.copy(), regions, max_answer_length=3, count=30)
-    for (low, high), row in zip(regions.tolist(), spans[:, 1:], strict=True):
+    for (low, high), row in zip(regions.tolist(), spans[:, 1:-1], strict=True):
         found = row[np.isfinite(row["score"])]
         assert low <= found["start"].min()
         assert found["end"].max() <= high
         assert (found["end"] - found["start"]).max() <= 3
-    assert np.isfinite(spans["score"][1, 1:]).sum() == 1
+    assert np.isfinite(spans["score"][1, 1:-1]).sum() == 1
     assert spans["score"][:, 0].tolist() == [100, 100, 100]
 
 
@@ -139,7 +140,7 @@ def test_nan_logits_give_no_spans() -> None:
     start = np.full((1, 5), np.nan, dtype=np.float32)
     start[0, 2] = 1
     spans = best_spans(start, np.zeros_like(start), np.array([[1, 5]], dtype=np.int32), max_answer_length=2, count=5)
-    assert spans[0, 1:][np.isfinite(spans["score"][0, 1:])].tolist() == [(2, 3, 1.0), (2, 4, 1.0)]
+    assert spans[0, 1:-1][np.isfinite(spans["score"][0, 1:-1])].tolist() == [(2, 3, 1.0), (2, 4, 1.0)]
 
 
 @given(seed=seeds, texts=st.lists(contexts, min_size=1, max_size=3))
