@@ -126,7 +126,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         if not header:
-            _refuse_header([])
+            _refuse_header(text.lstrip().splitlines()[:1])
         advice = 'write a quotation mark in a cell as "", and close every cell that begins with one'
         raise MalformedInput(f"the file is CSV with a fault in the row on line {line}: {error}; {advice}") from None
 
@@ -146,8 +146,15 @@ def _refuse_header(names: Sequence[str]) -> None:
     for separator, what in (("\t", "tabs"), (";", "semicolons"), ("|", "vertical bars")):
         if all(column in (cell.strip(' "') for cell in line.split(separator)) for column in COLUMNS):
             raise MalformedInput(f"the columns on line 1 are separated by {what}; save the file as CSV with commas")
+    if all(any(_is_alike(name, column) for name in names) for column in COLUMNS):
+        why = "names other columns than sentence1 and sentence2; spell them so, in lower case and without an underscore"
+        raise MalformedInput(f"line 1 of the CSV file {why}")
     what = "line 1, column 1 begins no JSON, and line 1 has no columns sentence1 and sentence2"
     raise MalformedInput(f"the file is neither JSON, JSON Lines nor CSV: {what}; {WANTED}")
+
+
+def _is_alike(name: str, column: str) -> bool:
+    return "".join(filter(str.isalnum, name.casefold())) == column
 
 
 def _row(header: Sequence[str], cells: Sequence[str], line: int) -> dict[str, str]:
