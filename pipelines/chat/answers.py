@@ -37,9 +37,18 @@ class _Message(BaseModel):
 
 
 class _Choice(BaseModel):
+    """One of the answers that a server may give. Without an index it counts as the first, as with index 0."""
+
+    index: Any = None
     message: _Message | None = None
     delta: _Message | None = None  # null or absent where Azure tells what its filter has checked
+    text: str | None = None  # in place of both, as in the protocol of plain completions
     error: Any = None
+
+    def model_post_init(self, _: Any) -> None:
+        """Turn a plain text into a message, whole or as a piece."""
+        if self.text is not None and self.message is None and self.delta is None:
+            self.message = self.delta = _Message(content=self.text)
 
 
 class _Completion(BaseModel):
@@ -59,20 +68,26 @@ class Chunk(BaseModel):
 
     def deltas(self) -> str:
         """The next piece of the answer; "" if there is none."""
-        return _first_text(choice.delta for choice in self.choices or () if choice)
+        return _first_text(choice.delta for choice in _in_order(self.choices))
 
     def messages(self) -> str:
         """The same, where a server names it `message`, which elsewhere repeats the whole answer."""
-        return _first_text(choice.message for choice in self.choices or () if choice)
+        return _first_text(choice.message for choice in _in_order(self.choices))
 
 
 def text_of_completion(body: bytes) -> str:
     """The text of an answer that came whole, "" if it has none. Raises ValueError if it is no completion."""
     completion = _Completion.model_validate_json(body.decode("utf-8-sig"))
-    messages = [choice.message for choice in completion.choices if choice and choice.message]
+    messages = [choice.message for choice in _in_order(completion.choices) if choice.message]
     if not messages:
         raise ValueError("a completion without a message")
     return _first_text(messages)
+
+
+def _in_order(choices: Iterable[_Choice | None] | None) -> list[_Choice]:
+    """The choices by their index: a server may send them in another order."""
+    there = [choice for choice in choices or () if choice]
+    return sorted(there, key=lambda choice: choice.index if isinstance(choice.index, int) else 0)
 
 
 def _first_text(messages: Iterable[_Message | None]) -> str:

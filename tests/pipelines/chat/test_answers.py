@@ -61,7 +61,14 @@ def test_the_text_of_parts_is_the_answer(openai_server: OpenAiServer, how: Ask, 
 
 @BOTH
 @pytest.mark.parametrize(
-    "choices", [[None, {"{}": {"content": "네"}}], [{"{}": None}, {"index": 1, "{}": {"content": "네"}}]]
+    "choices",
+    [
+        [None, {"{}": {"content": "네"}}],
+        [{"{}": None}, {"index": 1, "{}": {"content": "네"}}],
+        [{"index": 1, "{}": {"content": "아니요"}}, {"index": 0, "{}": {"content": "네"}}],
+        [{"index": "0", "{}": {"content": "네"}}, {"index": 1, "{}": {"content": "아니요"}}],
+        [{"index": 0, "text": "네"}],
+    ],
 )
 def test_the_first_choice_with_a_text_is_the_answer(
     openai_server: OpenAiServer, how: Ask, choices: list[dict[str, Any] | None]
