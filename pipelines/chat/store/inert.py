@@ -5,17 +5,21 @@ A store is imported for its texts and sources, so a value of another class is no
 files are refused because they ask for something that no metadata needs.
 """
 
+import builtins
 import sys
 from _compat_pickle import IMPORT_MAPPING
 from typing import Any
 
 from pipelines.format.pickle_machine import Inert, Name
 
+_ERRORS = " ".join(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
+)
 _BUILTINS = "Ellipsis bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
 _NUMPY_ARRAYS = "_reconstruct scalar"
 _TIMES = "Date DateTime Duration FixedTimezone Interval Time Timezone"
 _VALUES = {
-    "builtins": _BUILTINS,
+    "builtins": f"{_BUILTINS} {_ERRORS}",
     "__builtin__": f"{_BUILTINS} long unicode xrange",  # Python 2's names, which pickle's protocols 0 to 2 use
     "_codecs": "encode",  # how protocol 2 writes bytes
     "array": "_array_reconstructor array",
@@ -26,6 +30,7 @@ _VALUES = {
     "_pydecimal": "Decimal",
     "fractions": "Fraction",
     "http": "HTTPMethod HTTPStatus",
+    "re": "_compile",  # how a pattern is pickled
     "ipaddress": "IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network",
     **dict.fromkeys(("pathlib", "pathlib._local"), "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath"),
     "time": "struct_time",

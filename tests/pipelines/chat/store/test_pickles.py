@@ -9,6 +9,7 @@ import operator
 import os
 import pickle
 import pickletools
+import re
 import subprocess
 import uuid
 from collections import OrderedDict, defaultdict
@@ -126,6 +127,7 @@ INERT = {
     "keys": {datetime.date(2023, 5, 1): 1, (1, ("a", None)): 2},
     "uuid": uuid.UUID(int=5),
     "path": [Path("/data/a.txt"), PurePosixPath("a"), PureWindowsPath("C:/a")],
+    "pattern and error": [re.compile("a+"), ValueError("a message")],
     "number": [Decimal("3.5"), Fraction(1, 3), 1j, 2**5000],
     "numpy scalar": [np.float64(0.5), np.int64(7), np.bool_(True), np.str_("a"), np.datetime64("2023-05-01")],
     "numpy array": [np.arange(6).reshape(2, 3), np.asfortranarray(np.ones((2, 2))), np.array(["a", "b"])],
