@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.library import library_scores
@@ -102,15 +103,27 @@ def check_batches(folder: Path, manifest: Manifest, model: Model) -> None:
 
 def probes_of(folder: Path, manifest: Manifest) -> list[Probe]:
     """The inputs that are tried for a task. Long ones come first: a model may behave otherwise after a short one."""
-    texts = _long_texts(folder, manifest) | {f"a short text, {text!r}": text for text in SHORT}
+    tokenizer = TextTokenizer.load(folder, manifest).tokenizer
+    short = [*SHORT, *_text_with_special_token(tokenizer)]
+    texts = _long_texts(tokenizer, manifest) | {f"a short text, {text!r}": text for text in short}
     items = TASKS[manifest.task].probes(list(texts.values()), OTHERS)
     return [Probe(name, item) for name, item in zip_longest(texts, items, fillvalue="a short text with a long one")]
 
 
-def _long_texts(folder: Path, manifest: Manifest) -> dict[str, str]:
+def _text_with_special_token(tokenizer: Tokenizer) -> list[str]:
+    """A text with the name of a special token, such as [MASK], if there is one that does not frame every text.
+
+    A second end of a text makes some models fail, also with their library.
+    """
+    framing = tokenizer.encode("").ids
+    added = tokenizer.get_added_tokens_decoder()
+    names = [token.content for number, token in sorted(added.items()) if token.special and number not in framing]
+    return [f"The museum {name} is open." for name in names[-1:]]
+
+
+def _long_texts(tokenizer: Tokenizer, manifest: Manifest) -> dict[str, str]:
     """By name, texts of one and a half times the longest length, of one token more than it, and of exactly it."""
     longest = min(manifest.max_tokens or LONGEST_TRIED, LONGEST_TRIED)
-    tokenizer = TextTokenizer.load(folder, manifest).tokenizer
     special = len(tokenizer.encode("", add_special_tokens=manifest.special_tokens))
     text = REPEATED * longest  # more than enough: it has more than two tokens
     offsets = tokenizer.encode(text, add_special_tokens=False).offsets

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
@@ -19,13 +19,19 @@ from pipelines.checkpoints.declared_outputs import declared_outputs, refuse_othe
 from pipelines.checkpoints.finish import finish
 from pipelines.checkpoints.heads import refuse_other_spans
 from pipelines.checkpoints.lightning import write_transformers
-from pipelines.checkpoints.limits import longest_input, reads_batches
+from pipelines.checkpoints.limits import longest_input, runs_padded
 from pipelines.checkpoints.sources import WEIGHTS, FetchedSource, errors_naming, fetch
-from pipelines.checkpoints.support import refuse_unknown_classes
-from pipelines.checkpoints.tokenizers import input_fields, save_tokenizer
-from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
+from pipelines.checkpoints.support import refuse_pointers, refuse_unusable
+from pipelines.checkpoints.tokenizers import (
+    fit_to_table,
+    input_fields,
+    refuse_without_vocabulary,
+    save_tokenizer,
+    table_rows,
+)
+from pipelines.errors import CheckpointUnsupported, MunjangError
 from pipelines.format.activations import LIBRARY_CONFIG, activation_of, declare_activation
-from pipelines.format.encode_settings import refuse_unknown_settings, served_dimensions
+from pipelines.format.encode_settings import refuse_module_settings, refuse_unknown_settings, served_dimensions
 from pipelines.format.kinds import CROSS_ENCODER, EXTRACTOR, Head, head_of
 from pipelines.format.loading import load_transformers, reason, refusing_damage
 from pipelines.format.manifest import (
@@ -45,8 +51,6 @@ from pipelines.format.weights import Weights, store_as, stored_as
 from pipelines.format.windows import WindowSettings
 
 logger = logging.getLogger(__name__)
-
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ def import_checkpoint(
 def _import_fetched(fetched: FetchedSource, folder: Path, wanted: ImportOptions) -> Manifest:
     try:
         return import_folder(fetched, folder, wanted)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except (MunjangError, OSError):
+        raise
+    except Exception as error:
         # a library, or a file that has another shape than expected; the command line prints no traceback
         why = f"can't be imported: {type(error).__name__}: {reason(error)}"
         raise CheckpointUnsupported(str(fetched.folder), why) from error
@@ -134,8 +140,9 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     wanted = wanted or ImportOptions()
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
+    refuse_pointers(fetched.folder)
     refuse_unsafe_pickles(fetched.folder)
-    refuse_unknown_classes(fetched.folder)
+    refuse_unusable(fetched.folder)
     head = head_of(fetched.folder)
     refuse_without_vocabulary(fetched.folder)
     if wanted.task not in (None, head.task):
@@ -153,15 +160,6 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
 def _other_task(head: Head, folder: Path, wanted: Task | None) -> str:
     outputs = f": it has {outputs_of(folder)}" if {head.task, wanted} == {"sts", "cola"} and head.auto_class else ""
     return f"a model for {head.task}, not for {wanted}{outputs}"
-
-
-def refuse_without_vocabulary(folder: Path) -> None:
-    """Raise CheckpointDamaged if a folder has no vocabulary.
-
-    In this case transformers would make a tokenizer with only special tokens, without a warning.
-    """
-    if not any(path for pattern in VOCABULARIES for path in folder.rglob(pattern)):
-        raise CheckpointDamaged(str(folder), "holds no tokenizer vocabulary")
 
 
 def _copy(source: Path, folder: Path, wanted: ImportOptions) -> Manifest:
@@ -191,12 +189,14 @@ def _save_sentence_transformer(source: Path, folder: Path, weights: Weights | No
     else:
         limits = {"max_tokens": _longest_sentence(source, model)}
         limits |= input_fields(model.tokenizer, model[0].auto_model)
+        limits["padded"] = runs_padded(model[0].auto_model, model.tokenizer)
     store_as(model, weights or stored_as(source), source)
     with refusing_damage(source):
         save_sentence_transformer(model, folder)
     save_tokenizer(model.tokenizer, source, folder)
-    rows = model[0].num_embeddings if isinstance(model[0], StaticEmbedding) else model[0].auto_model.config.vocab_size
-    _refuse_tokens_beyond(rows, source, folder)
+    static = isinstance(model[0], StaticEmbedding)
+    rows = model[0].num_embeddings if static else table_rows(model[0].auto_model)
+    fit_to_table(rows, source, folder)
     return limits | {"prompts": prompts, "dimensions": dimensions}
 
 
@@ -224,9 +224,8 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
     if head is EXTRACTOR:
         refuse_other_spans(source)
     model = load_transformers(head.auto_class, source, pickled=True)
-    with refusing_damage(source):
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
-    limits = {"max_tokens": longest_input(model, tokenizer), "padded": _padded(model, tokenizer)}  # in float32
+    tokenizer = _tokenizer(head, source)
+    limits = {"max_tokens": longest_input(model, tokenizer), "padded": runs_padded(model, tokenizer)}  # in float32
     store_as(model, weights or stored_as(source), source)
     if head is CROSS_ENCODER:
         declare_activation(model.config, activation_of(source))
@@ -234,28 +233,21 @@ def _save(head: Head, source: Path, folder: Path, weights: Weights | None) -> di
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     save_tokenizer(tokenizer, source, folder)
-    _refuse_tokens_beyond(model.config.vocab_size, source, folder)
+    fit_to_table(table_rows(model), source, folder)
     return limits | input_fields(tokenizer, model)
 
 
-def _padded(model: Any, tokenizer: Any) -> bool:
-    """False for a model whose config names no pad token, if it reads only one text at a time without."""
-    if getattr(model.config.get_text_config(), "pad_token_id", None) is not None or reads_batches(model, tokenizer):
-        return True
-    logger.warning(
-        "the config of this %s names no pad_token_id, so only items of equal length will run together",
-        type(model).__name__,
-    )
-    return False
+def _tokenizer(head: Head, source: Path) -> Any:
+    """The tokenizer as the library of the model makes it of its files.
 
-
-def _refuse_tokens_beyond(rows: int, source: Path, folder: Path) -> None:
-    """Raise CheckpointDamaged if a token has no row in the embedding table; requests with it would fail."""
+    sentence-transformers also reads sentence_bert_config.json, and cuts texts at the config's number of positions.
+    """
     with refusing_damage(source):
-        highest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
-    if highest >= rows:
-        why = f"its tokenizer has token ids up to {highest}, but its embedding table only {rows} rows"
-        raise CheckpointDamaged(str(source), why)
+        if head is not CROSS_ENCODER:
+            return AutoTokenizer.from_pretrained(source, local_files_only=True, use_fast=True)
+        model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
+        refuse_module_settings(model, source)
+        return model.tokenizer
 
 
 def _refuse_prompt(source: Path) -> None:

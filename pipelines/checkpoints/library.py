@@ -14,28 +14,45 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from pipelines.checkpoints.limits import UNLIMITED, limit_of
 from pipelines.checkpoints.tasks.definition import Scores
-from pipelines.engines.torch_engine import forget_short_inputs
+from pipelines.engines.torch_engine import forget_earlier_inputs, takes_types
 from pipelines.format.kinds import auto_class_of
 from pipelines.format.manifest import Kind, Manifest
 from pipelines.format.tokenizer import drop_sampling
 from pipelines.sts.data import HIGHEST_SCORE
 
+Answer = Callable[[Any], Scores]
+
 
 def library_scores(source: Path, manifest: Manifest, items: Sequence[Any]) -> list[Scores]:
     """What the library gives for each item of the manifest's task; `source` is the folder that the library loads."""
-    load: dict[Kind, Callable[[Path, Manifest], Callable[[Any], Scores]]] = {
+    load: dict[Kind, Callable[[Path, Manifest], tuple[Any, Answer]]] = {
         "bi-encoder": _bi_encoder,
         "cross-encoder": _cross_encoder,
         "classifier": _classifier,
         "extractor": _extractor,
     }
     with torch.inference_mode():
-        answer = load[manifest.kind](source, manifest)
-        return [answer(item) for item in items]
+        tokenizer, answer = load[manifest.kind](source, manifest)
+        return [_within_reach(answer, item, tokenizer, manifest.max_tokens) for item in items]
 
 
-def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
+def _within_reach(answer: Answer, item: Any, tokenizer: Any, longest: int | None) -> Scores:
+    """The answer for the item, which is cut to `longest` tokens if it is longer and the library fails on it.
+
+    A library cuts texts at the limit that it reads in the files, which may be more than the positions of the model.
+    """
+    try:
+        return answer(item)
+    except (IndexError, RuntimeError):
+        if longest is None or not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise
+    tokenizer.model_max_length = min(longest, limit_of(tokenizer) or longest)
+    return answer(item)
+
+
+def _bi_encoder(source: Path, _manifest: Manifest) -> tuple[Any, Answer]:
     model = SentenceTransformer(
         str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
     ).float()
@@ -46,13 +63,14 @@ def _bi_encoder(source: Path, _manifest: Manifest) -> Callable[[Any], Scores]:
         left, right = (model.encode(text, normalize_embeddings=True, show_progress_bar=False) for text in pair)
         return (float(np.dot(left, right)),)
 
-    return answer
+    return model.tokenizer, answer
 
 
-def _cross_encoder(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
+def _cross_encoder(source: Path, manifest: Manifest) -> tuple[Any, Answer]:
     model = CrossEncoder(str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"})
     _make_repeatable(model, model.tokenizer)
     _name_pad_token(model.tokenizer)
+    _withhold_unknown_types(model.model, model.tokenizer)
     # The library applies a sigmoid to regression models that transformers has written, and transformers does not.
     own = torch.nn.Identity() if manifest.activation == "identity" else None
     lowest, highest = manifest.scale or (0.0, HIGHEST_SCORE)
@@ -61,20 +79,20 @@ def _cross_encoder(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
         (predicted,) = model.predict([pair], activation_fn=own, show_progress_bar=False)
         return (float(np.clip(HIGHEST_SCORE * (predicted - lowest) / (highest - lowest), 0, HIGHEST_SCORE)),)
 
-    return answer
+    return model.tokenizer, answer
 
 
-def _classifier(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
+def _classifier(source: Path, manifest: Manifest) -> tuple[Any, Answer]:
     forward = _Forward(source, manifest)
 
     def answer(passage: str) -> Scores:
-        logits = forward(forward.tokenizer(passage, truncation=True, max_length=forward.longest)).logits
+        logits = forward(forward.tokenizer(passage, truncation=True)).logits
         return (float(logits.softmax(dim=-1)[0, manifest.positive_output]),)
 
-    return answer
+    return forward.tokenizer, answer
 
 
-def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
+def _extractor(source: Path, manifest: Manifest) -> tuple[Any, Answer]:
     forward, settings = _Forward(source, manifest), manifest.windows_with()
 
     def answer(request: tuple[str, str]) -> Scores:
@@ -96,7 +114,7 @@ def _extractor(source: Path, manifest: Manifest) -> Callable[[Any], Scores]:
         ]
         return max(best for best, _ in scores), min(null for _, null in scores)
 
-    return answer
+    return forward.tokenizer, answer
 
 
 def _span_scores(forward: "_Forward", windows: Any, number: int, context: str, longest: int) -> tuple[float, float]:
@@ -119,17 +137,23 @@ class _Forward:
 
     def __init__(self, source: Path, manifest: Manifest) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        self.longest = min(self.tokenizer.model_max_length, manifest.max_tokens or self.tokenizer.model_max_length)
         self._model = (
             auto_class_of(manifest.kind).from_pretrained(source, local_files_only=True, dtype="float32").eval()
         )
         _make_repeatable(self._model, self.tokenizer)
+        _withhold_unknown_types(self._model, self.tokenizer)
         self._parameters = inspect.signature(self._model.forward).parameters
 
     def __call__(self, encoded: Any) -> Any:
         """The model's output for what the tokenizer gave."""
         inputs = {name: torch.tensor([values]) for name, values in encoded.items() if name in self._parameters}
         return self._model(**inputs)
+
+
+def _withhold_unknown_types(model: torch.nn.Module, tokenizer: Any) -> None:
+    """Let a tokenizer with two token types, such as KLUE's, serve a model with one: the library fails on the second."""
+    if not takes_types(model):
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 
 def _name_pad_token(tokenizer: Any) -> None:
@@ -139,8 +163,13 @@ def _name_pad_token(tokenizer: Any) -> None:
 
 
 def _make_repeatable(model: torch.nn.Module, tokenizer: Any) -> None:
-    """Make the library give the same answer for the same text each time, whatever came before."""
-    forget_short_inputs(model)
+    """Make the library give the same answer for the same text each time, whatever came before.
+
+    It would also pass on -1 or 0, by which some files say that there is no limit, as the length of a text.
+    """
+    forget_earlier_inputs(model)
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        tokenizer.model_max_length = limit_of(tokenizer) or UNLIMITED
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if isinstance(fast, Tokenizer):
         drop_sampling(fast)

@@ -2,13 +2,14 @@
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from pipelines.engines.torch_engine import rotary_by_length, takes_types
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.loading import reason
 
@@ -28,25 +29,59 @@ class _LayersReachedError(Exception):
 def longest_input(model: Any, tokenizer: Any, most: int | None = None) -> int | None:
     """The longest input of a transformers model in tokens, with special tokens; None: there is no limit.
 
-    It is the lowest number that the tokenizer, the config and `most` name, or less if the model fails on an input of
-    that length: then it is the longest input on which the model works. Only lengths up to `MOST_TRIED` are tried.
+    It is the lower one of `most` and the tokenizer's limit, or less if the model fails on an input of that length: then
+    it is the longest input on which the model works. What the config names is no limit for models that compute their
+    positions, and is only believed where it is more than `MOST_TRIED_WHOLE`. Lengths up to `MOST_TRIED` are tried.
     Raises CheckpointUnsupported, with the model's error, if the model fails on a short text as well.
     """
-    promised = _promised(model.config, tokenizer, most)
+    positions = _positions(model.config)
+    cuts = (limit_of(tokenizer), most, *(count for count in positions if count > MOST_TRIED_WHOLE))
+    promised = min((cut for cut in cuts if cut is not None), default=None)
     tried = MOST_TRIED if promised is None else min(promised, MOST_TRIED)
     trial = Trial(model, tokenizer)
     with _evaluating(model):
-        if trial.works(tried):
+        fails = next((length for length in (min(tried, MOST_TRIED_WHOLE), tried) if not trial.works(length)), None)
+        if fails is None:
             return _untried(model, promised)
-        if not trial.works(min(FEWEST, tried)):
+        fewest = min(FEWEST, fails)
+        if not trial.works(fewest):
             raise CheckpointUnsupported(type(model).__name__, f"fails on a text of {FEWEST} tokens: {trial.why}")
-        return _bisect(trial, min(FEWEST, tried), tried, (getattr(model.config, "pad_token_id", None) or 0) + 1)
+        offset = (getattr(model.config, "pad_token_id", None) or 0) + 1
+        return _bisect(trial, fewest, fails, [*positions, fails], offset)
+
+
+def limit_of(tokenizer: Any) -> int | None:
+    """The longest input that a transformers tokenizer names; None: it names none, by None, -1 or a number like 1e30."""
+    longest = tokenizer.model_max_length
+    return int(longest) if longest is not None and 0 < longest < UNLIMITED else None
 
 
 def reads_batches(model: Any, tokenizer: Any) -> bool:
     """Whether the model reads several texts at once. Decoders that classify and have no pad token refuse that."""
     with _evaluating(model):
         return Trial(model, tokenizer, items=2).works(FEWEST)
+
+
+def runs_padded(model: Any, tokenizer: Any) -> bool:
+    """Whether a model gives the same results if its texts are padded, as far as its config tells.
+
+    False for rotary embeddings whose frequencies depend on the longest text, and for a model whose config names no pad
+    token, if it reads only one text at a time without.
+    """
+    if rotary_by_length(model):
+        logger.warning(
+            "the positions of this %s depend on the longest text of a batch, so only items of equal length will run "
+            "together",
+            type(model).__name__,
+        )
+        return False
+    if getattr(model.config.get_text_config(), "pad_token_id", None) is not None or reads_batches(model, tokenizer):
+        return True
+    logger.warning(
+        "the config of this %s names no pad_token_id, so only items of equal length will run together",
+        type(model).__name__,
+    )
+    return False
 
 
 def _untried(model: Any, promised: int | None) -> int | None:
@@ -56,24 +91,24 @@ def _untried(model: Any, promised: int | None) -> int | None:
     return promised
 
 
-def _bisect(trial: "Trial", works: int, fails: int, offset: int) -> int:
+def _bisect(trial: "Trial", works: int, fails: int, tables: Sequence[int], offset: int) -> int:
     """The highest length between `works` and `fails` that works.
 
-    `fails - offset` is tried first: in many models positions begin behind the id of the padded token.
+    `tables` are likely numbers of positions, which are tried first: in many models positions begin behind the id of the
+    padded token, so that `offset` fewer can be used.
     """
-    guess = fails - offset
+    guesses = [guess for count in tables for last in (count, count - offset) for guess in (last, last + 1)]
     while fails - works > 1:
-        middle = guess if works < guess < fails else (works + fails) // 2
+        middle = next((guess for guess in guesses if works < guess < fails), (works + fails) // 2)
         works, fails = (middle, fails) if trial.works(middle) else (works, middle)
     return works
 
 
-def _promised(config: Any, tokenizer: Any, most: int | None) -> int | None:
-    """The lowest limit that is named, if any."""
+def _positions(config: Any) -> list[int]:
+    """The numbers of positions that the config names."""
     parts = [config, *(getattr(config, name, None) for name in ("encoder", "text_config"))]
     named = [getattr(part, name, None) for part in parts for name in ("max_position_embeddings", "n_positions")]
-    lengths = [length for length in (*named, tokenizer.model_max_length, most) if isinstance(length, int | float)]
-    return min((int(length) for length in lengths if 0 < length < UNLIMITED), default=None)
+    return sorted({count for count in named if isinstance(count, int) and 0 < count < UNLIMITED})
 
 
 class Trial:
@@ -87,7 +122,9 @@ class Trial:
         self._model = model
         self._tokenizer = tokenizer
         self._items = items
-        self._names = inspect.signature(model.forward).parameters.keys()
+        self._names = set(inspect.signature(model.forward).parameters)
+        if not takes_types(model):
+            self._names.discard("token_type_ids")
         asked = "QuestionAnswering" in type(model).__name__
         self._before = ["a"] if asked else []
         self._cut: str | bool = "only_second" if asked else True

@@ -1,6 +1,7 @@
 """Save the tokenizer of an imported model as tokenizer.json, and refuse one that would give other tokens there."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ from tokenizers import Tokenizer
 from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 
 from pipelines.engines.torch_engine import takes_types
-from pipelines.errors import CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.loading import reason, refusing_damage
 from pipelines.format.tokenizer import TOKENIZER
+
+logger = logging.getLogger(__name__)
 
 TEXTS = (
     "오늘은 비가 많이 옵니다.",
@@ -22,6 +25,7 @@ TEXTS = (
 )
 MOST_UNKNOWN = 0.9
 """The share of the words of `TEXTS` that may be unknown; a model for another alphabet still knows most of the Latin."""
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 MARK = "\u2581"
 """SentencePiece's mark of a blank, with which its pieces at the beginning of words begin."""
 MOST_MARKED = 0.05
@@ -80,6 +84,42 @@ def refuse_unknown_words(tokenizer: Tokenizer, source: Path, name: str) -> None:
     raise CheckpointUnsupported(str(source), why)
 
 
+def refuse_without_vocabulary(folder: Path) -> None:
+    """Raise CheckpointDamaged if a folder has no vocabulary.
+
+    In this case transformers would make a tokenizer with only special tokens, without a warning.
+    """
+    if not any(path for pattern in VOCABULARIES for path in folder.rglob(pattern)):
+        raise CheckpointDamaged(str(folder), "holds no tokenizer vocabulary")
+
+
+def table_rows(model: Any) -> int:
+    """The number of tokens that have a row in the embedding table of a transformers model."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def fit_to_table(rows: int, source: Path, folder: Path) -> None:
+    """Remove special tokens without a row in the embedding table from the tokenizer in `folder`.
+
+    transformers adds the usual ones of a class, such as <|endoftext|>, to a vocabulary without them, and then fails on
+    a text that has one. Raises CheckpointDamaged if another token has no row: requests with it would fail.
+    """
+    path = folder / TOKENIZER
+    content = json.loads(path.read_text(encoding="utf-8"))
+    beyond = [token for token in content["added_tokens"] if token["special"] and token["id"] >= rows]
+    if beyond:
+        content["added_tokens"] = [token for token in content["added_tokens"] if token not in beyond]
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
+        names = ", ".join(token["content"] for token in beyond)
+        logger.info("%s: removed the special tokens %s, which have no row in the embedding table", source, names)
+    with refusing_damage(source):
+        highest = max(Tokenizer.from_file(str(path)).get_vocab().values())
+    if highest >= rows:
+        why = f"its tokenizer has token ids up to {highest}, but its embedding table only {rows} rows"
+        why += "; remove the added tokens, or resize the table and train it (model.resize_token_embeddings)"
+        raise CheckpointDamaged(str(source), why)
+
+
 def gives_types(tokenizer: Any) -> bool:
     """Whether a transformers tokenizer gives token types."""
     return "token_type_ids" in tokenizer.model_input_names
@@ -88,4 +128,8 @@ def gives_types(tokenizer: Any) -> bool:
 def input_fields(tokenizer: Any, model: Any) -> dict[str, Any]:
     """The manifest's fields about what a transformers tokenizer gives to a model."""
     withheld = takes_types(model) and not gives_types(tokenizer)
-    return {"token_types": not withheld, "truncation_side": tokenizer.truncation_side}
+    return {
+        "token_types": not withheld,
+        "truncation_side": tokenizer.truncation_side,
+        "split_special_tokens": bool(tokenizer.split_special_tokens),
+    }

@@ -13,10 +13,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from pipelines.checkpoints.declared_outputs import refuse_other_outputs
 from pipelines.checkpoints.finish import finish
-from pipelines.checkpoints.importing import ImportOptions, import_folder, refuse_without_vocabulary
+from pipelines.checkpoints.importing import ImportOptions, import_folder
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions
 from pipelines.checkpoints.sources import FetchedSource, errors_naming, fetch
 from pipelines.checkpoints.tasks.registry import TASKS
+from pipelines.checkpoints.tokenizers import refuse_without_vocabulary
 from pipelines.checkpoints.trim_check import check_outputs, check_tokens, check_transformers_tokens
 from pipelines.checkpoints.trim_pieces import PieceFinder
 from pipelines.checkpoints.trim_texts import Text, read_texts

@@ -9,7 +9,7 @@ compiled  compile the layers: this fuses the operations between matrix products,
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import wraps
+from functools import partial, wraps
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # takes a second and 100 MB; callers that pass a model have i
     from sentence_transformers import SentenceTransformer
 
 Arrays = dict[str, NDArray[np.int64]]
+BY_LENGTH = {"dynamic", "longrope"}
+"""Types of rotary embeddings whose frequencies depend on the longest text of a batch."""
 
 
 class TorchEngine:
@@ -119,7 +121,7 @@ class PlacedModel:
         stack  the layers of the model, if they can be packed and compiled
         """
         wanted = choice.device == "cuda" if packed is None else packed
-        self._stateful = forget_short_inputs(model)
+        self._stateful = forget_earlier_inputs(model)
         model.eval()
         fits = wanted and stack is not None and stack.try_packing(self._run)  # on the CPU in float32: exact
         torch.set_num_threads(choice.threads)
@@ -146,25 +148,52 @@ class PlacedModel:
             return self._call(inputs)
 
 
-def forget_short_inputs(model: nn.Module) -> bool:
-    """Make BigBird choose its attention for each batch anew; returns whether `model` contains one.
+def forget_earlier_inputs(model: nn.Module) -> bool:
+    """Make modules that remember earlier inputs begin each batch anew; returns whether `model` contains any.
 
     transformers' BigBird turns to full attention at the first input that is too short for its sparse attention, and
-    never turns back, so its results would depend on earlier inputs. Its attention is set back before each batch, which
-    one thread at a time may do.
+    never turns back. Rotary embeddings of the type "dynamic" keep the frequencies of the longest input so far. So their
+    results would depend on earlier inputs. They are set back before each batch, which one thread at a time may do.
     """
-    encoder: Any = next((module for module in model.modules() if hasattr(module, "set_attention_type")), None)
-    if encoder is None:
-        return False
-    forward, kind = encoder.forward, encoder.config.attention_type
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "set_attention_type"):
+            _begin_with(module, partial(module.set_attention_type, module.config.attention_type))
+            return True
+    rotary = rotary_by_length(model)
+    for module in rotary:
+        _begin_with(module, partial(_set_frequencies_back, module))
+    return bool(rotary)
+
+
+def rotary_by_length(model: nn.Module) -> list[Any]:
+    """The rotary embeddings of a model whose frequencies depend on the longest text of a batch."""
+    return [module for module in model.modules() if not BY_LENGTH.isdisjoint(_rope_types(module))]
+
+
+def _rope_types(module: Any) -> list[str]:
+    kinds = getattr(module, "rope_type", ())
+    return [kinds] if isinstance(kinds, str) else list(kinds.values() if isinstance(kinds, dict) else kinds)
+
+
+def _set_frequencies_back(rotary: Any) -> None:
+    """Give rotary embeddings the frequencies and the length with which they were made, for each type of layer."""
+    originals = [name for name, _ in rotary.named_buffers(recurse=False) if name.endswith("original_inv_freq")]
+    for prefix in (name.removesuffix("original_inv_freq") for name in originals):
+        setattr(rotary, f"{prefix}inv_freq", getattr(rotary, f"{prefix}original_inv_freq").clone())
+        setattr(rotary, f"{prefix}max_seq_len_cached", rotary.original_max_seq_len)
+
+
+def _begin_with(module: Any, first: Callable[[], object]) -> None:
+    """Call `first` before each forward pass. A hook would not be called where a library calls `forward` itself."""
+    forward = module.forward
 
     @wraps(forward)
-    def choose_anew(*args: Any, **kwargs: Any) -> Any:
-        encoder.set_attention_type(kind)
+    def begin_anew(*args: Any, **kwargs: Any) -> Any:
+        first()
         return forward(*args, **kwargs)
 
-    encoder.forward = choose_anew  # a hook would not be called: sentence-transformers calls `forward` itself
-    return True
+    module.forward = begin_anew
 
 
 class PaddedArrays:

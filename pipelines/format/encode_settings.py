@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 
-from pipelines.errors import CheckpointUnsupported
+from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.loading import refusing_damage
 
 CONFIG = "config_sentence_transformers.json"
@@ -19,12 +19,22 @@ MODULE_SETTINGS = ("query_length", "document_length", "query_expansion", "proces
 
 
 def refuse_unknown_settings(source: Path) -> None:
-    """Raise CheckpointUnsupported, naming the key, if `encode` may do something that is not done here."""
+    """Raise CheckpointUnsupported, naming the key, if `encode` may do something that is not done here.
+
+    Raises CheckpointDamaged if the prompts are no texts.
+    """
     for key, value in _read(source).items():
+        if key == "prompts":
+            _refuse_other_prompts(value, source / CONFIG)
         if key in USED or key.startswith("__") or value is None or value in WITHOUT_EFFECT.get(key, ()):
             continue
         why = f"sets {key} to {value!r}, which is not supported; remove it if it can be"
         raise CheckpointUnsupported(str(source / CONFIG), why)
+
+
+def _refuse_other_prompts(value: Any, path: Path) -> None:
+    if not isinstance(value, dict) or not all(prompt is None or isinstance(prompt, str) for prompt in value.values()):
+        raise CheckpointDamaged(str(path), 'its prompts are not an object of texts, such as {"query": "query: "}')
 
 
 def served_dimensions(model: SentenceTransformer, source: Path) -> int | None:
@@ -33,7 +43,7 @@ def served_dimensions(model: SentenceTransformer, source: Path) -> int | None:
     Raises CheckpointUnsupported if texts are tokenized in a special way, or embeddings not compared by their cosines.
     """
     config = _read(source)
-    _refuse_module_settings(model, source)
+    refuse_module_settings(model, source)
     dimensions = config.get("truncate_dim")
     if dimensions is not None and not (isinstance(dimensions, int) and dimensions >= 1):
         raise CheckpointUnsupported(str(source / CONFIG), f"truncate_dim {dimensions!r} is not a number of dimensions")
@@ -49,7 +59,8 @@ def _read(source: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _refuse_module_settings(model: SentenceTransformer, source: Path) -> None:
+def refuse_module_settings(model: SentenceTransformer | CrossEncoder, source: Path) -> None:
+    """Raise CheckpointUnsupported, naming the setting, if a model tokenizes texts in a special way."""
     for name in MODULE_SETTINGS:
         if getattr(model[0], name, None):
             raise CheckpointUnsupported(

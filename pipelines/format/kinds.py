@@ -54,7 +54,10 @@ def head_of(folder: Path) -> Head:
         return _by_outputs(folder)
     if (folder / "modules.json").is_file() or architecture.endswith("Model"):
         return BI_ENCODER
-    raise CheckpointUnsupported(str(folder), f"no task here serves {architecture or 'a model without a name'}")
+    if not architecture:
+        why = 'names no architecture; write the class of the model into it, such as "architectures": ["BertModel"]'
+        raise CheckpointUnsupported(str(folder / "config.json"), why)
+    raise CheckpointUnsupported(str(folder), f"no task here serves {architecture}")
 
 
 def _refuse_other_cross_encoders(folder: Path, architecture: str) -> None:
@@ -67,7 +70,9 @@ def _refuse_other_cross_encoders(folder: Path, architecture: str) -> None:
     with refusing_damage(modules):
         names = [module["type"].rpartition(".")[2] for module in json.loads(modules.read_text(encoding="utf-8"))]
     if len(names) != 1 or not architecture.endswith("ForSequenceClassification"):
-        why = f"a CrossEncoder of {architecture} with the modules {', '.join(names)}"
+        why = (
+            f"a CrossEncoder of {architecture or 'a model without an architecture'} with the modules {', '.join(names)}"
+        )
         raise CheckpointUnsupported(str(folder), f"{why}; served is only a ForSequenceClassification model alone")
 
 

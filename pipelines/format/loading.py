@@ -1,7 +1,7 @@
 """Load models with transformers, and raise errors where transformers would only warn."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,23 @@ def load_transformers(model_class: Any, folder: Path, *, pickled: bool = False, 
         raise CheckpointDamaged(str(folder), f"{why}; correct the one that is wrong")
     missing = [key for key in report["missing_keys"] if may_lack is None or not key.startswith(may_lack)]
     if missing:
-        raise CheckpointDamaged(str(folder), f"its weights lack {', '.join(sorted(missing)[:3])}")
+        why = f"its weights lack {', '.join(sorted(missing)[:3])}"
+        raise CheckpointDamaged(str(folder), why + _wrapped(missing, report["unexpected_keys"]))
     if may_lack is not None and report["missing_keys"]:
         setattr(model, may_lack.removesuffix("."), None)
     return model
+
+
+def _wrapped(missing: Sequence[str], unexpected: Iterable[str]) -> str:
+    """What to do if the file has the missing weights under the prefix of a wrapper, such as `module.`."""
+    longer = {key: name for key in unexpected for name in missing if key.endswith(f".{name}")}
+    if not longer:
+        return ""
+    prefix = min(key.removesuffix(name) for key, name in longer.items())
+    return (
+        f"; it has them under the prefix {prefix!r} of a wrapper: import its file of weights, with the folder as the "
+        "base: munjang import FOLDER/FILE NEW_FOLDER --base FOLDER"
+    )
 
 
 @contextmanager

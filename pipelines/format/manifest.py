@@ -52,7 +52,7 @@ KIND_SPECS: dict[Kind, KindSpec] = {
     "extractor": KindSpec(("start_logits", "end_logits"), None, True, 0.0, 1e-2),
 }
 USED_UNLESS_DEFAULT = (
-    *("truncation_side", "token_types", "dimensions", "padded", "prompts", "windows"),
+    *("truncation_side", "split_special_tokens", "token_types", "dimensions", "padded", "prompts", "windows"),
     *("positive_output", "activation", "scale"),
 )
 """Fields of a manifest that change how a checkpoint is used, and that older manifests do not have."""
@@ -121,6 +121,9 @@ class Manifest(Frozen):
     )
     truncation_side: Literal["right", "left"] = Field("right", description="The end at which longer inputs are cut.")
     special_tokens: bool = Field(True, description="Whether the tokenizer adds its special tokens.")
+    split_special_tokens: bool = Field(
+        False, description="Whether the name of a special token, such as [SEP], is plain text in a text."
+    )
     token_types: bool = Field(
         True, description="False: the model could use token types, but gets none, as its tokenizer gives none."
     )

@@ -50,7 +50,7 @@ def outputs_of(folder: Path) -> Outputs:
     If `id2label` only has the placeholders LABEL_0, LABEL_1 and so on, the names in `label2id` are used.
     Raises CheckpointDamaged if the config can't be read.
     """
-    with refusing_damage(folder):
+    with refusing_damage(folder / "config.json"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         written = PreTrainedConfig.get_config_dict(folder)[0]  # AutoConfig replaces a `label2id` without `id2label`
         by_name = {int(index): str(label) for label, index in (written.get("label2id") or {}).items()}

@@ -56,6 +56,7 @@ class TextTokenizer:
     def __init__(self, tokenizer: Tokenizer, manifest: Manifest) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = manifest.split_special_tokens
         _drop_nfc(tokenizer)
         drop_sampling(tokenizer)
         self._tokenizer = tokenizer

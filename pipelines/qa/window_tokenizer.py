@@ -28,6 +28,7 @@ class WindowTokenizer:
         settings = manifest.windows_with(overrides)
         if manifest.max_tokens is not None and settings.max_seq_length > manifest.max_tokens:
             why = f"reads {manifest.max_tokens} tokens, less than max_seq_length {settings.max_seq_length}"
+            why += "; name shorter windows: munjang import --windows, or qa.windows in serve_config.yaml"
             raise CheckpointUnsupported(str(folder), why)
         text = TextTokenizer.load(folder, manifest)
         return cls(text, manifest, WindowMaker(text.tokenizer, settings))

@@ -12,9 +12,9 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer
 
 import pipelines.format.architectures  # noqa: F401  registers the project's architectures
-from pipelines.checkpoints.importing import refuse_without_vocabulary
 from pipelines.checkpoints.limits import longest_input
 from pipelines.checkpoints.sources import fetch
+from pipelines.checkpoints.tokenizers import refuse_without_vocabulary
 from pipelines.errors import CheckpointDamaged, CheckpointUnsupported
 from pipelines.format.loading import refusing_damage
 from pipelines.format.pickles import refuse_unsafe_pickles

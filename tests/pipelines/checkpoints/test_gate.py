@@ -15,6 +15,8 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2Model,
+    LlamaConfig,
+    LlamaForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -28,7 +30,7 @@ from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import KIND_SPECS, Manifest, read_manifest
 from tests.checkpoint_factory import MAX_TOKENS, SIZES
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.checkpoints.damage import copy
+from tests.pipelines.checkpoints.damage import copy, edit_json
 from tests.pipelines.checkpoints.small_tokenizers import byte_level
 
 pytestmark = pytest.mark.usefixtures("untraced")
@@ -98,6 +100,38 @@ def plain_probability(folder: Path, passage: str) -> float:
     encoded = tokenizer(passage, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
     with torch.inference_mode():
         return float(model(**encoded).logits.softmax(dim=-1)[0, 1])
+
+
+@pytest.fixture
+def llama(checkpoint: MakeCheckpoint, tmp_path: Path) -> Path:
+    """A classifier that stretches its positions for texts of more than 32 tokens, and keeps them stretched."""
+    source = checkpoint("classifier")
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=AutoTokenizer.from_pretrained(source).vocab_size,
+        max_position_embeddings=32,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 100.0, "factor": 4.0},
+        **SIZES,
+    )
+    return with_tokenizer_of(LlamaForSequenceClassification(config), source, tmp_path / "llama")
+
+
+def test_positions_that_stretch_do_not_depend_on_earlier_or_other_texts(llama: Path, tmp_path: Path) -> None:
+    manifest = import_checkpoint(str(llama), tmp_path / "made")
+    assert (manifest.padded, manifest.max_tokens) == (False, MAX_TOKENS)
+    passages = ["the museum " * 30, "오늘 과제 " * 10, "a", "The museum is in Busan. " * 9]
+    plain = [plain_probability(llama, passage) for passage in passages]
+    assert probabilities(tmp_path / "made", passages) == pytest.approx(plain, abs=1e-4)
+
+
+def test_texts_that_the_library_does_not_cut_to_the_positions_are_cut_for_the_comparison(
+    checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    source = copy(checkpoint("bi-encoder"), tmp_path / "source")
+    edit_json(source / "sentence_bert_config.json", max_seq_length=512)
+    assert import_checkpoint(str(source), tmp_path / "made").max_tokens == MAX_TOKENS
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ import torch
 import transformers as library
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from pipelines.checkpoints.limits import MOST_TRIED, longest_input, reads_batches
+from pipelines.checkpoints.limits import MOST_TRIED, limit_of, longest_input, reads_batches, runs_padded
 from pipelines.errors import CheckpointUnsupported
 from tests.pipelines.checkpoints.small_tokenizers import KINDS
 
@@ -71,12 +71,12 @@ def test_a_position_table_is_used_whole() -> None:
     assert longest_input(model, tokenizer()) == POSITIONS
 
 
-def test_a_long_position_table_is_tried_without_the_layers() -> None:
+def test_beyond_1024_tokens_a_position_table_is_tried_without_the_layers() -> None:
     model = library.RobertaModel(library.RobertaConfig(**{**ONE_SEGMENT, "max_position_embeddings": 4098}))
     model.encoder.layer[1].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     seen: list[int] = []
     assert longest_input(model, tokenizer()) == 4096
-    assert seen == [8]  # the short text
+    assert seen == [1024, 8]
 
 
 @pytest.mark.parametrize("name", WITHOUT_MAXIMUM)
@@ -85,6 +85,49 @@ def test_without_a_maximum_only_the_tokenizer_limits(name: str) -> None:
     assert longest_input(model, tokenizer()) is None
     assert longest_input(model, tokenizer(model_max_length=256)) == 256
     assert longest_input(model, tokenizer(model_max_length=-1)) is None
+
+
+COMPUTED: dict[str, Callable[[], Any]] = {
+    "T5": lambda: library.T5EncoderModel(
+        library.T5Config(vocab_size=700, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2, n_positions=20)
+    ),
+    "Llama": lambda: library.LlamaModel(
+        library.LlamaConfig(**SIZES, num_key_value_heads=2, max_position_embeddings=POSITIONS)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_positions_that_are_computed_have_only_the_limit_of_the_tokenizer(name: str) -> None:
+    model = COMPUTED[name]()
+    assert longest_input(model, tokenizer()) is None
+    assert longest_input(model, tokenizer(model_max_length=256)) == 256
+    assert longest_input(model, tokenizer(model_max_length=256), most=100) == 100
+
+
+def test_a_table_inside_of_the_layers_is_found_without_a_limit_in_the_config() -> None:
+    model = library.GPTJModel(
+        library.GPTJConfig(vocab_size=700, n_embd=32, n_layer=2, n_head=2, n_positions=POSITIONS, rotary_dim=8)
+    )
+    model.config.n_positions = 0
+    assert longest_input(model, tokenizer()) == POSITIONS
+
+
+@pytest.mark.parametrize("longest", [None, -1, 0, 1e30, int(1e30), float("inf")])
+def test_numbers_that_mean_no_limit_are_none(longest: float | None) -> None:
+    named = tokenizer()
+    named.model_max_length = longest
+    assert limit_of(named) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "padded"), [("default", True), ("linear", True), ("dynamic", False), ("longrope", False)]
+)
+def test_positions_that_depend_on_the_longest_text_of_a_batch_are_never_padded(kind: str, padded: bool) -> None:
+    factors = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 64}
+    rope = {"rope_type": kind, "rope_theta": 100.0, "factor": 2.0, **(factors if kind == "longrope" else {})}
+    config = library.LlamaConfig(**SIZES, num_key_value_heads=2, rope_parameters=rope)
+    assert runs_padded(library.LlamaModel(config), tokenizer()) == padded
 
 
 def test_more_than_is_tried_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -168,6 +168,12 @@ def test_invalid_prompts_are_damaged(prompted: Made, destination: Path, prompts:
     refused(prompted("static", prompts, default), destination, CheckpointDamaged, "source")
 
 
+@pytest.mark.parametrize("prompts", [{"query": 5}, ["query: "]])
+def test_prompts_that_are_no_texts_are_named(prompted: Made, destination: Path, prompts: Any) -> None:
+    why = rf"{CONFIG}: its prompts are not an object of texts, such as"
+    refused(prompted("static", prompts), destination, CheckpointDamaged, why)
+
+
 @pytest.mark.parametrize("prompts", [["a"], "a", {"a": "b"}])
 def test_invalid_prompts_of_a_cross_encoder_are_damaged(prompted: Made, destination: Path, prompts: Any) -> None:
     refused(prompted("cross-encoder-sigmoid", prompts, ["a"]), destination, CheckpointDamaged, "source")  # type: ignore[arg-type]

@@ -36,6 +36,42 @@ from tests.pipelines.checkpoints.damage import (
 pytestmark = pytest.mark.usefixtures("untraced")
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model._orig_mod."])
+def test_weights_under_a_wrappers_prefix_are_refused_with_the_prefix_and_imported_as_a_file(
+    source: Callable[[str], Path], destination: Path, prefix: str
+) -> None:
+    folder = source("classifier")
+    plain = import_checkpoint(str(folder), destination.with_name("plain"))
+
+    def wrap(weights: dict[str, torch.Tensor]) -> None:
+        for name in list(weights):
+            weights[prefix + name] = weights.pop(name)
+
+    edit_weights(folder, wrap)
+    with pytest.raises(CheckpointDamaged, match=rf"its weights lack bert\..*under the prefix '{prefix}' of a wrapper"):
+        import_checkpoint(str(folder), destination)
+    manifest = import_checkpoint(str(folder / WEIGHTS), destination, base=str(folder))
+    assert [golden.output for golden in manifest.golden] == [golden.output for golden in plain.golden]
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_refused_by_the_file(
+    source: Callable[[str], Path], destination: Path, name: str
+) -> None:
+    folder = source("classifier")
+    (folder / WEIGHTS).unlink()
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(folder, destination, CheckpointDamaged, rf"{name}: a pointer of Git LFS .* git lfs pull")
+
+
+def test_a_config_without_an_architecture_is_refused_with_what_to_write(
+    source: Callable[[str], Path], destination: Path
+) -> None:
+    folder = source("bare-encoder")
+    edit_json(folder / "config.json", architectures=None)
+    refused(folder, destination, CheckpointUnsupported, r'config.json: names no architecture; .*"architectures": \[')
+
+
 def test_an_existing_destination_is_refused_and_unchanged(checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(CheckpointUnsupported, match="exists already"):

@@ -16,12 +16,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
+from pipelines.checkpoints.gate import probes_of
 from pipelines.checkpoints.importing import import_checkpoint
 from pipelines.checkpoints.in_process import load_pipeline
 from pipelines.checkpoints.tokenizers import TEXTS, convert, refuse_unknown_words
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Task, read_manifest
-from tests.checkpoint_factory import bert_config, make_checkpoint, save_with_wordpiece
+from tests.checkpoint_factory import SIZES, bert_config, make_checkpoint, save_with_wordpiece
 from tests.pipelines.checkpoints.damage import edit_json, refused
 from tests.pipelines.checkpoints.small_tokenizers import KINDS
 
@@ -96,6 +97,97 @@ def test_long_pairs_of_a_cross_encoder_are_scored_as_the_library_does(
     assert (manifest.token_types, manifest.truncation_side) == (False, side)
     expected = 5 * CrossEncoder(str(source), device="cpu").predict(pairs, batch_size=1)
     np.testing.assert_allclose(ours(destination, "sts", pairs), expected, rtol=0, atol=1e-4)
+
+
+def test_a_model_with_one_token_type_gets_none_from_a_tokenizer_with_two(tmp_path: Path, destination: Path) -> None:
+    """KLUE's RoBERTa has such a tokenizer; the library fails on the second type, so nobody gives it any."""
+    one = {"vocab_size": 700, "max_position_embeddings": 130, "type_vocab_size": 1, **SIZES}
+    pair = library.RobertaForSequenceClassification(library.RobertaConfig(num_labels=1, **one))
+    source = saved(pair, tmp_path / "pair", "WordPiece", model_input_names=[*NAMES, "token_type_ids"])
+    import_checkpoint(str(source), destination)
+    plain = CrossEncoder(str(source), device="cpu")
+    plain.tokenizer.model_input_names = NAMES
+    pairs = [(TEXTS[0], TEXTS[1]), (TEXTS[4], TEXTS[3])]
+    np.testing.assert_allclose(ours(destination, "sts", pairs), 5 * plain.predict(pairs), rtol=0, atol=1e-4)
+    extractor = library.RobertaForQuestionAnswering(library.RobertaConfig(**one))
+    asked = saved(extractor, tmp_path / "asked", "WordPiece", model_input_names=[*NAMES, "token_type_ids"])
+    assert import_checkpoint(str(asked), destination.with_name("asked")).kind == "extractor"
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_names_of_special_tokens_in_a_text_are_read_as_the_tokenizer_says(
+    tmp_path: Path, destination: Path, split: bool
+) -> None:
+    source = saved(FAMILIES["BERT"](), tmp_path / "source", "WordPiece", split_special_tokens=split)
+    manifest = import_checkpoint(str(source), destination)
+    texts = ["The museum <mask> is open.", "오늘 </s> 과제", "<unk>"]
+    assert texts[0] in [probe.item for probe in probes_of(destination, manifest)]
+    np.testing.assert_allclose(ours(destination, "cola", texts), theirs(source, texts), rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def cross_encoder(tmp_path: Path) -> Path:
+    """A cross-encoder as version 6 of sentence-transformers saves it, with modules.json."""
+    model = library.BertForSequenceClassification(bert_config(vocab_size=700, num_labels=1))
+    plain = saved(model, tmp_path / "plain", "byte-level BPE", model_input_names=NAMES)
+    CrossEncoder(str(plain), device="cpu").save(str(tmp_path / "source"), create_model_card=False)
+    return tmp_path / "source"
+
+
+@pytest.mark.parametrize("setting", [{"max_seq_length": 20}, {"do_lower_case": True}])
+def test_a_cross_encoder_reads_texts_as_its_sentence_bert_config_says(
+    cross_encoder: Path, destination: Path, setting: dict[str, Any]
+) -> None:
+    pairs = [("THE MUSEUM Is In BUSAN!", TEXTS[0]), (LONG[0], TEXTS[1])]
+    before = CrossEncoder(str(cross_encoder), device="cpu").predict(pairs, batch_size=1)
+    edit_json(cross_encoder / "sentence_bert_config.json", **setting)
+    import_checkpoint(str(cross_encoder), destination)
+    for folder in (cross_encoder, destination):
+        expected = CrossEncoder(str(folder), device="cpu").predict(pairs, batch_size=1)
+        np.testing.assert_allclose(ours(destination, "sts", pairs), 5 * expected, rtol=0, atol=2e-5)
+    assert np.abs(expected - before).max() > 1e-4
+
+
+def test_a_cross_encoder_that_tokenizes_in_a_special_way_is_refused_by_the_setting(
+    cross_encoder: Path, destination: Path
+) -> None:
+    edit_json(cross_encoder / "sentence_bert_config.json", processing_kwargs={"text": {"max_length": 9}})
+    refused(cross_encoder, destination, CheckpointUnsupported, "its Transformer sets processing_kwargs")
+
+
+def test_special_tokens_that_the_library_adds_without_a_row_in_the_table_are_removed(
+    tmp_path: Path, destination: Path
+) -> None:
+    """transformers' class for Qwen2 adds <|endoftext|>, and fails on a text that has it."""
+    fast = PreTrainedTokenizerFast(tokenizer_object=KINDS["byte-level BPE"](), model_max_length=128)
+    sizes = {"num_key_value_heads": 2, "max_position_embeddings": 128, **SIZES}
+    model = library.Qwen2ForSequenceClassification(library.Qwen2Config(vocab_size=len(fast), **sizes))
+    model.save_pretrained(tmp_path / "source")
+    fast.save_pretrained(tmp_path / "source")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "source")) > len(fast)
+    import_checkpoint(str(tmp_path / "source"), destination)
+    np.testing.assert_allclose(ours(destination, "cola", TEXTS), theirs(tmp_path / "source", TEXTS), rtol=0, atol=1e-5)
+    assert np.isfinite(ours(destination, "cola", ["The museum <|endoftext|>"])).all()
+
+
+@pytest.mark.parametrize("longest", [-1, 0, 1e30])
+def test_a_tokenizer_without_a_limit_leaves_that_to_the_model(
+    tmp_path: Path, destination: Path, longest: float
+) -> None:
+    source = saved(FAMILIES["BERT"](), tmp_path / "source", "WordPiece")
+    edit_json(source / "tokenizer_config.json", model_max_length=longest)
+    assert import_checkpoint(str(source), destination).max_tokens == 256
+
+
+@pytest.mark.parametrize("longest", ["64", 64.5, float("nan"), [64]])
+def test_a_limit_that_is_no_whole_number_is_refused_by_file_and_key(
+    tmp_path: Path, destination: Path, longest: Any
+) -> None:
+    source = saved(FAMILIES["BERT"](), tmp_path / "source", "WordPiece")
+    edit_json(source / "tokenizer_config.json", model_max_length=longest)
+    refused(
+        source, destination, CheckpointUnsupported, r"tokenizer_config\.json: its model_max_length is .*whole number"
+    )
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
