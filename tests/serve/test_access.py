@@ -1,5 +1,6 @@
-"""A real server with API keys and HTTPS, as started by `make serve MUNJANG_KEYS_FILE=... MUNJANG_TLS_FILE=...`."""
+"""A real server with API keys, HTTPS and logs in JSON, whose variables name a file of keys and a certificate."""
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import httpx2
 import psutil
 import pytest
 import trustme
+import yaml
 from pydantic import SecretStr
 
 from deployments.keys import Key, Scope, hash_of
@@ -21,6 +23,7 @@ from tests.serve.server import Server, environment, running, write_config
 pytestmark = pytest.mark.serve
 
 PASSAGE = {"passage": "The children are playing in the garden."}
+UNBUFFERED = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1"}  # or replicas would write when they have 1,000 lines
 
 
 def key(scope: Scope) -> Key:
@@ -40,9 +43,16 @@ def closed(folder: Path) -> Iterator[Server]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     certificate = write_certificate(folder / "server.pem", "127.0.0.1", authority)
-    variables = environment(**{FILE_VARIABLE: str(folder / "keys.toml"), TLS_VARIABLE: str(certificate)})
-    with running(write_config(folder), variables) as server:
+    variables = {FILE_VARIABLE: str(folder / "keys.toml"), TLS_VARIABLE: str(certificate)}
+    with running(logging_in_json(write_config(folder)), environment(**variables, **UNBUFFERED)) as server:
         yield server
+
+
+def logging_in_json(config: Path) -> Path:
+    content = yaml.safe_load(config.read_text())
+    content["logging_config"] = {"encoding": "JSON", "enable_access_log": True}
+    config.write_text(yaml.safe_dump(content))
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +112,20 @@ def test_haproxy_listens_on_loopback_alone(closed: Server) -> None:
 def test_no_secret_is_in_the_output(closed: Server, client: httpx2.Client) -> None:
     judge(client, "secret-5f3a")
     assert "5f3a" not in closed.output
+
+
+def test_the_log_is_json_with_the_id_of_each_request_and_without_its_words(
+    closed: Server, client: httpx2.Client
+) -> None:
+    request_id, canary = "an-id-of-the-caller", "canary31c8"
+    headers = {"X-API-Key": "infer", "X-Request-ID": request_id}
+    assert client.post(f"/generate?{canary}", json={"passage": f"The {canary} sings."}, headers=headers).is_success
+    assert client.request("PUT", f"/{canary}", headers=headers).status_code == 403
+    files = {name: text for name, text in closed.logs().items() if Path(name).name.startswith("replica_munjang_")}
+    assert len(files) >= 8
+    records = [json.loads(line) for text in files.values() for line in text.splitlines()]
+    assert not [record for record in records if canary in json.dumps(record)]
+    mine = [record for record in records if record.get("request_id") == request_id]
+    places = [(record["deployment"], record["route"]) for record in mine]
+    assert places == [("munjang_Ingress", "/generate"), ("munjang_Ingress", "/")]
+    assert {"levelname", "asctime", "message", "replica"} <= set(mine[0])
