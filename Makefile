@@ -77,6 +77,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk]'
 	touch $@
 
+.venv/tracing: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tracing]'
+	touch $@
+
 .venv/train: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
 	touch $@

@@ -58,18 +58,19 @@ MARGIN_S = 5.0  # after a request's deadline, to return its answer
 
 def build(settings: Settings) -> Application:
     """Build the application that `serve run` starts. Reads no file and loads no model: the replicas do."""
-    sts_encoder = _with_options(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts)
-    cola_classifier = _with_options(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola)
-    qa_extractor = _with_options(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa)
+    traced = settings.tracing
+    sts_encoder = _with_options(StsEncoder, autoscaling_config=BY_WORK).bind(settings.sts, traced)
+    cola_classifier = _with_options(ColaClassifier, autoscaling_config=BY_WORK).bind(settings.cola, traced)
+    qa_extractor = _with_options(QaExtractor, autoscaling_config=BY_WORK).bind(settings.qa, traced)
     tokenizer = _with_options(Tokenizer, autoscaling_config=BY_REQUESTS)
     sts_tokenizer = tokenizer.options(name="StsTokenizer").bind(
-        settings.sts.checkpoint, "sts", sts_encoder, outputs=settings.sts.outputs
+        settings.sts.checkpoint, "sts", sts_encoder, outputs=settings.sts.outputs, tracing=traced
     )
     cola_tokenizer = tokenizer.options(name="ColaTokenizer").bind(
-        settings.cola.checkpoint, "cola", cola_classifier, outputs=settings.cola.outputs
+        settings.cola.checkpoint, "cola", cola_classifier, outputs=settings.cola.outputs, tracing=traced
     )
     qa_tokenizer = tokenizer.options(name="QaTokenizer").bind(
-        settings.qa.checkpoint, "qa", qa_extractor, settings.qa.windows
+        settings.qa.checkpoint, "qa", qa_extractor, settings.qa.windows, tracing=traced
     )
     # A stream that takes longer than a JSON request may take is cut off if its replica stops.
     persona_chat = _with_options(PersonaChat, **CHAT_OPTIONS, **_stops_after(settings.ingress.deadline_s)).bind(

@@ -32,6 +32,7 @@ from deployments.metrics.publish import start_publishing
 from deployments.readiness import Readiness, deployment_states
 from deployments.reports import CallReports, ReplicaReport
 from deployments.settings import Settings
+from deployments.tracing.spans import start_tracing
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
 from pipelines.errors import MunjangError
@@ -88,9 +89,10 @@ class Ingress:
         }
         self._calls = CallReports(self._waiting)
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
-        self._chat = RemoteStage(chat, "reply", repeatable=repeatable)
-        self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable)
+        self._chat = RemoteStage(chat, "reply", repeatable=repeatable, traced=True)
+        self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable, traced=True)
         start_publishing()
+        start_tracing(settings.tracing, "Ingress")
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app on the replica. Serve calls this method."""
@@ -107,7 +109,7 @@ class Ingress:
         """`limited` is for lists in JSON, which are refused when too many items wait, unlike files."""
         settings = self.settings.sts
         kind = ("list_pairs" if limited else "file_pairs") if priority is Priority.BULK else "pairs"
-        tokenize = RemoteStage(tokenizer, "sentence_pairs")
+        tokenize = RemoteStage(tokenizer, "sentence_pairs", traced=True)
         pipeline = StsPipeline(tokenize, model_stage(encoder, priority), threshold=settings.threshold)
         return group_commit_of(
             pipeline,
@@ -128,7 +130,7 @@ class Ingress:
         settings = self.settings.cola.group_commit
         bulk = priority is Priority.BULK
         return group_commit_of(
-            ColaPipeline(RemoteStage(tokenizer, "passages"), model_stage(classifier, priority)),
+            ColaPipeline(RemoteStage(tokenizer, "passages", traced=True), model_stage(classifier, priority)),
             for_lists(settings) if bulk else settings,
             len,
             metrics=GroupCommitMetrics("cola", "list_passages" if bulk else "passages"),

@@ -25,6 +25,7 @@ from deployments.ready_probe import ReadyProbe
 from deployments.serve_config import POLICY, read_config, read_settings, section
 from deployments.settings import Settings, StsSettings
 from deployments.tls import TLS_VARIABLE, tls_file, trusting
+from deployments.tracing.spans import check_installed
 from pipelines.chat.sample import PERSONA, SAMPLE_STORE
 from pipelines.chat.store.build import wants_build
 from pipelines.chat.store.documents import read_documents
@@ -95,6 +96,8 @@ def configure(
     _describe_outputs(path, args, checkpoints, outputs)
     settings = read_settings(path, args)
     http["host"] = host or http.get("host") or LOOPBACK  # Serve's own default depends on the environment
+    if settings.tracing:
+        check_installed()
     refuse_open(settings.ingress.access, http["host"], os.environ)
     for task in TASKS:
         task_settings = getattr(settings, task)

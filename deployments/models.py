@@ -19,6 +19,8 @@ from deployments.metrics.publish import start_publishing
 from deployments.reports import Recent, ReplicaReport
 from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
+from deployments.tracing.settings import TracingSettings
+from deployments.tracing.spans import start_tracing, working_for
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
 from pipelines.engines.model_stage import Model, Outcome
@@ -44,6 +46,7 @@ class ModelReplica:
         *,
         cache_bytes: int = 0,
         threads: int = 1,
+        tracing: TracingSettings | None = None,
     ) -> None:
         self._manifest = manifest
         self._digest = manifest.digest
@@ -63,19 +66,21 @@ class ModelReplica:
         self._calls = 0
         self._room = Room(model.engine.slots * threads)
         start_publishing()
+        start_tracing(tracing, type(self).__name__)
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
         if manifest.untraced is not None:
             logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)
 
     @without_messages
-    async def run(self, batch: TokenBatch, priority: Priority) -> Outcome:
+    async def run(self, batch: TokenBatch, priority: Priority, traceparent: str | None = None) -> Outcome:
         """Return the outcome of the batch's items. Raises CheckpointMismatch for tokens of another checkpoint."""
         if batch.checkpoint.digest != self._digest:
             raise CheckpointMismatch(batch.checkpoint.digest, self._digest)
         self._calls += 1
-        if self._cache is None:
-            return await self._batcher.submit(batch, priority)
-        return await self._cache.complete(batch, priority, self._batcher.submit)
+        with working_for(traceparent):
+            if self._cache is None:
+                return await self._batcher.submit(batch, priority)
+            return await self._cache.complete(batch, priority, self._batcher.submit)
 
     def checkpoint(self) -> str:
         """Return the digest of the checkpoint that this replica serves."""
@@ -119,7 +124,7 @@ class ModelReplica:
 class StsEncoder(ModelReplica):
     """Rows are embeddings of unit length (dimensions,), or scores of pairs from a cross-encoder."""
 
-    def __init__(self, settings: StsSettings) -> None:
+    def __init__(self, settings: StsSettings, tracing: TracingSettings | None = None) -> None:
         from pipelines.sts import model
 
         folder = resolve(settings.checkpoint, "sts", settings.outputs)
@@ -127,7 +132,12 @@ class StsEncoder(ModelReplica):
         encoder = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, encoder)
         super().__init__(
-            manifest, encoder, settings.batch, cache_bytes=settings.cache_bytes, threads=settings.engine.threads
+            manifest,
+            encoder,
+            settings.batch,
+            cache_bytes=settings.cache_bytes,
+            threads=settings.engine.threads,
+            tracing=tracing,
         )
 
 
@@ -135,21 +145,21 @@ class StsEncoder(ModelReplica):
 class ColaClassifier(ModelReplica):
     """Rows are probabilities of class 1, "acceptable"."""
 
-    def __init__(self, settings: ColaSettings) -> None:
+    def __init__(self, settings: ColaSettings, tracing: TracingSettings | None = None) -> None:
         from pipelines.cola import model
 
         folder = resolve(settings.checkpoint, "cola", settings.outputs)
         manifest = verify(folder, "cola")
         classifier = model.load(folder, manifest, settings.engine)
         golden.check(folder, manifest, classifier)
-        super().__init__(manifest, classifier, settings.batch, threads=settings.engine.threads)
+        super().__init__(manifest, classifier, settings.batch, threads=settings.engine.threads, tracing=tracing)
 
 
 @serve.deployment
 class QaExtractor(ModelReplica):
     """Rows are the null span, the best spans and the sum of all spans of one window (2 + spans_per_window,)."""
 
-    def __init__(self, settings: QaSettings) -> None:
+    def __init__(self, settings: QaSettings, tracing: TracingSettings | None = None) -> None:
         from pipelines.qa import model
 
         folder = resolve(settings.checkpoint, "qa")
@@ -158,7 +168,7 @@ class QaExtractor(ModelReplica):
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
         limited = extractor.limited(self._windows.max_answer_length)
-        super().__init__(manifest, limited, settings.batch, threads=settings.engine.threads)
+        super().__init__(manifest, limited, settings.batch, threads=settings.engine.threads, tracing=tracing)
 
     def info(self) -> dict[str, Any]:
         """Add the settings of the windows that contexts are cut into."""

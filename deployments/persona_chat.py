@@ -14,6 +14,7 @@ from deployments.calls.without_messages import stream_without_messages, without_
 from deployments.metrics.publish import start_publishing
 from deployments.reports import CallReports, ReplicaReport
 from deployments.settings import ChatSettings, Settings
+from deployments.tracing.spans import span_of, start_tracing
 from pipelines.chat.extractive import Embed, Extract, ExtractiveAnswers
 from pipelines.chat.pipeline import Answers, ChatPipeline
 from pipelines.chat.request import ChatRequest, Reply
@@ -52,27 +53,32 @@ class PersonaChat:
             passages=settings.chat.passages,
         )
         start_publishing()
+        start_tracing(settings.tracing, "PersonaChat")
         self._chats = 0
         self._calls = CallReports({"StsEncoder": [questions, sentences], "QaExtractor": [spans]})
 
     @without_messages
-    async def reply(self, request: ChatRequest) -> Reply | MunjangError:
+    async def reply(self, request: ChatRequest, traceparent: str | None = None) -> Reply | MunjangError:
         """Return the whole answer or an error. Errors are not raised: Serve would log them, and callers cause many."""
         self._chats += 1
         try:
-            return await self._pipeline(request)
+            with span_of("chat", [traceparent] if traceparent else []):
+                return await self._pipeline(request)
         except MunjangError as error:
             _log_operator_error(error)
             return error
 
     @stream_without_messages
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply | MunjangError]:
+    async def stream(
+        self, request: ChatRequest, traceparent: str | None = None
+    ) -> AsyncGenerator[str | Reply | MunjangError]:
         """Yield the answer in pieces and then whole. If it fails, the last item is the error."""
         self._chats += 1
         try:
-            async with aclosing(self._pipeline.stream(request)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            with span_of("chat", [traceparent] if traceparent else []):
+                async with aclosing(self._pipeline.stream(request)) as pieces:
+                    async for piece in pieces:
+                        yield piece
         except MunjangError as error:
             _log_operator_error(error)
             yield error

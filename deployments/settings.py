@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deployments.keys import Key
+from deployments.tracing.settings import TracingSettings
 from pipelines.chat.prompt import DEFAULT_PERSONA
 from pipelines.chat.settings import ProviderSettings
 from pipelines.checkpoints.resolve import OutputOptions
@@ -223,6 +224,7 @@ class Settings(Frozen):
     qa: QaSettings = QaSettings()
     chat: ChatSettings = ChatSettings()
     ingress: IngressSettings = IngressSettings()
+    tracing: TracingSettings | None = Field(None, description="Traces of requests; null: none.")
 
     @model_validator(mode="after")
     def _provider_times_out_first(self) -> Self:

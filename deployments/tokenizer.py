@@ -13,6 +13,8 @@ from deployments.calls.without_messages import without_messages
 from deployments.metrics.publish import start_publishing
 from deployments.metrics.tokenizer import TokenizerMetrics
 from deployments.reports import Recent, ReplicaReport, Sums
+from deployments.tracing.settings import TracingSettings
+from deployments.tracing.spans import record, start_tracing
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
@@ -36,6 +38,7 @@ class Tokenizer:
         model: DeploymentHandle[Any],
         windows: WindowOverrides | None = None,
         outputs: OutputOptions = NOTHING_SAID,
+        tracing: TracingSettings | None = None,
     ) -> None:
         """Load the tokenizer, and wait until a replica of `model` serves the same checkpoint. Raises TimeoutError.
 
@@ -50,28 +53,32 @@ class Tokenizer:
         self._windows = None if windows is None else WindowTokenizer.load(folder, manifest, windows)
         await wait_until_served(model, manifest.digest)
         start_publishing()
+        start_tracing(tracing, f"{task.capitalize()}Tokenizer")
 
     @without_messages
-    async def passages(self, texts: Sequence[str], role: Role = "symmetric") -> TokenBatch:
+    async def passages(
+        self, texts: Sequence[str], role: Role = "symmetric", traceparent: str | None = None
+    ) -> TokenBatch:
         """Tokenize each text, with the prompt of this role before it."""
         started_s = perf_counter()
         tokens = self._text.passages(texts, role)
-        self._metrics.tokenized(perf_counter() - started_s, tokens)
-        self._count(texts)
+        self._tokenized(started_s, texts, tokens, traceparent)
         return tokens
 
     @without_messages
-    async def sentence_pairs(self, pairs: Sequence[tuple[str, str]]) -> SentencePairs:
+    async def sentence_pairs(self, pairs: Sequence[tuple[str, str]], traceparent: str | None = None) -> SentencePairs:
         """Tokenize each different sentence once, or each different pair if the checkpoint is a cross-encoder."""
         started_s = perf_counter()
         tokenized = self._text.sentence_pairs(pairs)
-        self._metrics.tokenized(perf_counter() - started_s, tokenized.tokens)
-        self._count(pairs)
+        self._tokenized(started_s, pairs, tokenized.tokens, traceparent)
         return tokenized
 
     @without_messages
     async def windows(
-        self, requests: Sequence[tuple[str, str]], settings: Sequence[WindowSettings | None] | None = None
+        self,
+        requests: Sequence[tuple[str, str]],
+        settings: Sequence[WindowSettings | None] | None = None,
+        traceparent: str | None = None,
     ) -> Windows:
         """Tokenize (question, context) requests into windows; a request may have `settings` of its own.
 
@@ -81,17 +88,24 @@ class Tokenizer:
             raise RuntimeError("this tokenizer has no window settings")
         started_s = perf_counter()
         windows = self._windows.windows(requests, settings)
-        self._metrics.tokenized(perf_counter() - started_s, windows.tokens)
-        self._count(requests)
+        self._tokenized(started_s, requests, windows.tokens, traceparent)
         return windows
 
     async def report(self) -> ReplicaReport:
         """For /v1/graph: what `ReplicaReport` says."""
         return self._recent.report(requests=self._calls)
 
-    def _count(self, items: Sequence[object]) -> None:
+    def _tokenized(
+        self, started_s: float, texts: Sequence[object], tokens: TokenBatch, traceparent: str | None
+    ) -> None:
+        """Record the time, and what the texts of a call became."""
+        seconds = perf_counter() - started_s
         self._calls += 1
-        self._texts += len(items)
+        self._texts += len(texts)
+        self._metrics.tokenized(seconds, tokens)
+        if traceparent:
+            sizes = {"munjang.items": len(tokens), "munjang.tokens": len(tokens.ids)}
+            record("tokenize", seconds, [traceparent], **sizes)
 
 
 async def wait_until_served(model: DeploymentHandle[Any], digest: str) -> None:

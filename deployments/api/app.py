@@ -23,6 +23,7 @@ from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash, other_form
 from deployments.metrics.requests import Requests
+from deployments.tracing.spans import recorder
 from deployments.valid_keys import valid_keys
 
 ROUTERS = (sts.router, cola.router, qa.router, lists.router, chat.router, service.router)
@@ -72,7 +73,11 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(ClosesUnread)
     app.add_middleware(CountsRequests, requests=services.requests)
     problems.install(app)
-    app.add_middleware(Requests, paths=app.state.paths)
+    if tracer := recorder():
+        from deployments.tracing.requests import Traced
+
+        app.add_middleware(Traced, recorder=tracer)
+    app.add_middleware(Requests, paths=[*app.state.paths, "/openapi.json"])
     return app
 
 

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.metrics.model import ModelMetrics
 from deployments.reports import Sums
 from deployments.settings import BatchSettings
+from deployments.tracing.spans import current, record
 from pipelines.engines.model_stage import Outcome, finite
 from pipelines.errors import EngineError, MunjangError
 from pipelines.text.token_batch import TokenBatch
@@ -32,6 +33,7 @@ class _Call:
     def __init__(self, batch: TokenBatch) -> None:
         self.batch = batch
         self.submitted_s = time.monotonic()
+        self.traceparent = current()
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._rows: NDArray[Any] | None = None
         self._errors: dict[int, MunjangError] = {}
@@ -179,8 +181,10 @@ class Batcher:
                 self._use_threads()
             else:
                 self._working -= 1
-        for call, _ in shares:
+        for call, items in shares:
             self._metrics.waited(now_s - call.submitted_s)
+            if call.traceparent:
+                record("queue", now_s - call.submitted_s, [call.traceparent], **{"munjang.items": len(items)})
         return shares
 
     def _complete(self, shares: Shares, *, log: bool = False) -> None:
@@ -229,11 +233,11 @@ class Batcher:
                 raise EngineError("a result that is not finite")
             done = batch
         finally:
-            self._account(done)
+            self._account(done, [call.traceparent for call, _ in shares if call.traceparent])
         return rows
 
-    def _account(self, done: TokenBatch | None) -> None:
-        """Record the end of this thread's batch; None means that it failed."""
+    def _account(self, done: TokenBatch | None, traceparents: Sequence[str]) -> None:
+        """Record the end of this thread's batch, which worked for these spans; None means that it failed."""
         padded = int(done.lengths.max()) * len(done) if done else 0
         with self._lock:
             seconds = time.monotonic() - self._started_s.pop(threading.get_ident())
@@ -247,6 +251,8 @@ class Batcher:
                 self.padded_tokens += padded
         if done:
             self._metrics.ran(seconds, len(done), len(done.ids), padded)
+            sizes = {"munjang.items": len(done), "munjang.tokens": len(done.ids), "munjang.padded_tokens": padded}
+            record("forward", seconds, traceparents, **sizes)
 
 
 def _part(batch: TokenBatch, items: Items) -> TokenBatch:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from deployments.metrics.group_commit import GroupCommitMetrics
+from deployments.tracing.spans import current, record, span_of
 from pipelines.errors import MunjangError, Overloaded, StageUnavailable, UnavailableError
 
 CALLS_PER_PORTION = 4
@@ -33,6 +34,7 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     weight: int
     submitted_s: float
+    traceparent: str | None
     future: asyncio.Future[Result]
 
 
@@ -162,8 +164,10 @@ class GroupCommit(Generic[Item, Result]):
         self, items: Sequence[Item], wait: Callable[[asyncio.Future[Result]], Awaitable[Waited]]
     ) -> list[Waited]:
         loop = asyncio.get_running_loop()
-        now_s = time.monotonic()
-        entries = [_Waiting[Item, Result](item, self._weigh(item), now_s, loop.create_future()) for item in items]
+        now_s, traceparent = time.monotonic(), current()
+        entries = [
+            _Waiting[Item, Result](item, self._weigh(item), now_s, traceparent, loop.create_future()) for item in items
+        ]
         self._waiting.update(dict.fromkeys(entries))
         self._waiting_weight += sum(entry.weight for entry in entries)
         self._dispatch()
@@ -221,9 +225,11 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _run(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         started_s = time.monotonic()
+        traceparents = _waited(batch, started_s)
         outcomes: Sequence[Result | Exception] = [StageUnavailable("the call")] * len(batch)  # if it is cancelled
         try:
-            outcomes = await self._call([entry.item for entry in batch])
+            with span_of("call", traceparents, **{"munjang.items": len(batch)}):
+                outcomes = await self._call([entry.item for entry in batch])
             if len(outcomes) != len(batch):
                 raise ValueError(f"{len(outcomes)} results for {len(batch)} items")
             seconds = time.monotonic() - started_s
@@ -234,6 +240,14 @@ class GroupCommit(Generic[Item, Result]):
         finally:
             for entry, outcome in zip(batch, outcomes, strict=True):
                 _settle(entry.future, outcome)
+
+
+def _waited(batch: Sequence[_Waiting[Item, Result]], now_s: float) -> list[str]:
+    """The spans for which items of the batch have waited, each of which gets a span of its wait."""
+    since_s = {entry.traceparent: entry.submitted_s for entry in batch if entry.traceparent}
+    for traceparent, submitted_s in since_s.items():
+        record("group commit", now_s - submitted_s, [traceparent])
+    return list(since_s)
 
 
 async def _result(future: asyncio.Future[Result]) -> Result:

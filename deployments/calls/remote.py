@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.tracing.spans import current
 from pipelines.errors import CheckpointMismatch, MunjangError, Overloaded, StageUnavailable
 
 logger = logging.getLogger("ray.serve")
@@ -26,11 +27,16 @@ RETRY_AFTER_S = 1.0
 class RemoteStage:
     """One method of a deployment. If a replica dies during a call of a repeatable method, the call is made once more.
 
+    traced  whether the method takes the argument `traceparent`, which it then gets while a sampled span is current
+
     Raises the replica's own MunjangError, Overloaded if the queues of all replicas are full, and StageUnavailable if no
     replica can answer.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True) -> None:
+    def __init__(
+        self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True, traced: bool = False
+    ) -> None:
+        self._traced = traced
         self._call = getattr(handle, method)
         self._name = handle.deployment_name
         self._repeatable = repeatable
@@ -38,7 +44,7 @@ class RemoteStage:
     async def __call__(self, *args: Any) -> Any:
         """Make the call."""
         try:
-            return await self._call.remote(*args)
+            return await self._call.remote(*args, **_traceparent(self._traced))
         except REPLICA_LOST as error:
             _raise_if_cancelled_here(error)
             if not self._repeatable:
@@ -50,7 +56,7 @@ class RemoteStage:
 
     async def _last_try(self, *args: Any) -> Any:
         try:
-            return await self._call.remote(*args)
+            return await self._call.remote(*args, **_traceparent(self._traced))
         except (*REPLICA_LOST, Exception) as error:
             _raise_if_cancelled_here(error)
             raise _translate(self._name, error) from None
@@ -60,9 +66,13 @@ class RemoteStream:
     """One streaming method of a deployment. Raises the same errors as RemoteStage.
 
     If a replica dies during a call of a repeatable method, the call is made once more, unless a piece has arrived.
+    `traced` is that of RemoteStage.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True) -> None:
+    def __init__(
+        self, handle: DeploymentHandle[Any], method: str, *, repeatable: bool = True, traced: bool = False
+    ) -> None:
+        self._traced = traced
         self._call = getattr(handle.options(stream=True), method)
         self._name = handle.deployment_name
         self._repeatable = repeatable
@@ -71,7 +81,7 @@ class RemoteStream:
         """Make the call. Closing the iterator, or cancelling the task, cancels the call in the replica."""
         received, is_last_try = 0, not self._repeatable
         while True:
-            response = self._call.remote(*args)
+            response = self._call.remote(*args, **_traceparent(self._traced))
             try:
                 async for piece in response:
                     received += 1
@@ -89,6 +99,12 @@ class RemoteStream:
                 is_last_try = True
             finally:
                 response.cancel()
+
+
+def _traceparent(traced: bool) -> dict[str, str]:
+    """The argument by which a replica knows for which sampled span it works; none if there is none."""
+    span = current() if traced else None
+    return {"traceparent": span} if span else {}
 
 
 def retry_mismatch(pipeline: Callable[[Items], Awaitable[Results]]) -> Callable[[Items], Awaitable[Results]]:

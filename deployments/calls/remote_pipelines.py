@@ -13,6 +13,7 @@ from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import RemoteStage, retry_mismatch
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.settings import GroupCommitSettings
+from deployments.tracing.spans import current, record
 from pipelines.engines.model_stage import ModelStage, Outcome
 from pipelines.format.manifest import Role
 from pipelines.qa.pipeline import QaPipeline, Request
@@ -33,7 +34,7 @@ def qa_group_commit(
     settings: GroupCommitSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
 ) -> GroupCommit[Request, Answer]:
     """Answer (question, context) requests. `null_threshold` is that of `QaPipeline`."""
-    tokenize = RemoteStage(tokenizer, "windows")
+    tokenize = RemoteStage(tokenizer, "windows", traced=True)
     pipeline = QaPipeline(tokenize, model_stage(extractor, Priority.INTERACTIVE), null_threshold=null_threshold)
     metrics = GroupCommitMetrics("qa", "questions")
     return group_commit_of(pipeline, settings, lambda request: len(request[1]), metrics=metrics)
@@ -44,7 +45,7 @@ def embedding_group_commit(
 ) -> GroupCommit[str, Embedding | None]:
     """Embed texts of one role. The results are None if the checkpoint is a cross-encoder."""
     pipeline = EmbeddingPipeline(
-        RemoteStage(tokenizer, "passages"), model_stage(encoder, Priority.INTERACTIVE), role=role
+        RemoteStage(tokenizer, "passages", traced=True), model_stage(encoder, Priority.INTERACTIVE), role=role
     )
     return group_commit_of(pipeline, settings, len, metrics=GroupCommitMetrics("sts", f"{role}_texts"))
 
@@ -60,7 +61,7 @@ def reading_group_commit(
 ) -> GroupCommit[Reading, Findings]:
     """Find the candidates of readings. `null_threshold` is that of `QaPipeline`."""
     pipeline = ReadingPipeline(
-        RemoteStage(tokenizer, "windows"), model_stage(extractor, priority), null_threshold=null_threshold
+        RemoteStage(tokenizer, "windows", traced=True), model_stage(extractor, priority), null_threshold=null_threshold
     )
     metrics = GroupCommitMetrics("qa", f"{priority.name.lower()}_readings")
     return group_commit_of(
@@ -75,7 +76,7 @@ def for_lists(settings: GroupCommitSettings) -> GroupCommitSettings:
 
 def model_stage(model: Handle, priority: Priority) -> ModelStage:
     """A model deployment as a stage whose calls all have the same priority."""
-    run = RemoteStage(model, "run")
+    run = RemoteStage(model, "run", traced=True)
 
     async def stage(batch: TokenBatch) -> Outcome:
         outcome: Outcome = await run(batch, priority)
@@ -122,6 +123,7 @@ def _timed(
         seconds = perf_counter() - _model_done_s.get()
         if not math.isnan(seconds):
             metrics.postprocessed(seconds)
+            record("post-process", seconds, [span] if (span := current()) else [])
         return results
 
     return timed

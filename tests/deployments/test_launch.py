@@ -82,6 +82,15 @@ def test_what_the_file_says_about_outputs_does_not_count_for_another_checkpoint(
     assert Settings.model_validate(args).cola.positive_label is None
 
 
+def test_traces_without_their_packages_stop_the_start(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = yaml.safe_load(config.read_text())
+    written["applications"][0]["args"]["tracing"] = {"endpoint": "http://collector:4318"}
+    config.write_text(yaml.safe_dump(written))
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    with pytest.raises(ConfigError, match="tracing"):
+        configure(config, {})
+
+
 def test_a_relative_path_is_made_absolute_for_the_replicas(
     config: Path, imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.otlp import Collector, collecting, has_exporter
 from tests.serve.server import Server, environment, running, write_config
 from tests.web.conftest import browser, web
 
-__all__ = ["browser", "client", "server", "stores", "web"]
+__all__ = ["browser", "client", "collector", "server", "stores", "web"]
 
 
 @pytest.fixture(scope="package")
@@ -19,8 +20,16 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Iterator[Server]:
-    config = write_config(tmp_path_factory.mktemp("serve"), chat={"stores": str(stores)})
+def collector() -> Iterator[Collector]:
+    """Gets the spans of requests whose callers ask for it by their `traceparent`."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, stores: Path, collector: Collector) -> Iterator[Server]:
+    tracing = {"endpoint": collector.url, "sampling_ratio": 0.0} if has_exporter() else None
+    config = write_config(tmp_path_factory.mktemp("serve"), chat={"stores": str(stores)}, tracing=tracing)
     with running(config, environment()) as server:
         yield server
 

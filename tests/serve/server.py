@@ -159,6 +159,7 @@ def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "HF_HUB_OFFLINE": "1",
         "RAY_metrics_report_interval_ms": "1000",  # instead of 10 s, for which the tests of metrics would wait
+        "OTEL_BSP_SCHEDULE_DELAY": "500",  # instead of 5 s, for which the tests of traces would wait
     }
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     return inherited | own | ({} if fast else dict.fromkeys(FAST_FLAGS, "0")) | more
