@@ -17,6 +17,8 @@ from pipelines.text.token_batch import TokenBatch
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
+PART_TOKENS = 4096  # the windows of 32 questions, run at once, took 5 GB of memory
+
 
 class Model(Protocol):
     """The interface of a task's model. At most `engine.slots` threads call it at once."""
@@ -81,9 +83,18 @@ def in_process(function: Callable[Params, Result]) -> Callable[Params, Awaitable
 
 
 def in_process_model(model: Model) -> ModelStage:
-    """Turn a model into a stage without dynamic batching."""
+    """Turn a model into a stage without dynamic batching, which runs items of similar length together."""
 
     async def stage(batch: TokenBatch) -> Outcome:
-        return Outcome(model.run(batch))
+        return Outcome(_run_in_parts(model, batch))
 
     return stage
+
+
+def _run_in_parts(model: Model, batch: TokenBatch) -> NDArray[Any]:
+    """The model's rows for a batch of any size, of which it runs at most `PART_TOKENS` padded tokens at a time."""
+    parts = list(batch.by_length(PART_TOKENS))
+    if len(parts) <= 1:
+        return model.run(batch)
+    rows = np.concatenate([model.run(batch.select(items)) for items in parts])
+    return rows[np.argsort(np.concatenate(parts))]

@@ -4,9 +4,12 @@ import pickle
 import numpy as np
 import pytest
 
-from pipelines.engines.model_stage import Outcome, finite, in_process
+from pipelines.engines.engine import Engine
+from pipelines.engines.model_stage import PART_TOKENS, Outcome, finite, in_process, in_process_model
 from pipelines.errors import EngineError
 from pipelines.qa.spans import SPAN
+from pipelines.text.token_batch import TokenBatch
+from tests.pipelines.engines.batches import random_batch
 
 ROWS = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
 FAILED = Outcome(ROWS, {1: EngineError("RuntimeError"), 3: EngineError("ValueError")})
@@ -52,6 +55,28 @@ def test_a_plain_function_becomes_a_stage() -> None:
         return await in_process(lambda a, b: a - b)(5, b=3)
 
     assert asyncio.run(call()) == 2
+
+
+class FirstIds:
+    """A model whose row for an item is its first id. Records the padded tokens of each batch."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        self.padded: list[int] = []
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        self.padded.append(batch.mask.size)
+        return batch.ids[batch.starts[:-1]]
+
+
+@pytest.mark.parametrize("items", [1, 5, 300])
+def test_a_model_of_this_process_runs_batches_of_any_size_in_parts_and_keeps_their_order(items: int) -> None:
+    model = FirstIds()
+    batch = random_batch([1 + 37 * item % 384 for item in range(items)], vocab_size=1000)
+    outcome = asyncio.run(in_process_model(model)(batch))
+    assert outcome.rows.tolist() == batch.ids[batch.starts[:-1]].tolist()
+    assert max(model.padded) <= PART_TOKENS
 
 
 def test_rows_with_nan_or_infinity_are_not_finite() -> None:
