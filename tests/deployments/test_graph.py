@@ -84,6 +84,7 @@ def test_the_annotation_of_the_settings_is_a_class_and_not_a_string() -> None:
     assert build.__annotations__["settings"] is Settings
 
 
+@pytest.mark.slow
 def test_importing_the_graph_does_not_start_ray_or_import_torch() -> None:
     code = (
         "import sys, ray, deployments.graph;"

@@ -298,6 +298,7 @@ def test_a_failed_build_of_the_sample_store_is_only_reported(
     assert "can't be built" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_serve_is_found_where_its_environment_is_not_activated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.setattr(launch, "dashboard_address", lambda _: "http://127.0.0.1:1")

@@ -84,6 +84,7 @@ def asked(prompt: str, db_path: str = "vector_store/") -> ChatRequest:
     return ChatRequest(prompt, db_path, SecretStr(KEY))
 
 
+@pytest.mark.slow
 def test_an_answer_embeds_its_question_then_all_sentences_in_one_call_and_reads_them_in_one(stores: Path) -> None:
     sts, qa = handles("sts"), handles("qa")
 
@@ -101,6 +102,7 @@ def test_an_answer_embeds_its_question_then_all_sentences_in_one_call_and_reads_
     assert role == "document"
 
 
+@pytest.mark.slow
 def test_chats_at_the_same_time_share_calls(stores: Path) -> None:
     sts, qa = handles("sts"), handles("qa")
 

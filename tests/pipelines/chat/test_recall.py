@@ -27,6 +27,7 @@ def test_every_fact_occurs_once_in_its_document_and_completely_in_a_chunk() -> N
         assert any(one.fact in chunk.text for chunk in chunks_of(documents[one.document]))
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_words_and_meaning_together_find_at_least_as_much_as_either_alone(tmp_path: Path) -> None:
     embedder = Embedder.load(SHIPPED)

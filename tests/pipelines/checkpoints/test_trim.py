@@ -138,6 +138,7 @@ def test_a_model_in_another_format_is_imported_first(texts: Path, tmp_path: Path
     assert_trimmed(tmp_path / "imported", destination, trimmed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untraced")
 def test_the_shipped_extractor_keeps_its_scores_and_card_but_not_its_int8_graph(
     texts: Path, destination: Path, caplog: pytest.LogCaptureFixture

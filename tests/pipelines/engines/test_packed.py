@@ -202,6 +202,7 @@ def run_on(model: PreTrainedModel, device: str, batch: Any, packed: bool) -> Ten
     return torch.as_tensor(model(input_ids=ids, attention_mask=mask, **packing).start_logits)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from PyTorch's compiler when it is imported
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="PyTorch compiles for the CPU with a C++ compiler")
 def test_compiled_layers_give_the_same_results_for_any_size() -> None:

@@ -170,6 +170,7 @@ def test_patience_counts_only_epochs_of_the_last_stage() -> None:
     assert len(finish(trainer).history.epochs) == 7
 
 
+@pytest.mark.slow
 def test_two_processes_compute_the_same_result_as_one(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_train_rank, args=(2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     alone = finish(

@@ -140,6 +140,7 @@ def test_a_corrupt_store_is_built_again(tmp_path: Path) -> None:
     assert len(read_store(tmp_path / STORE)[1].vectors) == 20
 
 
+@pytest.mark.slow
 def test_a_killed_build_continues_where_it_stopped(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=build_and_die, args=(tmp_path,))
     process.start()

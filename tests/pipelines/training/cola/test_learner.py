@@ -146,12 +146,14 @@ def last_epoch(albert: Callable[[], ColaLearner], settings: TrainingSettings) ->
     return list(Trainer(albert, [Stage.of(words(640, 0))], words(200, 1), settings).epochs())[-1]
 
 
+@pytest.mark.slow
 def test_albert_collapses_at_a_high_learning_rate_without_warm_up(albert: Callable[[], ColaLearner]) -> None:
     collapsed = last_epoch(albert, TOO_FAST.model_copy(update={"epochs": 2}))
     assert collapsed["matthews"] == 0.0
     assert collapsed["called_acceptable"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"warmup_ratio": 0.8}, {"learning_rate": 1e-3}], ids=str)
 def test_warm_up_or_a_lower_learning_rate_prevents_the_collapse(
     albert: Callable[[], ColaLearner], changes: dict[str, float]
