@@ -42,7 +42,9 @@ test-faults: .venv/dev
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: .venv/dev audit
+# The packages of the audit are installed and asked about while pip installs the others.
+lint:
+	@$(MAKE) --no-print-directory --jobs=2 .venv/dev audit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -85,9 +87,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
 	touch $@
 
-.venv/dev: .venv/serve
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# Tests import some of the files that this installs, so --no-compile leaves compiling them to the first import.
+.venv/dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	touch .venv/serve $@
 
 .venv/bench: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
