@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from ray import serve
 
 from deployments.api.app import make_api
+from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
-from deployments.api.services import Submits, SubmitsEach
+from deployments.api.services import Input, Submits, SubmitsEach
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.lists import Lists
@@ -36,10 +37,12 @@ from deployments.tracing.spans import start_tracing
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability, ColaPipeline
 from pipelines.errors import MunjangError
+from pipelines.format.manifest import Role, Task
+from pipelines.format.token_ids import Token
 from pipelines.qa.pipeline import Request
 from pipelines.qa.reading import Findings, Reading
 from pipelines.qa.spans import Answer
-from pipelines.sts.pipeline import Pair, Similarity, StsPipeline
+from pipelines.sts.pipeline import Embedding, InputPipeline, Pair, Similarity, StsPipeline
 
 logger = logging.getLogger("ray.serve")
 
@@ -64,6 +67,8 @@ class Ingress:
         warn_of_missing_flags(os.environ)
         self.settings = settings
         self._info_handles = {"sts": sts[1], "cola": cola[1], "qa": qa[1], "chat": chat}
+        self.catalogue = Catalogue(self.describe)
+        self._tokenizers = {"sts": sts[0], "cola": cola[0], "qa": qa[0]}
         self._readiness = Readiness(deployment_states)
         self._graph = LiveGraph([*sts, *cola, *qa, chat])
         self.requests = RequestCount()
@@ -78,12 +83,15 @@ class Ingress:
         self.qa: Submits[Request, Answer] = questions
         pair_lists = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs, limited=True)
         self.pair_lists: SubmitsEach[Pair, Similarity] = Lists(single_pairs, pair_lists)
+        inputs = self._input_group_commit(*sts, Priority.INTERACTIVE)
+        input_lists = self._input_group_commit(*sts, Priority.BULK, gives_way_to=inputs)
+        self.embeddings: SubmitsEach[Input, Embedding] = Lists(inputs, input_lists)
         passage_lists = self._cola_group_commit(*cola, Priority.BULK, gives_way_to=passages)
         self.passage_lists: SubmitsEach[str, Acceptability] = Lists(passages, passage_lists)
         readings, long_readings = self._reading_group_commits(*qa)
         self.readings: SubmitsEach[Reading, Findings] = Lists(readings, long_readings)
         self._waiting: dict[str, list[GroupCommit[Any, Any]]] = {
-            "StsEncoder": [single_pairs, files, pair_lists],
+            "StsEncoder": [single_pairs, files, pair_lists, inputs, input_lists],
             "ColaClassifier": [passages, passage_lists],
             "QaExtractor": [questions, readings, long_readings],
         }
@@ -117,6 +125,21 @@ class Ingress:
             lambda pair: len(pair[0]) + len(pair[1]),
             metrics=GroupCommitMetrics("sts", kind),
             bulk_items=settings.max_pairs if kind == "file_pairs" else None,
+            gives_way_to=gives_way_to,
+        )
+
+    def _input_group_commit(
+        self,
+        tokenizer: Handle,
+        encoder: Handle,
+        priority: Priority,
+        gives_way_to: GroupCommit[Input, Embedding] | None = None,
+    ) -> GroupCommit[Input, Embedding]:
+        return group_commit_of(
+            InputPipeline(RemoteStage(tokenizer, "inputs", traced=True), model_stage(encoder, priority)),
+            for_lists(self.settings.sts.group_commit),
+            lambda one: len(one[0]),
+            metrics=GroupCommitMetrics("sts", f"{priority.name.lower()}_inputs"),
             gives_way_to=gives_way_to,
         )
 
@@ -154,6 +177,16 @@ class Ingress:
         return {
             model: sum(one.waiting_s for one in waiting) / CALLS_PER_MODEL for model, waiting in self._waiting.items()
         }
+
+    async def tokens(self, task: Task, texts: Sequence[str], role: Role, *, whole_input: bool) -> list[list[Token]]:
+        """The tokens of texts, as the tokenizer of a task's checkpoint makes them."""
+        found: list[list[Token]] = await RemoteStage(self._tokenizers[task], "tokens")(texts, role, whole_input)
+        return found
+
+    async def decode(self, task: Task, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+        """The texts of token ids. Raises InvalidInput for ids outside of the vocabulary."""
+        texts: list[str] = await RemoteStage(self._tokenizers[task], "decode")(ids, skip_special_tokens)
+        return texts
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

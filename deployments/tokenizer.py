@@ -17,6 +17,7 @@ from deployments.tracing.settings import TracingSettings
 from deployments.tracing.spans import record, start_tracing
 from pipelines.checkpoints.resolve import NOTHING_SAID, OutputOptions, resolve
 from pipelines.format.manifest import Role, Task, verify
+from pipelines.format.token_ids import IdTokenizer, TextOrIds, Token, TokenizedInputs
 from pipelines.format.tokenizer import SentencePairs, TextTokenizer
 from pipelines.format.windows import WindowOverrides, WindowSettings
 from pipelines.qa.window_tokenizer import WindowTokenizer
@@ -47,6 +48,7 @@ class Tokenizer:
         folder = resolve(checkpoint, task, outputs)
         manifest = verify(folder, task)
         self._text = TextTokenizer.load(folder, manifest)
+        self._ids = IdTokenizer(self._text, manifest)
         self._metrics = TokenizerMetrics(task, manifest.name)
         self._calls = self._texts = 0
         self._recent = Recent(lambda: Sums(process_time(), self._calls, self._texts))
@@ -90,6 +92,24 @@ class Tokenizer:
         windows = self._windows.windows(requests, settings)
         self._tokenized(started_s, requests, windows.tokens, traceparent)
         return windows
+
+    @without_messages
+    async def inputs(self, inputs: Sequence[tuple[TextOrIds, Role]], traceparent: str | None = None) -> TokenizedInputs:
+        """Tokenize texts, or check token ids, each with the prompt of its role."""
+        started_s = perf_counter()
+        tokenized = self._ids.inputs(inputs)
+        self._tokenized(started_s, inputs, tokenized.tokens, traceparent)
+        return tokenized
+
+    @without_messages
+    async def tokens(self, texts: Sequence[str], role: Role, whole_input: bool) -> list[list[Token]]:
+        """Show the tokens of each text, with prompt and special tokens or without."""
+        return self._ids.tokens(texts, role, whole_input=whole_input)
+
+    @without_messages
+    async def decode(self, ids: Sequence[Sequence[int]], skip_special_tokens: bool) -> list[str]:
+        """Show the text of each list of token ids. Raises InvalidInput."""
+        return self._ids.decode(ids, skip_special_tokens=skip_special_tokens)
 
     async def report(self) -> ReplicaReport:
         """For /v1/graph: what `ReplicaReport` says."""

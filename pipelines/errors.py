@@ -7,7 +7,9 @@
     │   ├── UnsupportedMedia        the media type, character set or compression is one that the route does not read
     │   ├── InvalidInput            the format is right, but a field is wrong
     │   ├── TooLarge                the input exceeds a limit of the settings
-    │   └── TooSlow                 the bytes arrive more slowly than the settings allow
+    │   ├── TooSlow                 the bytes arrive more slowly than the settings allow
+    │   ├── UnknownModel            no model has this name
+    │   └── WrongKind               the model can't do what is asked
     ├── UnavailableError            the server can't answer now; the caller did nothing wrong
     │   ├── Overloaded              more requests are waiting than the settings allow
     │   ├── DeadlineExceeded        the request took longer than a request may take
@@ -92,6 +94,17 @@ class TooSlow(InputError):
 
     def __str__(self) -> str:
         return "the body did not arrive in time"
+
+
+class UnknownModel(InputError):
+    """No served model has the name in the request; the argument says which names there are."""
+
+    def __str__(self) -> str:
+        return f"there is no such model; there are {', '.join(map(str, self.args))}"
+
+
+class WrongKind(InputError):
+    """The served checkpoint is of a kind that can't do what is asked; the argument says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ ROUTE_SCOPES: dict[str, Scope] = {
     "/v1/similarity": "infer",
     "/v1/acceptability": "infer",
     "/v1/answers": "infer",
+    "/v1/embeddings": "infer",
+    "/v1/models": "infer",
     "/pred/file/": "upload",
     "/pred/multi/": "upload",
     "/pred/file/multi/": "upload",
@@ -33,6 +35,8 @@ ROUTE_SCOPES: dict[str, Scope] = {
     "/docs": "admin",
     "/openapi.json": "admin",
 }
+FOLDER_SCOPES: dict[str, Scope] = {"/v1/models/": "infer", "/models/": "infer"}
+"""Paths that begin so end with a name."""
 PUBLIC = {"/", "/healthz"}
 PUBLIC_FOLDER = "/static/"  # the files of the page, whose first one is at "/"
 REALM = 'Bearer realm="munjang"'
@@ -48,7 +52,9 @@ def is_public(path: str) -> bool:
 
 def scope_of(path: str) -> Scope:
     """The scope that a path needs, with or without its trailing slash."""
-    return _SCOPE_OF_FORM.get(path, "admin")
+    if path in _SCOPE_OF_FORM:
+        return _SCOPE_OF_FORM[path]
+    return next((scope for folder, scope in FOLDER_SCOPES.items() if path.startswith(folder)), "admin")
 
 
 class Access:

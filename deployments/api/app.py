@@ -13,6 +13,8 @@ from starlette.routing import Route
 from deployments.api import chat, cola, lists, problems, qa, service, sts
 from deployments.api.access import Access
 from deployments.api.bodies import Bodies
+from deployments.api.clients import openai
+from deployments.api.clients.openai import EmbeddingsRequest
 from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
@@ -26,11 +28,12 @@ from deployments.metrics.requests import Requests
 from deployments.tracing.spans import recorder
 from deployments.valid_keys import valid_keys
 
-ROUTERS = (sts.router, cola.router, qa.router, lists.router, chat.router, service.router)
+ROUTERS = (sts.router, cola.router, qa.router, lists.router, openai.router, chat.router, service.router)
 DIRECT = {
     "/pred/sentences/": DirectRoute(sts.score_sentences, Sentences),
     "/generate": DirectRoute(cola.judge_passage, Passage),
     "/api": DirectRoute(qa.answer_question, Question),
+    "/v1/embeddings": DirectRoute(openai.create_embeddings, EmbeddingsRequest),
 }
 BODIES = {
     **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat"], Kind.JSON),

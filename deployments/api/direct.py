@@ -19,7 +19,7 @@ from deployments.api.services import Services
 from deployments.api.slashes import other_form
 from pipelines.errors import MunjangError
 
-Endpoint = Callable[[Any, Services, Response], Awaitable[BaseModel]]
+Endpoint = Callable[[Any, Services, Response], Awaitable[BaseModel | Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class Direct:
             answer = await route.endpoint(body, self._services, response)
         except MunjangError as error:
             return await munjang_error(Request(scope), error)
+        if isinstance(answer, Response):
+            return answer
         response.body = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
         response.headers["content-length"] = str(len(response.body))
         return response

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.api.clients.errors import error_body, error_headers, shape_of
 from deployments.calls.without_messages import log_failure
 from deployments.metrics.requests import refused
 from pipelines.errors import (
@@ -36,7 +37,9 @@ from pipelines.errors import (
     StoreNotFound,
     TooLarge,
     TooSlow,
+    UnknownModel,
     UnsupportedMedia,
+    WrongKind,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -49,6 +52,8 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    WrongKind: HTTPStatus.FAILED_DEPENDENCY,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -118,7 +123,10 @@ def problem_response(
     faults: Sequence[FieldFault] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Build the answer to a request that failed."""
+    """Build the answer to a request that failed, on the routes of other servers in their shape."""
+    if shape := shape_of(request.scope.get("path", "")):
+        more = (headers or {}) | error_headers(shape, status, detail)
+        return JSONResponse(error_body(shape, status, detail, faults), status, more)
     problem = Problem(
         title=status.phrase,
         status=status,

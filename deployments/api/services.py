@@ -1,19 +1,24 @@
 """What the routes need from the ingress."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 from fastapi import Depends, Request
 
+from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
 from deployments.live_graph import DeploymentReport
 from deployments.settings import Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
 from pipelines.errors import MunjangError
+from pipelines.format.manifest import Role, Task
+from pipelines.format.token_ids import TextOrIds, Token
 from pipelines.qa.reading import Findings, Reading
 from pipelines.qa.spans import Answer
-from pipelines.sts.pipeline import Similarity
+from pipelines.sts.pipeline import Embedding, Similarity
+
+Input: TypeAlias = tuple[TextOrIds, Role]
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -45,9 +50,17 @@ class Services(Protocol):
     sts_files: Submits[tuple[str, str], Similarity]
     cola: Submits[str, Acceptability]
     qa: Submits[tuple[str, str], Answer]
+    catalogue: Catalogue
+    embeddings: SubmitsEach[Input, Embedding]
     pair_lists: SubmitsEach[tuple[str, str], Similarity]
     passage_lists: SubmitsEach[str, Acceptability]
     readings: SubmitsEach[Reading, Findings]
+
+    async def tokens(self, task: Task, texts: Sequence[str], role: Role, *, whole_input: bool) -> list[list[Token]]:
+        """The tokens of texts, as the tokenizer of a task's checkpoint makes them."""
+
+    async def decode(self, task: Task, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+        """The texts of token ids. Raises InvalidInput for ids outside of the vocabulary."""
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.engines.model_stage import ModelStage
-from pipelines.errors import MunjangError
+from pipelines.engines.model_stage import ModelStage, Outcome
+from pipelines.errors import MunjangError, WrongKind
 from pipelines.format.manifest import Role
+from pipelines.format.token_ids import TextOrIds, TokenizedInputs
 from pipelines.format.tokenizer import SentencePairs
 from pipelines.text.token_batch import TokenBatch
 
@@ -78,10 +79,15 @@ def cosines(embeddings: NDArray[Any], rows: NDArray[np.int32]) -> NDArray[np.flo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """A vector (dimensions,) of unit length, and the digest of the checkpoint that computed it."""
+    """A vector (dimensions,) of unit length, and the digest of the checkpoint that computed it.
+
+    `tokens` is the number of tokens that were read, and `truncated` says whether the text was cut.
+    """
 
     vector: NDArray[np.float32]
     checkpoint: str
+    tokens: int = 0
+    truncated: bool = False
 
 
 class EmbeddingPipeline:
@@ -108,3 +114,35 @@ class EmbeddingPipeline:
         rows = outcome.full_rows(NO_EMBEDDINGS)
         digest = tokens.checkpoint.digest
         return [outcome.errors.get(item) or Embedding(row, digest) for item, row in enumerate(rows)]
+
+
+class InputPipeline:
+    """Takes (text or token ids, role) inputs and returns one embedding or error for each, in order.
+
+    If the checkpoint is a cross-encoder, which only scores pairs, each input has the error WrongKind.
+    """
+
+    def __init__(
+        self,
+        tokenize: Callable[[Sequence[tuple[TextOrIds, Role]]], Awaitable[TokenizedInputs]],
+        encode: ModelStage,
+    ) -> None:
+        self._tokenize = tokenize
+        self._encode = encode
+
+    async def __call__(self, inputs: Sequence[tuple[TextOrIds, Role]]) -> list[Embedding | MunjangError]:
+        """Embed the inputs."""
+        tokenized = await self._tokenize(inputs)
+        tokens = tokenized.tokens
+        if tokens.checkpoint.kind != "bi-encoder":
+            return [WrongKind("the similarity checkpoint is a cross-encoder, which has no embeddings")] * len(inputs)
+        outcome = await self._encode(tokens) if len(tokens) else Outcome(NO_EMBEDDINGS)
+        rows = zip(outcome.full_rows(NO_EMBEDDINGS), tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
+        digest = tokens.checkpoint.digest
+        good = iter(
+            [
+                outcome.errors.get(item) or Embedding(row, digest, length, cut)
+                for item, (row, length, cut) in enumerate(rows)
+            ]
+        )
+        return [tokenized.faults.get(number) or next(good) for number in range(len(inputs))]

@@ -20,7 +20,11 @@ class Answer:
     closed: bool
 
     def problem(self) -> dict[str, Any]:
-        """The body, which must be a problem (RFC 9457)."""
+        """The body, which must be a problem (RFC 9457), or on the routes of other servers an error in their shape."""
+        if self.headers["content-type"] == "application/json":
+            error = json.loads(self.body)["error"]
+            assert error["message"] if isinstance(error, dict) else error
+            return {"instance": self.headers["x-request-id"], "errors": [error]}
         assert self.headers["content-type"] == "application/problem+json", self
         problem: dict[str, Any] = json.loads(self.body)
         assert problem["status"] == self.status

@@ -26,6 +26,7 @@ ROUTES = sorted(VALID)
 LISTS: dict[str, dict[str, Any]] = {
     "/v1/similarity": {"pairs": [[SECRET, "가"]]},
     "/v1/acceptability": {"passages": [f"I are {SECRET}가"]},
+    "/v1/embeddings": {"input": [SECRET, "가"], "model": "sts"},
     "/v1/answers": {"context": "그것은 가산이다.", "questions": [f"{SECRET}?"]},
 }
 """Routes whose items have errors of their own."""

@@ -10,7 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
+from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
+from deployments.api.services import Input
 from deployments.live_graph import DeploymentReport
 from deployments.settings import Settings
 from pipelines.chat.generative import GenerativeAnswers
@@ -20,9 +22,11 @@ from pipelines.chat.request import ChatRequest, Reply
 from pipelines.chat.settings import ProviderSettings
 from pipelines.chat.store.passage import Passage
 from pipelines.cola.pipeline import Acceptability
+from pipelines.format.manifest import Role, Task
+from pipelines.format.token_ids import Token
 from pipelines.qa.reading import Candidate, Findings, Reading
 from pipelines.qa.spans import Answer
-from pipelines.sts.pipeline import Similarity
+from pipelines.sts.pipeline import Embedding, Similarity
 from tests.deployments.api.chats import DOCUMENTS, chats
 from tests.openai_server import OpenAiServer, running
 from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
@@ -54,6 +58,13 @@ def found(reading: Reading) -> Findings:
     return Findings(candidates, 7.0, 0.0625, True, 2, False, 11, "digest")
 
 
+VECTOR = np.array([0.6, -0.8], dtype=np.float32)
+
+
+def embedded(one: Input) -> Embedding:
+    return Embedding(VECTOR, "digest", tokens=len(one[0]), truncated=one[0] == "too long")
+
+
 @dataclass
 class ScriptedServices:
     settings: Settings = field(default_factory=Settings)
@@ -68,6 +79,7 @@ class ScriptedServices:
     qa: Scripted = field(
         default_factory=lambda: Scripted(lambda request: Answer(request[1][1:3], 1, 3, 9.0, 1.0, 1, "digest"))
     )
+    embeddings: Scripted = field(default_factory=lambda: Scripted(embedded))
     pair_lists: Scripted = field(
         default_factory=lambda: Scripted(lambda pair: Similarity(0.5, False, False, "digest", tokens=7))
     )
@@ -85,6 +97,16 @@ class ScriptedServices:
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[str | Reply]:
         assert self.chats is not None
         return self.chats.stream(request)
+
+    def __post_init__(self) -> None:
+        self.catalogue = Catalogue(self.describe)
+
+    async def tokens(self, task: Task, texts: Sequence[str], role: Role, *, whole_input: bool) -> list[list[Token]]:
+        own = [[Token(ord(letter), letter, False, at, at + 1) for at, letter in enumerate(text)] for text in texts]
+        return [[Token(0, "<s>", True, None, None), *tokens] if whole_input else tokens for tokens in own]
+
+    async def decode(self, task: Task, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
+        return ["".join(chr(33 + number % 90) for number in one) for one in ids]
 
     async def describe(self) -> dict[str, Any]:
         return {"sts": {"kind": "bi-encoder", "threshold": 0.6}}

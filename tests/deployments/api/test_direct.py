@@ -20,6 +20,7 @@ VALID = {
     "/pred/sentences/": {"sentence_1": "가 나", "sentence_2": "é\u2028\\", "more": [1, {}]},
     "/generate": {"passage": "I are a boy"},
     "/api": {"question": "무엇?", "context": "그것은 산이다."},
+    "/v1/embeddings": {"input": ["가 나", [5, 6]], "model": "sts"},
 }
 KEYS = ["sentence_1", "sentence_2", "passage", "question", "context", "other"]
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.text()))

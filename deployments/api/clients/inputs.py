@@ -1,0 +1,98 @@
+"""The inputs of other servers' routes: a text, token ids, or a list of them."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError, to_json
+from starlette.responses import Response
+
+from deployments.api.items import MOST_ITEMS, good_or_raise
+from deployments.api.limits import TRUNCATED, refuse_long
+from deployments.api.schemas import VISIBLE, Text
+from deployments.api.services import Services
+from pipelines.format.manifest import Role
+from pipelines.format.token_ids import TextOrIds
+from pipelines.sts.pipeline import Embedding
+
+MOST_ID = 2**31 - 1
+
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+_TEXT_SCHEMA = {"type": "string", "pattern": VISIBLE}
+_IDS_SCHEMA = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0, "maximum": MOST_ID}}
+_INPUTS_SCHEMA = {
+    "anyOf": [
+        _TEXT_SCHEMA,
+        _IDS_SCHEMA,
+        {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": {"anyOf": [_TEXT_SCHEMA, _IDS_SCHEMA]}},
+    ]
+}
+
+
+def _inputs(value: Any) -> list[TextOrIds]:
+    if isinstance(value, str) or _are_numbers(value):
+        return [_input(value, 0)]
+    if not isinstance(value, list):
+        raise PydanticCustomError("not_inputs", "Must be a text, token ids, or a list of them")
+    if not 1 <= len(value) <= MOST_ITEMS:
+        raise PydanticCustomError("number_of_inputs", f"Must have from 1 to {MOST_ITEMS:,} inputs")
+    return [_input(one, number) for number, one in enumerate(value)]
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, int | float) for one in value)
+
+
+def _input(value: Any, number: int) -> TextOrIds:
+    if isinstance(value, str):
+        try:
+            return _TEXT.validate_python(value)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise PydanticCustomError("bad_input", f"Input {number}: {fault['msg']}") from None
+    if not _are_numbers(value) or not all(_is_id(one) for one in value):
+        raise PydanticCustomError("bad_input", f"Input {number}: must be a text or a list of token ids")
+    return tuple(int(one) for one in value)
+
+
+def _is_id(number: Any) -> bool:
+    return not isinstance(number, bool) and number == int(number) and 0 <= number <= MOST_ID
+
+
+def _absent(value: Any) -> Any:
+    if value is not None:
+        raise PydanticCustomError("no_other_dimensions", "The checkpoint declares no other dimensions than its own")
+    return value
+
+
+Inputs = Annotated[list[TextOrIds], BeforeValidator(_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
+"""One or several inputs, as a list."""
+NoDimensions = Annotated[None, BeforeValidator(_absent), WithJsonSchema({"type": "null"})]
+"""Embeddings are not cut: no served checkpoint says that it was trained for that (Matryoshka)."""
+
+
+def _role(name: str | None) -> str | None:
+    if name not in (None, "query", "document", "symmetric"):
+        raise PydanticCustomError("no_such_prompt", "The prompts are query, document and symmetric")
+    return name
+
+
+PromptName = Annotated[
+    str | None,
+    AfterValidator(_role),
+    WithJsonSchema({"enum": [None, "query", "document", "symmetric"]}),
+]
+"""The prompt of the checkpoint that is put before each text."""
+
+
+async def embed(services: Services, inputs: list[TextOrIds], role: Role = "symmetric") -> list[Embedding]:
+    """The embeddings of all inputs. Raises the first error, and TooLarge for a text over its limit."""
+    for one in inputs:
+        if isinstance(one, str):
+            refuse_long("an input", one, services.settings.sts.max_characters)
+    return good_or_raise(await services.embeddings.submit_each([(one, role) for one in inputs]))
+
+
+def json_answer(content: Any, *, truncated: bool = False, headers: dict[str, str] | None = None) -> Response:
+    """An answer in JSON. Numbers of numpy must have become Python's."""
+    more = {TRUNCATED: "true"} if truncated else {}
+    return Response(to_json(content), media_type="application/json", headers={**(headers or {}), **more})
