@@ -21,7 +21,7 @@ from pipelines.checkpoints.heads import refuse_other_spans
 from pipelines.checkpoints.lightning import write_transformers
 from pipelines.checkpoints.limits import longest_input, runs_padded
 from pipelines.checkpoints.sources import WEIGHTS, FetchedSource, errors_naming, fetch
-from pipelines.checkpoints.support import refuse_pointers, refuse_unusable
+from pipelines.checkpoints.support import refuse_distributed, refuse_pointers, refuse_unusable
 from pipelines.checkpoints.tokenizers import (
     fit_to_table,
     input_fields,
@@ -141,6 +141,7 @@ def import_folder(fetched: FetchedSource, folder: Path, wanted: ImportOptions | 
     if (fetched.folder / MANIFEST).is_file():
         return _copy(fetched.folder, folder, wanted)
     refuse_pointers(fetched.folder)
+    refuse_distributed(fetched.folder)
     refuse_unsafe_pickles(fetched.folder)
     refuse_unusable(fetched.folder)
     head = head_of(fetched.folder)

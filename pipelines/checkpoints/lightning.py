@@ -77,12 +77,29 @@ def _state_dict(checkpoint: Path, content: Any) -> dict[str, Any]:
     if isinstance(content, Inert) and not content.entries:
         raise CheckpointUnsafe(str(checkpoint), whole_object(content.kind))
     entries = _entries(content)
-    state = next((entries[key] for key in STATE_DICTS if key in entries), entries)
+    usual = next((key for key in STATE_DICTS if key in entries), None)
+    state = _only_weights(checkpoint, entries) if usual is None else entries[usual]
     if isinstance(state, Inert) and not state.entries:
         raise CheckpointUnsafe(str(checkpoint), whole_object(state.kind))
     if not _entries(state):
         raise CheckpointDamaged(str(checkpoint), "not a file of weights: it has no state_dict")
     return {str(key): value for key, value in _entries(state).items()}
+
+
+def _only_weights(checkpoint: Path, entries: dict[Any, Any]) -> Any:
+    """The entry of a file that holds weights, whatever its name; the file itself if its weights are in no entry.
+
+    Raises CheckpointUnsupported, with the names, if there are several such entries.
+    """
+    found = {str(key): value for key, value in entries.items() if _has_tensors(_entries(value))}
+    if len(found) > 1 and not _has_tensors(entries):
+        why = f"holds weights under several names ({', '.join(found)}); save those of the model alone"
+        raise CheckpointUnsupported(str(checkpoint), why)
+    return entries if _has_tensors(entries) or not found else next(iter(found.values()))
+
+
+def _has_tensors(entries: dict[Any, Any]) -> bool:
+    return any(isinstance(value, StoredTensor) for value in entries.values())
 
 
 def _entries(value: Any) -> dict[Any, Any]:
@@ -101,7 +118,7 @@ def _head_of(checkpoint: Path, architecture: Architecture, state: Mapping[str, t
     """The head, which is recognized by the names of its weights and its number of outputs."""
     if architecture.head is EXTRACTOR:
         if not architecture.outputs <= state.keys():
-            raise CheckpointUnsupported(str(checkpoint), NO_HEAD)
+            raise CheckpointUnsupported(str(checkpoint), NO_HEAD + _other_head(architecture, state))
         for key in sorted(architecture.outputs, reverse=True):
             shape = tuple(state[key].shape)
             if shape[:1] != (SPAN_OUTPUTS,):
@@ -110,8 +127,17 @@ def _head_of(checkpoint: Path, architecture: Architecture, state: Mapping[str, t
     outputs = {state[key].shape[0] for key in architecture.outputs if key in state and state[key].ndim}
     if len(outputs) != 1 or not outputs <= {1, 2}:
         found = f"; the head has {outputs.pop()} outputs, not 1 or 2" if len(outputs) == 1 else ""
+        found = found or _other_head(architecture, state)
         raise CheckpointUnsupported(str(checkpoint), NO_HEAD + found)
     return CROSS_ENCODER if outputs == {1} else CLASSIFIER
+
+
+def _other_head(architecture: Architecture, state: Mapping[str, torch.Tensor]) -> str:
+    """Which weights of the head are missing, and which weights are there that the architecture does not have."""
+    missing = sorted(architecture.outputs - state.keys())
+    others = [key for key in state if key not in architecture.keys]
+    instead = f"; it has {', '.join(others[:3])} instead" if others else ""
+    return f": {architecture.name} has {', '.join(missing)}, the file has not{instead}"
 
 
 def _fill(model: torch.nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:

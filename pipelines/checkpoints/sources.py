@@ -26,6 +26,8 @@ FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.md", "*.safetensors"]
 SAFETENSORS = ".safetensors"
 WEIGHTS = {".ckpt", ".pt", ".pth", ".bin", SAFETENSORS}
 """Suffixes of files with weights only."""
+FOREIGN = {".gguf": "llama.cpp", ".h5": "Keras", ".msgpack": "Flax", ".onnx": "ONNX", ".tflite": "TensorFlow Lite"}
+"""Suffixes of files with weights that are not read here, and what writes them."""
 PICKLED_ADAPTER = "adapter_model.bin"
 LARGEST_ZIP_BYTES = 64 * 2**30
 
@@ -50,6 +52,9 @@ def fetch(source: str, revision: str | None = None) -> Iterator[FetchedSource]:
     if path.is_dir():
         yield FetchedSource(path, path.resolve().name)
     elif path.is_file():
+        if path.suffix in FOREIGN:
+            why = f"a file of {FOREIGN[path.suffix]}; load it with transformers, and import what save_pretrained writes"
+            raise CheckpointUnsupported(source, why)
         if path.suffix in WEIGHTS:
             why = "a file of weights; import it: munjang import FILE FOLDER --base BASE, and then name that folder"
             raise CheckpointUnsupported(source, why)

@@ -14,6 +14,11 @@ from pipelines.format.loading import refusing_damage
 from pipelines.format.tokenizer import TOKENIZER
 
 LIBRARY = f"transformers {transformers.__version__}"
+DISTRIBUTED = {
+    "*.distcp": "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt",
+    "zero_pp_rank_*": "python zero_to_fp32.py FOLDER weights.bin",
+}
+"""Names of files of PyTorch (FSDP) and DeepSpeed, and the command that joins them."""
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS keeps in place of a large one."""
 
@@ -45,6 +50,14 @@ def refuse_pointers(folder: Path) -> None:
             if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 why = "a pointer of Git LFS in place of the weights; fetch them: git lfs pull"
                 raise CheckpointDamaged(str(path), why)
+
+
+def refuse_distributed(folder: Path) -> None:
+    """Raise CheckpointUnsupported if a folder has the parts of a model that several processes saved."""
+    for pattern, command in DISTRIBUTED.items():
+        if path := next(folder.rglob(pattern), None):
+            why = f"a part of a model that several processes saved; join the parts: {command}, and import that file"
+            raise CheckpointUnsupported(str(path), why)
 
 
 def _refuse_other_length(path: Path, longest: Any) -> None:

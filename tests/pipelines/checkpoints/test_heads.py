@@ -118,3 +118,19 @@ def test_a_file_is_imported_on_a_base_with_three_labels_or_of_a_family_that_must
     model = getattr(library, f"{family}ForQuestionAnswering")(config)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "my.ckpt")
     assert import_checkpoint(str(tmp_path / "my.ckpt"), destination, base=str(base)).kind == "extractor"
+
+
+def test_a_file_with_a_head_of_its_own_is_refused_with_the_names_of_both(tmp_path: Path, destination: Path) -> None:
+    weights = library.BertModel(bert_config(), add_pooling_layer=False).state_dict()
+    state = {f"model.bert.{name}": value for name, value in weights.items()} | {"model.fc.weight": torch.ones(2, 32)}
+    torch.save({"state_dict": state}, tmp_path / "my.ckpt")
+    why = r"has qa_outputs\.bias, qa_outputs\.weight, the file has not; it has fc\.weight instead"
+    with pytest.raises(CheckpointUnsupported, match=why):
+        import_checkpoint(str(tmp_path / "my.ckpt"), destination, base=str(make_base(tmp_path / "base")))
+
+
+def test_a_file_with_weights_under_several_names_is_refused_with_the_names(tmp_path: Path, destination: Path) -> None:
+    state = library.BertForQuestionAnswering(bert_config()).state_dict()
+    torch.save({"generator": state, "critic": state, "epoch": 3}, tmp_path / "my.pt")
+    with pytest.raises(CheckpointUnsupported, match=r"under several names \(generator, critic\)"):
+        import_checkpoint(str(tmp_path / "my.pt"), destination, base=str(make_base(tmp_path / "base")))

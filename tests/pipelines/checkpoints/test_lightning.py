@@ -211,7 +211,7 @@ def test_prefixes_of_wrappers_are_stripped_and_logged(
     assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("key", [None, "model_state_dict", "module"])
+@pytest.mark.parametrize("key", [None, "model_state_dict", "module", "net"])
 @pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin"])
 def test_plain_files_of_weights_are_imported(
     save: Save, base: Path, destination: Path, key: str | None, name: str

@@ -64,6 +64,19 @@ def test_a_pointer_of_git_lfs_is_refused_by_the_file(
     refused(folder, destination, CheckpointDamaged, rf"{name}: a pointer of Git LFS .* git lfs pull")
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("__0_0.distcp", "dcp_to_torch"), ("zero_pp_rank_0_mp_rank_00_model_states.pt", "zero_to_fp32")],
+)
+def test_the_parts_of_a_distributed_checkpoint_are_refused_with_the_command_that_joins_them(
+    tmp_path: Path, destination: Path, name: str, command: str
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / name).write_bytes(b"")
+    destination.parent.mkdir()
+    refused(tmp_path / "source", destination, CheckpointUnsupported, rf"{name}: a part of a model .*{command}")
+
+
 def test_a_config_without_an_architecture_is_refused_with_what_to_write(
     source: Callable[[str], Path], destination: Path
 ) -> None:

@@ -7,7 +7,13 @@ from huggingface_hub import HfApi, constants
 
 from pipelines.checkpoints import sources
 from pipelines.checkpoints.sources import errors_naming, fetch
-from pipelines.errors import CheckpointDamaged, CheckpointError, CheckpointNotFound, CheckpointUnsafe
+from pipelines.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    CheckpointUnsupported,
+)
 
 
 def archive(path: Path, **members: str) -> Path:
@@ -84,6 +90,16 @@ def test_a_zip_with_a_password_is_damaged(tmp_path: Path) -> None:
     content[6] |= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointDamaged, match=r"locked\.zip"), fetch(str(path)):
+        pass
+
+
+@pytest.mark.parametrize(("name", "writer"), [("model.gguf", "llama.cpp"), ("tf_model.h5", "Keras")])
+def test_weights_of_other_libraries_are_refused_by_the_library(tmp_path: Path, name: str, writer: str) -> None:
+    (tmp_path / name).write_bytes(b"GGUF")
+    with (
+        pytest.raises(CheckpointUnsupported, match=f"a file of {writer}; load it with transformers"),
+        fetch(str(tmp_path / name)),
+    ):
         pass
 
 
