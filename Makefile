@@ -11,6 +11,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := --numprocesses auto --dist loadfile
+# Files with tests that start Ray; importing all others takes seconds.
+ON_RAY = $$(grep --recursive --files-with-matches --extended-regexp --include='*.py' 'mark\.(serve|train)\b' tests | sort)
 
 PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=5)
 
@@ -30,7 +32,7 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults"
-	$(BIN)/python -m pytest -m "serve or train"
+	$(BIN)/python -m pytest -m "serve or train" $(ON_RAY)
 endif
 
 test-quick: .venv/dev
