@@ -20,6 +20,7 @@ SERVICE = documents("rayservice.yaml")[0]
 JOB = documents("rayjob.yaml")[0]
 SERVING = SERVICE["spec"]["rayClusterConfig"]
 TRAINING = JOB["spec"]["rayClusterSpec"]
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 needs_crds = pytest.mark.skipif(CRDS is None, reason="MUNJANG_KUBERAY_CRDS names no folder with KubeRay's CRDs")
 
 
@@ -36,10 +37,22 @@ def test_the_version_of_ray_is_the_installed_one() -> None:
     assert {SERVING["rayVersion"], TRAINING["rayVersion"]} == {ray.__version__}
 
 
+def variables(container: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
 def test_head_and_workers_have_the_environment_of_the_server() -> None:
     expected = environment() | {"RAY_SERVE_HAPROXY_BINARY_PATH": "/app/deploy/haproxy"}
-    for container in containers(SERVING):
-        assert {variable["name"]: variable["value"] for variable in container["env"]} == expected
+    head, *workers = map(variables, containers(SERVING))
+    assert head == expected
+    for worker in workers:
+        assert worker == expected | {DRAIN: worker[DRAIN]}
+
+
+def test_a_worker_that_is_to_end_has_the_time_to_move_its_replicas_and_ends_in_its_grace_period() -> None:
+    for group in SERVING["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        assert 600 < float(variables(pod["containers"][0])[DRAIN]) < pod["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("cluster", [SERVING, TRAINING], ids=["service", "job"])
