@@ -124,7 +124,7 @@ class InvalidInput(InputError):
         self.faults = faults
 
     def __str__(self) -> str:
-        return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in self.faults)
+        return "; ".join(f"{fault.pointer}: {fault.detail}".removeprefix(": ") for fault in self.faults)
 
 
 class TooLarge(InputError):

@@ -90,6 +90,7 @@ def test_the_tree_in_the_docstring_names_every_error() -> None:
     ("error", "words"),
     [
         (InvalidInput(*FAULTS), "/sentence_1: has no text; /results/3: is missing"),
+        (InvalidInput(FieldFault("", "dict_type", "must be an object")), "must be an object"),
         (TooLarge("the file", 1048576, "bytes"), "the file is over the limit of 1,048,576 bytes"),
         (Overloaded(2.4), "too many requests are waiting; try again in 2 s"),
         (DeadlineExceeded(0.5), "no answer within 0.5 s"),
