@@ -3,7 +3,7 @@
 Replicas, CPUs, GPUs and autoscaling bounds are Serve's own settings, under `deployments:` in the same file.
 """
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +17,7 @@ from pipelines.format.manifest import Scale
 from pipelines.format.windows import WindowOverrides
 
 PLACEHOLDER = "REPLACE_WITH_COMMIT"
+HostName = Annotated[str, Field(pattern=r"^([^\s:/*\[\]]+|[0-9A-Fa-f:]+)$")]  # or an IPv6 address; no port, no wildcard
 
 
 class Frozen(BaseModel):
@@ -188,6 +189,11 @@ class AccessSettings(Frozen):
     keys: tuple[Key, ...] = Field((), description="API keys beside those of the file, with the same fields.")
     allow_anonymous: bool = Field(
         False, description="`munjang serve` may listen on a public address without any API key."
+    )
+    hosts: tuple[HostName, ...] | None = Field(
+        None,
+        description="Names in the header `Host` that are answered beside localhost and addresses of loopback; null: "
+        "all names where there are API keys or `allow_anonymous`, else no others.",
     )
 
 

@@ -19,6 +19,7 @@ from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.framing import NoFraming
+from deployments.api.hosts import Hosts, answered_hosts
 from deployments.api.media_types import Kind
 from deployments.api.request_count import CountsRequests
 from deployments.api.schemas import Passage, Question, Sentences
@@ -69,8 +70,11 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
     app.add_middleware(Bodies, kinds=BODIES, settings=limits)
-    if keys := valid_keys(limits.access, os.environ):
+    keys = valid_keys(limits.access, os.environ)
+    if keys is not None:
         app.add_middleware(Access, keys=keys)
+    if (hosts := answered_hosts(limits.access, has_keys=keys is not None)) is not None:
+        app.add_middleware(Hosts, hosts=hosts)
     app.add_middleware(CallersDeadline)
     app.add_middleware(RoutePaths)
     app.add_middleware(ClosesUnread)

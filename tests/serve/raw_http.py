@@ -34,7 +34,7 @@ class Answer:
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"", *, length: int | None = None) -> bytes:
     """A request as bytes. `length` is the Content-Length where it is not that of the body; negative: no such header."""
     size = len(body) if length is None else length
-    named = {"Host": "munjang"} | ({"Content-Length": str(size)} if size >= 0 else {}) | headers
+    named = {"Host": "localhost"} | ({"Content-Length": str(size)} if size >= 0 else {}) | headers
     head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
 

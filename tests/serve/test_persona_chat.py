@@ -147,7 +147,7 @@ def test_a_stream_that_fails_ends_with_an_error(asking: httpx2.Client, provider:
 def disconnecting(generating: Server, headers: dict[str, str]) -> Iterator[socket.socket]:
     """Yield a connection that has sent a request, and close it at the end."""
     body = json.dumps(ASKED).encode()
-    fields = {"Host": "here", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    fields = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     lines = ["POST /chat/ HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     url = urlsplit(generating.url)
     with socket.create_connection((url.hostname, url.port), timeout=WAIT_S) as connection:

@@ -32,6 +32,8 @@ from tests.openai_server import OpenAiServer, running
 from tests.pipelines.chat.memory_store import MemoryStore, MemoryStores
 from tests.pipelines.chat.shipped import Shipped
 
+URL = "http://localhost"  # without API keys, the app answers to names of loopback alone
+
 
 @dataclass
 class Scripted:
@@ -128,7 +130,7 @@ def services() -> ScriptedServices:
 
 @pytest.fixture
 def client(services: ScriptedServices) -> TestClient:
-    return TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False)
+    return TestClient(make_api(services), URL, follow_redirects=False, raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +172,7 @@ def generating(
     asked = Provider(settings)
     services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona="너는 윤슬기다."))
     # All requests share one event loop, because the provider's connections belong to it.
-    with TestClient(make_api(services), follow_redirects=False, raise_server_exceptions=False) as client:
+    with TestClient(make_api(services), URL, follow_redirects=False, raise_server_exceptions=False) as client:
         yield client
         assert client.portal is not None
         client.portal.call(asked.close)

@@ -24,7 +24,7 @@ from pipelines.errors import (
     StoreCorrupt,
 )
 from tests.deployments.api.chats import ASKED, BOTH, DOCUMENTS, EVENTS, KEY, WAIT_S, chats, events
-from tests.deployments.api.conftest import ScriptedServices
+from tests.deployments.api.conftest import URL, ScriptedServices
 from tests.deployments.api.test_problems import is_problem
 from tests.openai_server import Endless, ErrorInStream, Hang, OpenAiServer, Refuse, Say
 from tests.pipelines.chat.memory_store import MemoryStores
@@ -215,7 +215,7 @@ def test_an_answer_that_takes_too_long_gets_504(
     services.settings = Settings(ingress=IngressSettings(deadline_s=0.5))
     asked = Provider(ProviderSettings(base_url=provider.url, model="tiny"))
     services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona=""))
-    with TestClient(make_api(services)) as client:
+    with TestClient(make_api(services), URL) as client:
         is_problem(client.post("/chat/", json=ASKED, headers=headers), 504)
         provider.hung_up.get(timeout=WAIT_S)
         assert client.portal is not None

@@ -3,7 +3,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
-from tests.deployments.api.conftest import ScriptedServices
+from tests.deployments.api.conftest import URL, ScriptedServices
 from tests.deployments.api.test_problems import is_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -21,7 +21,7 @@ def test_a_path_with_control_characters_is_no_route(client: TestClient, services
 def test_the_limits_hold_behind_the_prefix_of_a_proxy(services: ScriptedServices) -> None:
     outer = FastAPI()
     outer.mount("/prefix", make_api(services))
-    client = TestClient(outer)
+    client = TestClient(outer, URL)
     assert client.post("/prefix/generate", json={"passage": "It works."}).status_code == 200
     is_problem(client.post("/prefix/generate", content=TWICE, headers=JSON), 400)
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from deployments.api.app import make_api
 from deployments.settings import IngressSettings, Settings
-from tests.deployments.api.conftest import Scripted, ScriptedServices
+from tests.deployments.api.conftest import URL, Scripted, ScriptedServices
 from tests.deployments.api.test_problems import is_problem
 
 BODY = {"passage": "It works."}
@@ -37,7 +37,7 @@ def test_the_shorter_of_setting_and_header_is_the_deadline(
     services.settings = Settings(ingress=IngressSettings(deadline_s=setting))
     begun_s = time.monotonic()
     headers = {} if header is None else {"X-Timeout-Seconds": header}
-    problem = is_problem(TestClient(make_api(services)).post("/generate", json=BODY, headers=headers), 504)
+    problem = is_problem(TestClient(make_api(services), URL).post("/generate", json=BODY, headers=headers), 504)
     assert problem["detail"] == "no answer within 0.01 s"
     assert time.monotonic() - begun_s < 30
     assert stuck.cancelled

@@ -14,7 +14,7 @@ from deployments.api.direct import Direct
 from deployments.settings import IngressSettings, Settings
 from pipelines.errors import MunjangError, Overloaded, StageUnavailable
 from pipelines.sts.pipeline import Similarity
-from tests.deployments.api.conftest import Scripted, ScriptedServices
+from tests.deployments.api.conftest import URL, Scripted, ScriptedServices
 
 VALID = {
     "/pred/sentences/": {"sentence_1": "가 나", "sentence_2": "é\u2028\\", "more": [1, {}]},
@@ -42,7 +42,7 @@ REFUSED = [
 
 def clients_of(services: ScriptedServices) -> list[TestClient]:
     """A client of the fast path and one of the usual path."""
-    return [TestClient(make_api(services, direct), raise_server_exceptions=False) for direct in (DIRECT, {})]
+    return [TestClient(make_api(services, direct), URL, raise_server_exceptions=False) for direct in (DIRECT, {})]
 
 
 def both_paths(clients: list[TestClient], path: str, content: bytes) -> list[Any]:

@@ -16,7 +16,7 @@ from pipelines.errors import (
     Overloaded,
     StageUnavailable,
 )
-from tests.deployments.api.conftest import Scripted, ScriptedServices
+from tests.deployments.api.conftest import URL, Scripted, ScriptedServices
 
 SECRET = "sk-canary-5f3a"
 
@@ -116,7 +116,7 @@ def limited(services: ScriptedServices) -> TestClient:
         ingress=IngressSettings(max_body_bytes=300, max_upload_bytes=600),
         sts=StsSettings(max_characters=5, max_pairs=2),
     )
-    return TestClient(make_api(services), raise_server_exceptions=False)
+    return TestClient(make_api(services), URL, raise_server_exceptions=False)
 
 
 def file_of(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_an_unexpected_error_is_logged_without_its_message_and_not_raised(
     services.cola = failing(RuntimeError(SECRET))
     logging.getLogger("ray.serve").addHandler(caplog.handler)
     try:
-        is_problem(TestClient(make_api(services)).post("/generate", json={"passage": SECRET}), 500)
+        is_problem(TestClient(make_api(services), URL).post("/generate", json={"passage": SECRET}), 500)
     finally:
         logging.getLogger("ray.serve").removeHandler(caplog.handler)
     assert "RuntimeError" in caplog.text

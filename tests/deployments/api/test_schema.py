@@ -8,6 +8,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from deployments.api.app import BODIES, make_api
 from deployments.api.media_types import Kind
+from deployments.settings import AccessSettings, IngressSettings, Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.errors import StoreNotFound
 from tests.deployments.api.conftest import ScriptedServices
@@ -26,7 +27,8 @@ class Chatting(ScriptedServices):
         return Reply("서울이에요.", ())
 
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", make_api(Chatting()))
+SETTINGS = Settings(ingress=IngressSettings(access=AccessSettings(hosts=("testserver",))))  # Schemathesis's name for it
+schema = schemathesis.openapi.from_asgi("/openapi.json", make_api(Chatting(SETTINGS)))
 
 
 @schema.parametrize()

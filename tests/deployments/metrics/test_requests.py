@@ -11,7 +11,7 @@ from deployments.metrics.registry import REGISTRY
 from deployments.metrics.requests import Requests
 from deployments.settings import AccessSettings, IngressSettings, Settings
 from pipelines.errors import EngineError, Overloaded
-from tests.deployments.api.conftest import ScriptedServices, client, services
+from tests.deployments.api.conftest import URL, ScriptedServices, client, services
 from tests.deployments.metrics.samples import Changes
 
 __all__ = ["client", "services"]
@@ -82,7 +82,7 @@ def test_keys_that_are_missing_or_exhausted_or_of_another_scope_are_counted(serv
         name="page", sha256=hash_of(SecretStr("secret-of-sixteen")), scopes=frozenset({"infer"}), requests_per_minute=1
     )
     services.settings = Settings(ingress=IngressSettings(access=AccessSettings(keys=(key,))))
-    client = TestClient(make_api(services))
+    client = TestClient(make_api(services), URL)
     changes = Changes(route="/generate")
     for headers in ({}, {"X-API-Key": "secret-of-sixteen"}, {"X-API-Key": "secret-of-sixteen"}):
         client.post("/generate", json={"passage": "a"}, headers=headers)

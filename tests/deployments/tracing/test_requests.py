@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from deployments.api.app import make_api
 from deployments.tracing.recorder import Recorder
 from pipelines.errors import EngineError
-from tests.deployments.api.conftest import ScriptedServices, services
+from tests.deployments.api.conftest import URL, ScriptedServices, services
 from tests.deployments.tracing.conftest import Recorded, parent_of, traceparent
 
 __all__ = ["services"]
@@ -18,7 +18,7 @@ PAIR = {"sentence_1": f"{CANARY} 하나", "sentence_2": "둘"}
 
 @pytest.fixture
 def client(recorded: Recorded, services: ScriptedServices) -> TestClient:
-    return TestClient(make_api(services), raise_server_exceptions=False)
+    return TestClient(make_api(services), URL, raise_server_exceptions=False)
 
 
 def test_a_request_has_a_span_with_its_route_status_and_id(client: TestClient, recorded: Recorded) -> None:

@@ -20,7 +20,7 @@ from tests.deployments.api.conftest import ScriptedServices
 from tests.pipelines.small_data import write_small_data
 
 TASKS = ("sts", "cola", "qa")
-URL = "http://served"
+URL = "http://localhost"
 Run = Callable[..., int]
 
 
@@ -90,7 +90,7 @@ def test_a_server_gets_the_key_of_the_environment(key: str | None, monkeypatch: 
 
 
 def test_a_server_that_refuses_a_request_is_an_error(serving: ScriptedServices) -> None:
-    with pytest.raises(ServerFailed, match=r"http://served/generate gave no answer: .*422"):
+    with pytest.raises(ServerFailed, match=rf"{URL}/generate gave no answer: .*422"):
         ServerClient(URL).outputs("cola", ["fine", " "])
 
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from deployments.settings import IngressSettings, Settings
 from pipelines.errors import DeadlineExceeded, FieldFault, InvalidInput, Overloaded, WrongKind
-from tests.deployments.api.conftest import VECTOR, Scripted, ScriptedServices
+from tests.deployments.api.conftest import URL, VECTOR, Scripted, ScriptedServices
 
 
 def embeddings(client: TestClient, **body: Any) -> Any:
@@ -123,6 +123,6 @@ def test_a_body_over_its_limit_has_openais_shape(services: ScriptedServices) -> 
     from deployments.api.app import make_api
 
     services.settings = Settings(ingress=IngressSettings(max_body_bytes=10))
-    answer = embeddings(TestClient(make_api(services)))
+    answer = embeddings(TestClient(make_api(services), URL))
     assert answer.status_code == 413
     assert answer.json()["error"]["type"] == "invalid_request_error"
