@@ -15,6 +15,7 @@ from torch import nn
 from pipelines.engines import onnx_export
 
 PLAIN = (int, float, str, tuple, type(None))
+LABELS = {"id2label", "label2id"}
 Trace = Callable[[nn.Module, tuple[str, ...], tuple[str, ...]], onnx.ModelProto]
 
 
@@ -38,14 +39,15 @@ def kept_in(folder: Path) -> Iterator[None]:
 def digest(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> str:
     """Hash all that a graph depends on: classes, attributes and weights of the modules, and the names at both ends.
 
-    The path that the model was loaded from is not among it.
+    The path that the model was loaded from and the names of its labels are not among it.
     """
     found = hashlib.sha256(repr((module, inputs, outputs)).encode())
     for name, part in module.named_modules():
         plain = {key: value for key, value in vars(part).items() if isinstance(value, PLAIN) and key != "name_or_path"}
         config: Any = getattr(part, "config", None)
-        settings = config.to_json_string() if hasattr(config, "to_json_string") else json.dumps(config, default=repr)
-        found.update(repr((name, type(part), plain, settings)).encode())
+        settings = json.loads(config.to_json_string()) if hasattr(config, "to_json_string") else config
+        graph = {key: settings[key] for key in settings.keys() - LABELS} if isinstance(settings, dict) else settings
+        found.update(repr((name, type(part), plain, json.dumps(graph, default=repr, sort_keys=True))).encode())
     for name, values in module.state_dict().items():
         found.update(repr((name, values.shape)).encode() + values.numpy().tobytes())
     return found.hexdigest()
