@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ LIBRARY = "시립 도서관은 매일 오전 아홉 시에 문을 열고 저녁 
 
 def expected(task: str, items: list[tuple[str, str]] | list[str]) -> list[object]:
     """What the same checkpoint answers in this process, without Serve."""
+    return _expected(task, tuple(items))
+
+
+@cache
+def _expected(task: str, items: tuple[object, ...]) -> list[object]:
     pipeline = load_pipeline(ROOT / "checkpoints" / task, task)  # type: ignore[arg-type]
 
     async def answer() -> list[object]:
@@ -37,7 +43,7 @@ def numbered_pairs(count: int) -> list[tuple[str, str]]:
     random.seed(count)
     words = ["오늘", "내일", "과제", "회의", "날씨", "의견", "코딩", "논문", "점심", "기차", "도서관", "음악"]
     return [
-        (f"{i}번 {' '.join(random.choices(words, k=3 + i % 9))}", f"{random.choice(words)} {i}") for i in range(count)
+        (f"{i}번 {' '.join(random.choices(words, k=1 + i % 5))}", f"{random.choice(words)} {i}") for i in range(count)
     ]
 
 
