@@ -28,29 +28,25 @@ POSTPROCESS = Histogram(
 
 
 class GroupCommitMetrics:
-    """Records what one group commit does.
+    """Records what one group commit does. One that makes no calls has no histograms, which would have to be published.
 
     task   the task whose deployments it calls
     items  what its items are, such as pairs
     """
 
     def __init__(self, task: str = "", items: str = "") -> None:
-        self._waiting = WAITING.labels(task, items)
-        self._age = AGE.labels(task, items)
-        self._call_items = CALL_ITEMS.labels(task, items)
-        self._call = CALL.labels(task, items)
-        self._postprocess = POSTPROCESS.labels(task, items)
+        self._labels = (task, items)
 
     def watch(self, items: Callable[[], float], age_s: Callable[[], float]) -> None:
         """Have the waiting items and their age read whenever the metrics are published."""
-        self._waiting.set_function(items)
-        self._age.set_function(age_s)
+        WAITING.labels(*self._labels).set_function(items)
+        AGE.labels(*self._labels).set_function(age_s)
 
     def called(self, seconds: float, items: int) -> None:
         """A call returned results."""
-        self._call.observe(seconds)
-        self._call_items.observe(items)
+        CALL.labels(*self._labels).observe(seconds)
+        CALL_ITEMS.labels(*self._labels).observe(items)
 
     def postprocessed(self, seconds: float) -> None:
         """The outputs of the model became results."""
-        self._postprocess.observe(seconds)
+        POSTPROCESS.labels(*self._labels).observe(seconds)

@@ -39,7 +39,6 @@ class Requests:
     def __init__(self, app: ASGIApp, *, paths: Iterable[str]) -> None:
         self._app = app
         self._routes = {path: _without_slash(path) for path in paths}
-        self._durations = {route: DURATION.labels(route) for route in (*self._routes.values(), OTHER)}
         for route in self._routes.values():
             for reason in ALERTED:
                 REFUSALS.labels(route, reason)
@@ -63,7 +62,7 @@ class Requests:
         try:
             await self._app({**scope, ROUTE: route}, receive, noting)
         finally:
-            self._durations[route].observe(perf_counter() - started_s)
+            DURATION.labels(route).observe(perf_counter() - started_s)
             REQUESTS.labels(route, str(status)).inc()
 
 
