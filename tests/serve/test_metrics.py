@@ -6,9 +6,10 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -65,15 +66,23 @@ def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield prometheus
 
 
+def seen(look: Callable[[], Any], what: str) -> Any:
+    """What `look` returns as soon as it is true."""
+    until_s = time.monotonic() + SEEN_S
+    while not (found := look()):
+        assert time.monotonic() < until_s, f"not seen: {what}"
+        time.sleep(0.5)
+    return found
+
+
 def finite(prometheus: Prometheus, expression: str) -> list[tuple[dict[str, str], float]]:
     """The finite values of an expression as soon as there are any."""
-    until_s = time.monotonic() + SEEN_S
-    while True:
-        found = [(labels, value) for labels, value in prometheus.query(expression) if math.isfinite(value)]
-        if found:
-            return found
-        assert time.monotonic() < until_s, f"no result: {expression}"
-        time.sleep(0.5)
+
+    def look() -> list[tuple[dict[str, str], float]]:
+        return [(labels, value) for labels, value in prometheus.query(expression) if math.isfinite(value)]
+
+    found: list[tuple[dict[str, str], float]] = seen(look, expression)
+    return found
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -87,7 +96,7 @@ def test_every_alert_is_evaluated_and_finds_what_it_compares(prometheus: Prometh
     assert len(rules) == len(re.findall(r"- alert:", (ROOT / "deploy/prometheus/alerts.yml").read_text()))
     for rule in rules:
         if rule["name"] == "MunjangDown":
-            assert not prometheus.query(rule["query"])
+            assert seen(lambda query=rule["query"]: not prometheus.query(query), "metrics of the ingress")
         else:
             compared, _ = rule["query"].rsplit(" > ", 1)
             assert finite(prometheus, compared)
@@ -100,12 +109,24 @@ def test_every_metric_of_every_process_arrives(prometheus: Prometheus) -> None:
         assert finite(prometheus, f"{family.name}{suffix}")
 
 
-def test_the_stages_of_each_task_are_recorded(prometheus: Prometheus) -> None:
-    for metric in ("munjang_tokenize_seconds_count", "munjang_forward_seconds_count"):
-        assert {labels["task"] for labels, value in finite(prometheus, metric) if value} == {"sts", "cola", "qa"}
-    items = {(one["deployment"], one["items"]) for one, _ in finite(prometheus, "munjang_postprocess_seconds_count")}
-    assert {("Ingress", kind) for kind in ("pairs", "file_pairs", "passages", "questions")} <= items
-    assert {("PersonaChat", kind) for kind in ("query_texts", "document_texts", "questions")} <= items
+@pytest.mark.parametrize("metric", ["munjang_tokenize_seconds_count", "munjang_forward_seconds_count"])
+def test_the_stages_of_each_task_are_recorded(prometheus: Prometheus, metric: str) -> None:
+    tasks = {"sts", "cola", "qa"}
+    assert seen(lambda: {labels["task"] for labels, value in prometheus.query(metric) if value} == tasks, metric)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "items"),
+    [
+        ("Ingress", {"pairs", "file_pairs", "passages", "questions"}),
+        ("PersonaChat", {"query_texts", "document_texts", "questions"}),
+    ],
+)
+def test_post_processing_is_recorded_by_the_kind_of_the_items(
+    prometheus: Prometheus, deployment: str, items: set[str]
+) -> None:
+    query = f'munjang_postprocess_seconds_count{{deployment="{deployment}"}} > 0'
+    assert seen(lambda: items <= {labels["items"] for labels, _ in prometheus.query(query)}, query)
 
 
 def test_no_metric_repeats_what_callers_send(prometheus: Prometheus, server: Server) -> None:
