@@ -1,5 +1,8 @@
 import os
+import re
 import shlex
+import shutil
+import subprocess
 from argparse import ArgumentParser
 from copy import deepcopy
 from pathlib import Path
@@ -16,7 +19,10 @@ from pipelines.command_line import COMMANDS
 from tests.deploy.manifests import FOLDER, crd_schema, documents, environment, groups
 
 CRDS = os.environ.get("MUNJANG_KUBERAY_CRDS")
+KUBECTL = shutil.which("kubectl")
 SERVICE = documents("rayservice.yaml")[0]
+KUSTOMIZATION = yaml.safe_load((ROOT / "deploy" / "kustomization.yaml").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "deploy" / "serve_config.gpu.yaml").read_text(encoding="utf-8"))
 JOB = documents("rayjob.yaml")[0]
 SERVING = SERVICE["spec"]["rayClusterConfig"]
 TRAINING = JOB["spec"]["rayClusterSpec"]
@@ -28,9 +34,39 @@ def containers(cluster: dict[str, Any]) -> list[dict[str, Any]]:
     return [group["template"]["spec"]["containers"][0] for group in groups(cluster)]
 
 
-def test_the_service_has_the_configuration_of_the_file() -> None:
-    file = yaml.safe_load((ROOT / "deploy" / "serve_config.gpu.yaml").read_text(encoding="utf-8"))
-    assert yaml.safe_load(SERVICE["spec"]["serveConfigV2"]) == file
+@pytest.fixture(scope="module")
+def composed() -> dict[str, dict[str, Any]]:
+    """By kind, what `kubectl apply --kustomize deploy` would send; the last one of each kind."""
+    if KUBECTL is None:
+        pytest.skip("there is no kubectl, which has Kustomize")
+    command = [KUBECTL, "kustomize", str(ROOT / "deploy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+
+
+def test_the_service_gets_configuration_and_environment_from_the_files_of_the_server() -> None:
+    environment_map, config_map = KUSTOMIZATION["configMapGenerator"]
+    (replacement,) = KUSTOMIZATION["replacements"]
+    assert environment_map["envs"] == ["serve.env"]
+    assert config_map["files"] == ["serveConfigV2=serve_config.gpu.yaml"]
+    assert replacement["source"] == {
+        "kind": "ConfigMap",
+        "name": config_map["name"],
+        "fieldPath": "data.serveConfigV2",
+    }
+    assert replacement["targets"][0]["fieldPaths"] == ["spec.serveConfigV2"]
+    for container in containers(SERVING):
+        assert container["envFrom"] == [{"configMapRef": {"name": environment_map["name"]}}]
+
+
+def test_what_kustomize_composes_is_the_configuration_of_the_server(composed: dict[str, Any]) -> None:
+    service, environment_map = composed["RayService"], composed["ConfigMap"]
+    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == CONFIG
+    assert environment_map["data"] == environment() | {"RAY_SERVE_HAPROXY_BINARY_PATH": "/app/deploy/haproxy"}
+    (image,) = KUSTOMIZATION["images"]
+    for container in containers(service["spec"]["rayClusterConfig"]):
+        assert container["envFrom"] == [{"configMapRef": {"name": environment_map["metadata"]["name"]}}]
+        assert container["image"] == f"{image['newName']}:{image['newTag']}"
 
 
 def test_the_version_of_ray_is_the_installed_one() -> None:
@@ -39,14 +75,6 @@ def test_the_version_of_ray_is_the_installed_one() -> None:
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container["env"]}
-
-
-def test_head_and_workers_have_the_environment_of_the_server() -> None:
-    expected = environment() | {"RAY_SERVE_HAPROXY_BINARY_PATH": "/app/deploy/haproxy"}
-    head, *workers = map(variables, containers(SERVING))
-    assert head == expected
-    for worker in workers:
-        assert worker == expected | {DRAIN: worker[DRAIN]}
 
 
 def test_a_worker_that_is_to_end_has_the_time_to_move_its_replicas_and_ends_in_its_grace_period() -> None:
@@ -72,7 +100,7 @@ def test_a_stopping_pod_has_the_time_of_the_longest_request() -> None:
 def test_every_label_that_a_deployment_selects_is_that_of_a_group_with_room_for_its_replicas() -> None:
     labels = {group["labels"]["munjang/pool"]: group for group in SERVING["workerGroupSpecs"]}
     needed = {pool: {"cpu": 0.0, "nvidia.com/gpu": 0.0} for pool in labels}
-    for deployment in yaml.safe_load(SERVICE["spec"]["serveConfigV2"])["applications"][0]["deployments"]:
+    for deployment in CONFIG["applications"][0]["deployments"]:
         options, least = deployment["ray_actor_options"], deployment["autoscaling_config"]["min_replicas"]
         pool = needed[options["label_selector"]["munjang/pool"]]
         pool["cpu"] += options["num_cpus"] * least
@@ -83,26 +111,39 @@ def test_every_label_that_a_deployment_selects_is_that_of_a_group_with_room_for_
             assert amount <= float(given.get(resource, 0)) * group["minReplicas"]
 
 
-def test_probes_of_workers_need_no_program_but_python() -> None:
+def test_the_image_has_the_program_that_probes_of_workers_call() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert "--no-install-recommends wget" in dockerfile
     for container in containers(SERVING)[1:]:
-        python, option, code = container["readinessProbe"]["exec"]["command"]
-        assert (python, option) == ("python", "-c")
-        compile(code, "probe", "exec")
+        shell, option, script = container["readinessProbe"]["exec"]["command"]
+        subprocess.run([shell, "-n", option, script], check=True)
+        assert {command.split()[0] for command in script.split("&&")} == {"wget"}
 
 
-def test_every_secret_is_in_the_example() -> None:
-    keys = {one["metadata"]["name"]: set(one["stringData"]) for one in documents("secrets.example.yaml")}
+def test_policies_are_about_the_pods_of_the_manifests() -> None:
+    labels = [group["template"]["metadata"]["labels"] for group in groups(SERVING)]
+    labels += [documents("redis.yaml")[1]["spec"]["template"]["metadata"]["labels"]]
+    for policy in documents("networkpolicy.yaml"):
+        assert policy["spec"]["podSelector"]["matchLabels"] in labels
+    assert all(one in ({"app": "munjang"}, {"app": "munjang-redis"}) for one in labels)
+
+
+def test_the_page_creates_every_secret() -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    created = dict(re.findall(r"create secret generic (\S+) +--from-(?:literal|file)=([^=\s]+)", page))
     volumes = [volume for group in groups(SERVING) for volume in group["template"]["spec"]["volumes"]]
-    mounted = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
     password = SERVING["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]["secretKeyRef"]
-    assert mounted == {"munjang-keys"}
-    assert password["key"] in keys[password["name"]]
-    assert "auth_token" in keys[SERVING["authOptions"]["secretName"]]
-    assert "keys.toml" in keys["munjang-keys"]
+    assert {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} == {"munjang-keys"}
+    assert created == {
+        password["name"]: password["key"],
+        SERVING["authOptions"]["secretName"]: "auth_token",
+        "munjang-keys": "keys.toml",
+    }
 
 
 def test_the_kustomization_names_existing_files() -> None:
-    assert all((FOLDER / name).is_file() for name in documents("kustomization.yaml")[0]["resources"])
+    named = [*KUSTOMIZATION["resources"], *KUSTOMIZATION["configurations"]]
+    assert all((FOLDER.parent / name).is_file() for name in named)
 
 
 def test_the_command_line_accepts_the_command_of_the_job() -> None:
@@ -112,6 +153,13 @@ def test_the_command_line_accepts_the_command_of_the_job() -> None:
     resolve_name(COMMANDS[name].target).add_options(parser)
     assert program == "munjang"
     assert int(parser.parse_args(words[2:]).num_workers) == TRAINING["workerGroupSpecs"][0]["replicas"]
+
+
+@needs_crds
+def test_what_kustomize_composes_has_the_schema_of_kuberay(composed: dict[str, Any]) -> None:
+    validator = Draft202012Validator(crd_schema(Path(str(CRDS)), "RayService"))
+    faults = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(composed["RayService"])]
+    assert faults == []
 
 
 @needs_crds
