@@ -3,6 +3,7 @@
 #              other machines, which needs API keys (docs/access.md)
 # make test    set up, then run lint and all tests
 # make test-faults   set up, then kill processes of a real graph and overload it; prints figures
+# make test-cluster  set up, then start Ray nodes in network namespaces (as root) and let them come and go; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
 #              measure less, see benchmarks/README.md)
 # make lint    set up, then check formatting, lint and types, and look up known vulnerabilities of the packages
@@ -16,7 +17,7 @@ ON_RAY = $$(grep --recursive --files-with-matches --extended-regexp --include='*
 
 PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=5)
 
-.PHONY: serve test test-quick test-faults bench lint audit sbom format clean
+.PHONY: serve test test-quick test-faults test-cluster bench lint audit sbom format clean
 
 # HOST counts only on the command line of make: shells and compilers set a variable of that name, too.
 # Importing checkpoints and running them on a GPU need more packages.
@@ -31,12 +32,15 @@ test: lint
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster"
 	$(BIN)/python -m pytest -m "serve or train" $(ON_RAY)
 endif
 
 test-quick: .venv/dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster and not slow" $(ARGS)
+
+test-cluster: .venv/dev
+	$(BIN)/python -m pytest -m cluster $(ARGS)
 
 test-faults: .venv/dev
 	$(BIN)/python -m pytest -m faults $(ARGS)

@@ -27,6 +27,7 @@ class Machine:
 
     def __init__(self, namespace: str, address: str, folder: Path) -> None:
         self.namespace, self.address = namespace, address
+        self.started: list[subprocess.Popen[str]] = []
         self._folder = folder
 
     def command(self, *words: str) -> list[str]:
@@ -73,6 +74,8 @@ class Machine:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         psutil.wait_procs(self.processes(), timeout=10)
+        for started in self.started:
+            started.wait(10)
 
 
 def reachable(machine: Machine, ports: Iterable[int]) -> set[int]:
