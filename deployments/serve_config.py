@@ -5,7 +5,7 @@ applications, deployments, `http_options`, `grpc_options`, `ray_actor_options`),
 `autoscaling_config` and other sections without any check.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -62,10 +62,24 @@ def section(path: Path, mapping: dict[str, Any], key: str) -> dict[str, Any]:
     return found
 
 
+class OnceLoader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML's safe loader would take the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Raises ConstructorError with the line of the second one."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                message = f"the key {key.value} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; empty for an empty file. Raises ConfigError."""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)  # noqa: S506  a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(config or {}, dict):
@@ -159,14 +173,20 @@ def _unknown_deployments(config: dict[str, Any]) -> Iterator[str]:
         if not isinstance(application, dict) or application.get("import_path") != GRAPH:
             continue
         deployments = application.get("deployments")
+        seen: set[str] = set()
         for number, deployment in enumerate(deployments if isinstance(deployments, list) else []):
             if not isinstance(deployment, dict):
                 yield f"applications[{at}].deployments[{number}]: no mapping"
                 continue
             name = deployment.get("name")
-            if isinstance(name, str) and name not in deployment_names():
+            if not isinstance(name, str):
+                continue
+            if name not in deployment_names():
                 known = ", ".join(sorted(deployment_names()))
                 yield f"applications[{at}].deployments[{number}].name: no deployment {name}, only {known}"
+            elif name in seen:
+                yield f"applications[{at}].deployments[{number}].name: {name} is there twice"
+            seen.add(name)
 
 
 @cache

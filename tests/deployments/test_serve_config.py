@@ -119,6 +119,27 @@ def test_an_unknown_deployment_is_refused_with_the_names_that_exist(tmp_path: Pa
     assert all(name in str(caught.value) for name in ("StsTokenizer", "QaExtractor", "PersonaChat", "Ingress"))
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("applications:\n- name: a\n  import_path: b\n  name: c\n", "name", 4),
+        ("applications: []\nhttp_options: {}\napplications: []\n", "applications", 3),
+        ("http_options: {port: 1, port: 2}\n", "port", 1),
+    ],
+)
+def test_a_key_that_is_there_twice_is_named_with_its_line(tmp_path: Path, text: str, key: str, line: int) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"the key {key} is there twice\n.*line {line},"):
+        read_config(path)
+
+
+def test_a_deployment_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    twice = [{"name": "StsEncoder", "num_replicas": count} for count in (1, 2)]
+    with pytest.raises(ConfigError, match=r"applications\[0\]\.deployments\[1\]\.name: StsEncoder is there twice"):
+        read(tmp_path, application={"deployments": twice})
+
+
 @pytest.mark.parametrize("deployment", [{}, 3, {"name": 3}])
 def test_a_deployment_without_a_name_is_refused(tmp_path: Path, deployment: Any) -> None:
     with pytest.raises(ConfigError, match=r"deployments\[0\]"):
