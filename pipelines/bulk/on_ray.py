@@ -79,8 +79,11 @@ class Work:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[None]:
-    """Connect to the Ray cluster at RAY_ADDRESS, or to one started here, for as long as the context lasts."""
-    ray.init(log_to_driver=False, logging_level="ERROR")
+    """Connect to the Ray cluster at RAY_ADDRESS, or to one started here, for as long as the context lasts.
+
+    A cluster that is started here has no dashboard, which would take seconds and eleven more processes to start.
+    """
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield

@@ -48,26 +48,23 @@ def parts(tmp_path: Path) -> Callable[[], list[Path]]:
     return lambda: sorted((tmp_path / "out").glob("part-*"))
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **ENVIRONMENT}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
-
-
 @contextmanager
-def halfway(command: list[str], parts: Callable[[], list[Path]]) -> Iterator[psutil.Popen]:
-    """Start the command, and yield its process when it has scored some parts, but not all. In the end all processes of
-    its cluster are killed: the last of them would end a minute after the first."""
-    process = psutil.Popen(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.DEVNULL)
-    family = [process]
-    try:
-        wait_until(lambda: len(parts()) >= 3 or process.poll() is not None)
-        family += process.children(recursive=True)
-        yield process
-    finally:
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family, TIMEOUT_S)
+def halfway(command: list[str], parts: Callable[[], list[Path]], more: int = 3) -> Iterator[psutil.Popen]:
+    """Start the command, and yield its process when it has scored `more` parts. In the end all processes of its
+    cluster are killed: the last of them would end a minute after the first."""
+    wanted = len(parts()) + more
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with psutil.Popen(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, **output) as process:
+        family = [process]
+        try:
+            wait_until(lambda: len(parts()) >= wanted or process.poll() is not None)
+            family += process.children(recursive=True)
+            yield process
+        finally:
+            for member in family:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(family, TIMEOUT_S)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -94,31 +91,23 @@ async def _results(checkpoint: Path, passages: list[str]) -> list[float]:
 
 
 @pytest.mark.train
-def test_a_run_that_was_killed_goes_on_with_what_is_missing(
+def test_a_run_that_was_killed_goes_on_with_what_is_missing_and_the_death_of_a_worker_costs_no_row(
     command: list[str], parts: Callable[[], list[Path]], imported: MakeCheckpoint, tmp_path: Path
 ) -> None:
-    with halfway(command, parts) as process:
-        process.kill()
-        process.wait()
+    with halfway(command, parts) as killed:
+        killed.kill()
+        killed.wait()
         before = {path: path.stat().st_mtime_ns for path in parts()}
-        again = run(command)
-    assert again.returncode == 0, again.stderr
+        with halfway(command, parts) as again:
+            workers = [child for child in again.children(recursive=True) if "MapWorker" in " ".join(child.cmdline())]
+            assert workers
+            workers[0].kill()
+            output, errors = again.communicate(timeout=TIMEOUT_S)
+    assert again.returncode == 0, errors
     assert 3 <= len(before) < len(parts())
     assert {path: path.stat().st_mtime_ns for path in before} == before  # none was scored again
-    assert f"of {ROWS:,} rows were done before" in again.stderr
-    assert again.stdout.splitlines()[-1] == f"2,999 rows scored; 1 set aside, see {tmp_path}/out/{ERRORS}"
-    assert_all_rows_are_scored_once(tmp_path / "out", imported("classifier"))
-
-
-@pytest.mark.train
-def test_the_death_of_a_worker_costs_no_row(
-    command: list[str], parts: Callable[[], list[Path]], imported: MakeCheckpoint, tmp_path: Path
-) -> None:
-    with halfway(command, parts) as process:
-        workers = [child for child in process.children(recursive=True) if "MapWorker" in " ".join(child.cmdline())]
-        assert workers
-        workers[0].kill()
-        assert process.wait(TIMEOUT_S) == 0
+    assert f"of {ROWS:,} rows were done before" in errors
+    assert output.splitlines()[-1] == f"2,999 rows scored; 1 set aside, see {tmp_path}/out/{ERRORS}"
     assert_all_rows_are_scored_once(tmp_path / "out", imported("classifier"))
 
 
