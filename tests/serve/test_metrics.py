@@ -46,7 +46,7 @@ def load(url: str) -> Iterator[None]:
                 client.post("/generate", json={"passage": CANARY * 2_000})
                 client.post("/api", json={"question": f"{CANARY}?", "context": f"{CANARY}는 산이다. {number}"})
                 client.get(f"/{CANARY}/{number}")
-                rows = json.dumps([{"sentence1": f"{CANARY} {number}", "sentence2": "둘"}] * 3)
+                rows = json.dumps({"results": [{"sentence1": f"{CANARY} {number}", "sentence2": "둘"}] * 3})
                 client.post("/pred/file/", files={"file": ("pairs.json", rows)})
                 client.post("/chat/", json={"prompt": f"{CANARY}?", "api_key": CANARY, "db_path": "vector_store/"})
 
