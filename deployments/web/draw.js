@@ -1,6 +1,8 @@
 // The only two ways this page makes elements. Text is always appended as text nodes:
 // nothing a user or the server wrote is ever read as markup.
 
+import { say } from "./language.js";
+
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -34,7 +36,7 @@ function meterAttributes(label, value, min, max) {
 }
 
 function tick(threshold, at) {
-  const made = element("div", { class: "tick" }, element("span", {}, `기준 ${threshold}`));
+  const made = element("div", { class: "tick" }, element("span", {}, say(`기준 ${threshold}`, `threshold ${threshold}`)));
   made.style.setProperty("--at", at);
   return made;
 }

@@ -1,27 +1,33 @@
 // The life of a form: fill in the example, send, wait, show the answer or say what went wrong.
 
 import { element } from "./draw.js";
+import { onLanguageChange, say } from "./language.js";
 import { Failure } from "./request.js";
 
 /**
- * Connects one `.task` box. A task is {fill(form), ask(form, controller)}: `ask` resolves to
- * {summary, parts}, the sentence read to screen readers and the nodes to show.
+ * Connects one `.task` box. A task is {fill(form), ask(form, controller)}: `ask` resolves to a function that draws the
+ * answer in the language of the page: {summary, parts}, the sentence read to screen readers and the nodes to show.
  * Only the newest request counts; sending again aborts the one before.
  */
 export function connectForm(box, task) {
   const form = box.querySelector("form");
   let current = null;
+  let redraw = () => {};
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     current?.abort(null);
     const mine = (current = new AbortController());
+    redraw = () => {};
     setBusy(box, true);
-    const show = await outcomeOf(task, form, mine);
+    const draw = await outcomeOf(task, form, mine);
     if (mine !== current) return;
     setBusy(box, false);
-    show(box);
+    redraw = () => draw(box);
+    redraw();
+    box.querySelector(".outcome").scrollIntoView({ block: "nearest" });
   });
+  onLanguageChange(() => redraw());
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) sendNow(event, form);
   });
@@ -37,7 +43,8 @@ export function fillTexts(form, texts) {
 /** For the parts of an answer: a word where the model did not read the text to its end, else nothing. */
 export function truncationNotice(headers) {
   if (headers.get("X-Truncated") !== "true") return [];
-  return [element("p", { class: "notice" }, "글이 길어서 모델이 앞부분만 읽었습니다.")];
+  const words = say("글이 길어서 모델이 앞부분만 읽었습니다.", "The text is long: the model read only its beginning.");
+  return [element("p", { class: "notice" }, words)];
 }
 
 function sendNow(event, form) {
@@ -48,8 +55,9 @@ function sendNow(event, form) {
 /** What to do to the box once the request has ended, well or badly. */
 async function outcomeOf(task, form, controller) {
   try {
-    const answer = await task.ask(form, controller);
-    return (box) => showAnswer(box, answer);
+    const draw = await task.ask(form, controller);
+    draw(); // an answer without its fields fails here
+    return (box) => showAnswer(box, draw());
   } catch (error) {
     return (box) => showFailure(box, error instanceof Failure ? error : notUnderstood(error));
   }
@@ -57,7 +65,7 @@ async function outcomeOf(task, form, controller) {
 
 function notUnderstood(error) {
   console.error(error);
-  return new Failure("서버의 답을 이해하지 못했습니다.");
+  return new Failure(() => say("서버의 답을 이해하지 못했습니다.", "The server's answer makes no sense here."));
 }
 
 function setBusy(box, busy) {
@@ -70,37 +78,45 @@ function setBusy(box, busy) {
 
 function clearComplaints(box) {
   box.querySelector(".error").replaceChildren();
-  box.querySelector("[role=status]").textContent = "답을 기다리는 중입니다.";
+  box.querySelector("[role=status]").textContent = say("답을 기다리는 중입니다.", "Waiting for the answer.");
   for (const field of box.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
 }
 
 function showAnswer(box, { summary, parts }) {
   box.querySelector("[role=status]").textContent = summary;
   box.querySelector(".result").replaceChildren(...parts);
-  box.querySelector(".outcome").scrollIntoView({ block: "nearest" });
 }
 
-function showFailure(box, { headline, detail, fields, requestId }) {
-  const error = box.querySelector(".error");
+function showFailure(box, failure) {
   box.querySelector("[role=status]").textContent = "";
   box.querySelector(".result").replaceChildren();
-  error.replaceChildren(element("strong", {}, headline));
-  if (detail) error.append(element("p", {}, detail));
-  if (fields.length) error.append(element("ul", {}, ...fields.map((field) => fieldLine(box, field))));
-  if (requestId) error.append(element("p", { class: "request-id" }, "요청 번호 ", element("code", {}, requestId)));
-  error.scrollIntoView({ block: "nearest" });
+  box.querySelector(".error").replaceChildren(...failureParts(failure, (field) => fieldLine(box, field)));
+}
+
+/** What to show for a failure. `line` draws one of its fields. */
+export function failureParts({ headline, detail, fields, requestId }, line) {
+  const parts = [element("strong", {}, headline())];
+  if (detail()) parts.push(element("p", {}, detail()));
+  if (fields.length) parts.push(element("ul", {}, ...fields.map(line)));
+  const id = element("code", {}, requestId);
+  if (requestId) parts.push(element("p", { class: "request-id" }, say("요청 번호 ", "Request "), id));
+  return parts;
 }
 
 /** One field's message; the input it is about, where the page has it, is marked invalid. */
 function fieldLine(box, { pointer = "", detail = "" }) {
   const field = box.querySelector("form").elements.namedItem(pointer.slice(1));
   field?.setAttribute("aria-invalid", "true");
-  const name = field?.labels?.[0].firstChild.textContent.trim() ?? placeInFile(pointer);
+  const name = field?.labels?.[0].textContent.trim() ?? placeInFile(pointer);
   return element("li", {}, element("b", {}, name), name ? ": " : "", detail);
 }
 
 /** `/results/516/sentence2` as people count: pair 517. Other pointers stay as they are. */
 function placeInFile(pointer) {
   const [, index, key] = /^\/results\/(\d+)(?:\/(.+))?$/.exec(pointer) ?? [];
-  return index === undefined ? pointer : `${Number(index) + 1}번째 쌍 ${key ?? ""}`.trim();
+  return index === undefined ? pointer : placeOfPair(Number(index) + 1, key ?? "");
+}
+
+function placeOfPair(number, key) {
+  return say(`${number}번째 쌍 ${key}`, `Pair ${number} ${key}`).trim();
 }

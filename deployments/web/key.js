@@ -1,5 +1,7 @@
 // The API key that the page sends to a server that asks for one. It is kept until the tab is closed, not longer.
 
+import { say } from "./language.js";
+
 const STORED = "munjang-api-key";
 const WANTED = "keywanted";
 
@@ -24,7 +26,9 @@ export function connectKey(form, changed) {
     event.preventDefault();
     key = form.elements.key.value.trim();
     store();
-    form.querySelector("[role=status]").textContent = key ? "이제 이 키로 보냅니다." : "키를 지웠습니다.";
+    form.querySelector("[role=status]").textContent = key
+      ? say("이제 이 키로 보냅니다.", "Requests now carry this key.")
+      : say("키를 지웠습니다.", "The key is gone.");
     changed();
   });
 }

@@ -1,8 +1,10 @@
-// The page's entry: connects the tabs, the form of the key, and each task's form.
+// The page's entry: connects the language, the tabs, the form of the key, the graph, and each task's form.
 
 import { cola } from "./cola.js";
 import { connectForm } from "./form.js";
+import { connectGraph } from "./graph.js";
 import { connectKey } from "./key.js";
+import { connectLanguage } from "./language.js";
 import { qa } from "./qa.js";
 import { readInfo } from "./request.js";
 import { sts } from "./sts.js";
@@ -11,8 +13,10 @@ import { connectTabs } from "./tabs.js";
 
 let info = readInfo();
 
+connectLanguage(document.getElementById("language"));
 connectKey(document.getElementById("key-form"), () => (info = readInfo()));
-connectTabs(document.querySelector("[role=tablist]"));
+const showGraph = connectGraph(document.getElementById("panel-graph"));
+connectTabs(document.querySelector("[role=tablist]"), (name) => showGraph(name === "graph"));
 connectForm(document.getElementById("task-qa"), qa);
 connectForm(document.getElementById("task-sts"), sts(() => info));
 connectForm(document.getElementById("task-sts-file"), stsFile);

@@ -2,6 +2,7 @@
 
 import { element } from "./draw.js";
 import { fillTexts } from "./form.js";
+import { say } from "./language.js";
 import { postJson } from "./request.js";
 
 const EXAMPLE = {
@@ -21,18 +22,19 @@ export const qa = {
     const { question, context } = form.elements;
     const texts = { question: question.value, context: context.value };
     const { data, headers } = await postJson("/api", texts, controller);
-    return data.answer === "" ? nothingFound(data) : found(data, headers.get("X-Answer-Span"));
+    const span = headers.get("X-Answer-Span");
+    return () => (data.answer === "" ? nothingFound(data) : found(data, span));
   },
 };
 
 function nothingFound({ question, context }) {
-  const words = "본문에서 답을 찾지 못했습니다.";
+  const words = say("본문에서 답을 찾지 못했습니다.", "The text has no answer to this question.");
   return { summary: words, parts: [asked(question), element("p", { class: "verdict" }, words), passage(context, NOWHERE)] };
 }
 
 function found({ question, context, answer }, header) {
   const shown = element("p", { class: "answer" }, answer);
-  return { summary: `답: ${answer}`, parts: [asked(question), shown, passage(context, spanOf(context, answer, header))] };
+  return { summary: `${say("답", "Answer")}: ${answer}`, parts: [asked(question), shown, passage(context, spanOf(context, answer, header))] };
 }
 
 function asked(question) {

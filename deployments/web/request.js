@@ -1,29 +1,31 @@
 // Talking to the server. Every way a request can fail leaves here as one Failure, in words.
 
 import { askForKey, authorization } from "./key.js";
+import { say } from "./language.js";
 
 const TIMEOUT_MS = 60_000;
 const INFO_TIMEOUT_MS = 3_000;
 
 const HEADLINES = {
-  401: "이 서버는 API 키가 있어야 답합니다.",
-  403: "이 API 키로는 쓸 수 없는 기능입니다.",
-  404: "이 서버에는 그 기능이 없습니다.",
-  413: "보낸 내용이 너무 깁니다.",
-  422: "입력을 확인해 주세요.",
-  429: "지금은 요청이 많습니다. 잠시 뒤에 다시 시도해 주세요.",
-  503: "서버가 아직 답할 준비가 되지 않았습니다.",
-  504: "서버가 정해진 시간 안에 답을 내지 못했습니다.",
+  401: ["이 서버는 API 키가 있어야 답합니다.", "This server answers only with an API key."],
+  403: ["이 API 키로는 쓸 수 없는 기능입니다.", "This API key does not open this."],
+  404: ["이 서버에는 그 기능이 없습니다.", "This server does not have that."],
+  413: ["보낸 내용이 너무 깁니다.", "What was sent is too long."],
+  422: ["입력을 확인해 주세요.", "Please check the input."],
+  429: ["지금은 요청이 많습니다. 잠시 뒤에 다시 시도해 주세요.", "Too many requests now. Please try again soon."],
+  503: ["서버가 아직 답할 준비가 되지 않았습니다.", "The server is not ready to answer yet."],
+  504: ["서버가 정해진 시간 안에 답을 내지 못했습니다.", "The server found no answer in the time it has."],
 };
 
 /**
  * A request without an answer.
- * `headline`: what happened, in the page's words. `detail`: the server's words, or "".
+ * `headline`: what happened, in the page's words. `detail`: the server's words, or "". Both are functions, which give
+ * them in the language of the page.
  * `fields`: [{pointer, detail}], the inputs at fault. `requestId`: what to quote to the operator, or "".
  */
 export class Failure extends Error {
-  constructor(headline, { detail = "", fields = [], requestId = "" } = {}) {
-    super(headline);
+  constructor(headline, { detail = () => "", fields = [], requestId = "" } = {}) {
+    super(headline());
     Object.assign(this, { headline, detail, fields, requestId });
   }
 }
@@ -31,6 +33,10 @@ export class Failure extends Error {
 export function postJson(path, body, controller) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   return send(path, { method: "POST", headers, body: JSON.stringify(body) }, controller);
+}
+
+export function getJson(path, controller, timeoutMs = TIMEOUT_MS) {
+  return send(path, { headers: { Accept: "application/json" } }, controller, timeoutMs);
 }
 
 export function postFile(path, file, controller) {
@@ -70,7 +76,7 @@ async function send(path, options, controller, timeoutMs = TIMEOUT_MS) {
 function read(response, text) {
   const data = parseObject(text);
   if (!response.ok) throw refused(response, data ?? {});
-  if (!data) throw new Failure("서버의 답을 읽을 수 없습니다.", { requestId: requestIdOf(response) });
+  if (!data) throw new Failure(() => say("서버의 답을 읽을 수 없습니다.", "The answer can't be read."), { requestId: requestIdOf(response) });
   return { data, text, headers: response.headers };
 }
 
@@ -88,21 +94,23 @@ function parseObject(text) {
 function refused(response, problem) {
   if (response.status === 401) askForKey();
   const words = [problem.title, problem.detail].filter((part) => typeof part === "string" && part);
-  return new Failure(headlineOf(response), {
-    detail: [...new Set(words), retryAdvice(response)].filter(Boolean).join(" — "),
+  return new Failure(() => headlineOf(response), {
+    detail: () => [...new Set(words), retryAdvice(response)].filter(Boolean).join(" — "),
     fields: Array.isArray(problem.errors) ? problem.errors : [],
     requestId: requestIdOf(response) || String(problem.instance ?? ""),
   });
 }
 
 function headlineOf({ status }) {
-  if (status in HEADLINES) return HEADLINES[status];
-  return status >= 500 ? `서버에 문제가 생겼습니다 (${status}).` : `서버가 요청을 받아들이지 않았습니다 (${status}).`;
+  if (status in HEADLINES) return say(...HEADLINES[status]);
+  return status >= 500
+    ? say(`서버에 문제가 생겼습니다 (${status}).`, `The server has a problem (${status}).`)
+    : say(`서버가 요청을 받아들이지 않았습니다 (${status}).`, `The server refused the request (${status}).`);
 }
 
 function retryAdvice(response) {
   const seconds = response.headers.get("Retry-After") ?? "";
-  return /^\d+$/.test(seconds) ? `${seconds}초 뒤에 다시 보내 주세요.` : "";
+  return /^\d+$/.test(seconds) ? say(`${seconds}초 뒤에 다시 보내 주세요.`, `Please send it again in ${seconds} s.`) : "";
 }
 
 function requestIdOf(response) {
@@ -110,11 +118,15 @@ function requestIdOf(response) {
 }
 
 function tookTooLong(timeoutMs) {
-  return new Failure(`${timeoutMs / 1000}초를 기다렸지만 답이 오지 않았습니다.`, {
-    detail: "요청을 멈췄습니다. 글을 줄이거나 잠시 뒤에 다시 시도해 주세요.",
+  const seconds = timeoutMs / 1000;
+  return new Failure(() => say(`${seconds}초를 기다렸지만 답이 오지 않았습니다.`, `No answer came in ${seconds} s.`), {
+    detail: () =>
+      say("요청을 멈췄습니다. 글을 줄이거나 잠시 뒤에 다시 시도해 주세요.", "Please shorten the text or try again later."),
   });
 }
 
 function unreachable() {
-  return new Failure("서버에 닿지 못했습니다.", { detail: "연결을 확인하고 다시 시도해 주세요." });
+  return new Failure(() => say("서버에 닿지 못했습니다.", "The server can't be reached."), {
+    detail: () => say("연결을 확인하고 다시 시도해 주세요.", "Please check the connection and try again."),
+  });
 }

@@ -2,6 +2,7 @@
 
 import { element, gauge } from "./draw.js";
 import { fillTexts, truncationNotice } from "./form.js";
+import { number, say } from "./language.js";
 import { postJson } from "./request.js";
 
 const EXAMPLE = {
@@ -23,29 +24,33 @@ export function sts(info) {
       const { sentence_1, sentence_2 } = form.elements;
       const pair = { sentence_1: sentence_1.value, sentence_2: sentence_2.value };
       const { data, headers } = await postJson("/pred/sentences/", pair, controller);
-      return drawn(data, (await info()).sts ?? {}, truncationNotice(headers));
+      const model = (await info()).sts ?? {};
+      return () => drawn(data, model, truncationNotice(headers));
     },
   };
 }
 
 export function verdictOf(pred) {
-  return pred === 1 ? "같은 뜻" : "다른 뜻";
+  return pred === 1 ? say("같은 뜻", "same") : say("다른 뜻", "different");
 }
 
 function drawn(data, { kind, threshold }, notice) {
   const score = data.score.toFixed(3);
-  const words = data.pred === 1 ? "두 문장은 같은 뜻으로 보입니다." : "두 문장은 다른 뜻으로 보입니다.";
+  const words = data.pred === 1
+    ? say("두 문장은 같은 뜻으로 보입니다.", "The sentences seem to mean the same.")
+    : say("두 문장은 다른 뜻으로 보입니다.", "The sentences seem to mean different things.");
+  const seconds = number(data["runtime(sec)"], 2);
   const { min, max } = scaleOf(kind, data.score);
   const parts = [
-    element("p", { class: "number" }, score, element("small", {}, ` ${min}부터 ${max}까지`)),
-    gauge({ label: "유사도", value: data.score, min, max, threshold }),
+    element("p", { class: "number" }, score, element("small", {}, say(` ${min}부터 ${max}까지`, ` from ${min} to ${max}`))),
+    gauge({ label: say("유사도", "similarity"), value: data.score, min, max, threshold }),
     element("p", { class: "verdict" }, words),
     ...notice,
     element("p", { class: "pair" }, data.sentence_1),
     element("p", { class: "pair" }, data.sentence_2),
-    element("p", { class: "runtime" }, `${data["runtime(sec)"].toFixed(2)}초 걸렸습니다.`),
+    element("p", { class: "runtime" }, say(`${seconds}초 걸렸습니다.`, `took ${seconds} s`)),
   ];
-  return { summary: `유사도 ${score}. ${words}`, parts };
+  return { summary: `${say("유사도", "Similarity")} ${score}. ${words}`, parts };
 }
 
 /** The scale of the model; without a known kind, only a score no cosine can reach gives it away. */

@@ -2,6 +2,7 @@
 
 import { element } from "./draw.js";
 import { truncationNotice } from "./form.js";
+import { number, say } from "./language.js";
 import { Failure, postFile } from "./request.js";
 import { verdictOf } from "./sts.js";
 
@@ -25,18 +26,28 @@ export const stsFile = {
   async ask(form, controller) {
     const [file] = form.elements.file.files;
     const { data, text, headers } = await postFile("/pred/file/", await copyOf(file), controller);
-    const summary = summaryOf(data);
-    const caption = element("p", { class: "verdict" }, summary);
-    return { summary, parts: [caption, download(text), ...truncationNotice(headers), ...cutNotice(data), table(data)] };
+    const url = downloadOf(text);
+    return () => drawn(data, url, truncationNotice(headers));
   },
 };
+
+function drawn(data, url, notice) {
+  const summary = summaryOf(data);
+  const caption = element("p", { class: "verdict" }, summary);
+  const attributes = { class: "button", href: url, download: "munjang-results.json" };
+  const link = element("a", attributes, say("결과 JSON 받기", "Download as JSON"));
+  return { summary, parts: [caption, link, ...notice, ...cutNotice(data), table(data)] };
+}
 
 /** The file's bytes as they are now: browsers refuse to send a file edited since it was chosen. */
 async function copyOf(file) {
   try {
     return new File([await file.arrayBuffer()], file.name, { type: file.type });
   } catch {
-    throw new Failure("파일을 읽을 수 없습니다.", { detail: "고른 뒤에 바뀌었거나 지워진 파일입니다. 다시 골라 주세요." });
+    throw new Failure(() => say("파일을 읽을 수 없습니다.", "The file can't be read."), {
+      detail: () =>
+        say("고른 뒤에 바뀌었거나 지워진 파일입니다. 다시 골라 주세요.", "It was changed or deleted. Please choose it again."),
+    });
   }
 }
 
@@ -47,32 +58,38 @@ function exampleFile() {
 
 function summaryOf({ sentences, preds }) {
   const same = preds.filter((pred) => pred === 1).length;
-  return `${sentences.length.toLocaleString("ko")}쌍 가운데 ${same.toLocaleString("ko")}쌍이 같은 뜻으로 보입니다.`;
+  const [all, some] = [number(sentences.length), number(same)];
+  return say(`${all}쌍 가운데 ${some}쌍이 같은 뜻으로 보입니다.`, `${some} of ${all} pairs seem to mean the same.`);
 }
 
 function cutNotice({ sentences }) {
   if (sentences.length <= SHOWN_ROWS) return [];
-  return [element("p", { class: "notice" }, `표에는 처음 ${SHOWN_ROWS}쌍만 보입니다. 나머지는 결과 파일에 있습니다.`)];
+  const words = say(
+    `표에는 처음 ${SHOWN_ROWS}쌍만 보입니다. 나머지는 결과 파일에 있습니다.`,
+    `The table shows the first ${SHOWN_ROWS} pairs. The file to download has all.`,
+  );
+  return [element("p", { class: "notice" }, words)];
 }
 
-/** A link to the server's answer, byte for byte. The file of the answer before is let go. */
-function download(text) {
+/** The address of the server's answer, byte for byte. The file of the answer before is let go. */
+function downloadOf(text) {
   if (downloadUrl) URL.revokeObjectURL(downloadUrl);
   downloadUrl = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  return element("a", { class: "button", href: downloadUrl, download: "munjang-results.json" }, "결과 JSON 받기");
+  return downloadUrl;
 }
 
 function table({ sentences, scores, preds }) {
-  const titles = ["번호", "문장 쌍", "점수", "판정"].map((title) => element("th", { scope: "col" }, title));
+  const words = [say("번호", "No."), say("문장 쌍", "Pair"), say("점수", "Score"), say("판정", "Verdict")];
+  const titles = words.map((title) => element("th", { scope: "col" }, title));
   const rows = sentences.slice(0, SHOWN_ROWS).map((pair, index) => row(index + 1, pair, scores[index], preds[index]));
   return element("table", {}, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows));
 }
 
-function row(number, [first, second], score, pred) {
+function row(place, [first, second], score, pred) {
   return element(
     "tr",
     {},
-    element("td", {}, `${number}`),
+    element("td", {}, `${place}`),
     element("td", {}, element("p", {}, first), element("p", {}, second)),
     element("td", {}, score.toFixed(3)),
     element("td", { class: pred === 1 ? "same" : "different" }, verdictOf(pred)),

@@ -1,10 +1,15 @@
-// Tabs whose choice lives in the address (#qa, #sts, #cola): links and the back button work.
+// Tabs whose choice lives in the address (#qa, #sts, ...): links and the back button work.
 
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
-export function connectTabs(list) {
+/** `shown` is called with the name of each tab that is chosen. */
+export function connectTabs(list, shown = () => {}) {
   const tabs = [...list.querySelectorAll("[role=tab]")];
-  const show = () => select(tabs, named(tabs, location.hash.slice(1)));
+  const show = () => {
+    const chosen = named(tabs, location.hash.slice(1));
+    select(tabs, chosen);
+    shown(chosen.dataset.name);
+  };
 
   list.addEventListener("click", (event) => choose(event.target.closest("[role=tab]")));
   list.addEventListener("keydown", (event) => {

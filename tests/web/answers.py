@@ -18,3 +18,27 @@ def file_answer(pairs: list[list[str]]) -> dict[str, Any]:
 def problem(status: int, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": "req-7"}
     return {**body, "errors": errors} if errors else body
+
+
+def graph_answer(
+    calls: int = 0, *, busy: float = 0.5, waiting: int = 0, replicas: int = 1, starting: int = 0
+) -> dict[str, Any]:
+    """The whole graph. Each caller made `calls` calls to each deployment that it calls, each of them with 3 items."""
+    names = ["StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor"]
+    calls_of = {
+        "Ingress": dict.fromkeys([*names, "PersonaChat"], calls),
+        "PersonaChat": dict.fromkeys([name for name in names if not name.startswith("Cola")], calls // 3),
+    }
+
+    def replica(name: str, index: int) -> dict[str, Any]:
+        counts = {"requests": calls, "batches": calls, "items": 3 * calls, "calls": calls_of.get(name, {})}
+        means = {"mean_batch": 3.0 if calls else None, "padding": 0.1 if calls else None}
+        return {"id": f"{name}-{index}", "busy": busy / (index + 1), "waiting": waiting, **counts, **means}
+
+    def deployment(name: str) -> dict[str, Any]:
+        some = replicas if name == "StsEncoder" else 1
+        shown = [replica(name, index) for index in range(some)]
+        new = starting if name == "StsEncoder" else 0
+        return {"name": name, "state": "running", "running": some, "starting": new, "replicas": shown}
+
+    return {"deployments": [deployment(name) for name in ["Ingress", *names, "PersonaChat"]]}

@@ -38,6 +38,22 @@ class Task:
         return cast(str, self.marked.evaluate("(mark) => mark.previousSibling?.textContent ?? ''"))
 
 
+class Graph:
+    """The tab of the live graph."""
+
+    def __init__(self, page: Page) -> None:
+        self.panel = page.locator("#panel-graph")
+        self.boxes = self.panel.locator(".node")
+        self.totals = self.panel.locator("#graph-totals")
+        self.sample = self.panel.locator("#graph-sample")
+        self.error = self.panel.get_by_role("alert")
+        self.lines = self.panel.locator(".line")
+        self.pulses = self.panel.locator(".pulse")
+
+    def box(self, deployment: str) -> Locator:
+        return self.panel.locator(f"[data-name={deployment}]")
+
+
 class WebPage:
     """The whole page. `complaints` has what must never happen: script errors, dialogs, requests to other servers."""
 
@@ -48,6 +64,8 @@ class WebPage:
         self.sts_file = Task(page, "sts-file")
         self.cola = Task(page, "cola")
         self.key_form = page.locator("#key-form")
+        self.language = page.locator("#language")
+        self.graph = Graph(page)
         self.complaints: list[str] = []
         self._origin = ""
         page.on("console", self._on_console)

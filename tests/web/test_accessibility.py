@@ -1,0 +1,58 @@
+"""axe-core finds nothing to complain about, in no tab, in both languages, by day and by night."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import expect
+
+from .answers import file_answer, graph_answer, problem, qa_answer, sts_answer
+from .page import WebPage
+from .stub import Stub
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core. Without the package the test is skipped, or fails in CI."""
+    if not os.environ.get("CI"):
+        pytest.importorskip("axe_playwright_python")
+    import axe_playwright_python
+
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def violations(web: WebPage, axe: str) -> list[str]:
+    web.page.evaluate(axe)
+    results: dict[str, Any] = web.page.evaluate("axe.run()")
+    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in results["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_tab_has_a_violation_before_and_after_its_answer(
+    web: WebPage, stub: Stub, site: str, axe: str, scheme: Literal["light", "dark"]
+) -> None:
+    stub.give("/api", qa_answer("전주에 있다.", "전주"))
+    stub.give("/pred/sentences/", sts_answer(0.9, 1))
+    stub.give("/pred/file/", file_answer([["가", "나"]]))
+    stub.give("/generate", problem(422, "Invalid input", "", [{"pointer": "/passage", "detail": "no"}]), status=422)
+    stub.give("/v1/graph", graph_answer(3, waiting=2, replicas=2, starting=1))
+    web.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    web.open(site)
+    assert violations(web, axe) == []
+    web.ask("어디인가요?", "전주에 있다.")
+    expect(web.qa.marked).to_be_visible()
+    assert violations(web, axe) == []
+    web.compare("첫 문장", "둘째 문장")
+    expect(web.sts.meter).to_be_visible()
+    web.compare_file(b"{}")
+    expect(web.sts_file.rows).to_have_count(1)
+    assert violations(web, axe) == []
+    web.judge("x")
+    expect(web.cola.error_items).to_have_count(1)
+    assert violations(web, axe) == []
+    web.tab("graph").click()
+    expect(web.graph.boxes).to_have_count(8)
+    if scheme == "dark":
+        web.language.click()
+    assert violations(web, axe) == []
