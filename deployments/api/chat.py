@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from deployments.api.deadlines import Deadline
 from deployments.api.limits import refuse_long
 from deployments.api.problems import munjang_error, responses
-from deployments.api.schemas import Chat, ChatAnswer, ChatCitation, ChatOutput
+from deployments.api.schemas import Chat, ChatAndPassages, ChatAnswer, ChatCitation, ChatOutput, ChatPassage
 from deployments.api.services import Services, ServicesOf
 from pipelines.chat.request import ChatRequest, Citation, Reply
 
@@ -62,15 +62,15 @@ async def chat(
     return ChatOutput(output=reply.output)
 
 
-@router.post("/v1/chat", response_model=ChatAnswer)
+@router.post("/v1/chat", response_model=ChatAnswer, response_model_exclude_unset=True)
 async def chat_with_citations(
-    body: Chat, services: ServicesOf, request: Request, accept: Accept = ""
+    body: ChatAndPassages, services: ServicesOf, request: Request, accept: Accept = ""
 ) -> Response | ChatAnswer:
     """An answer from the documents of a store, with the citations in the body."""
     if wants_events(accept):
-        return await _stream(body, services, request)
+        return await _stream(body, services, request, passages=body.passages)
     reply = await _reply(body, services)
-    return ChatAnswer(output=reply.output, citations=_citations(reply))
+    return ChatAnswer(output=reply.output, citations=_citations(reply, passages=body.passages))
 
 
 def wants_events(accept: str) -> bool:
@@ -88,12 +88,12 @@ async def _reply(body: Chat, services: Services) -> Reply:
         return await services.chat(chat_request)
 
 
-async def _stream(body: Chat, services: Services, request: Request) -> Response:
+async def _stream(body: Chat, services: Services, request: Request, *, passages: bool = False) -> Response:
     """Start a stream. An error before the first piece is an ordinary error answer with its own status."""
     pieces = services.chat_stream(_chat_request(body, services))
     async with Deadline(services.settings.ingress.deadline_s):
         first = await anext(pieces)
-    return EventStream(first, pieces, request)
+    return EventStream(first, pieces, request, passages=passages)
 
 
 def _chat_request(body: Chat, services: Services) -> ChatRequest:
@@ -106,8 +106,10 @@ class EventStream(StreamingResponse):
 
     media_type = EVENTS
 
-    def __init__(self, first: str | Reply, pieces: AsyncGenerator[str | Reply], request: Request) -> None:
-        super().__init__(_events(first, pieces, request), headers={"Cache-Control": "no-store"})
+    def __init__(
+        self, first: str | Reply, pieces: AsyncGenerator[str | Reply], request: Request, *, passages: bool
+    ) -> None:
+        super().__init__(_events(first, pieces, request, passages=passages), headers={"Cache-Control": "no-store"})
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,25 +118,32 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _events(first: str | Reply, pieces: AsyncGenerator[str | Reply], request: Request) -> AsyncGenerator[bytes]:
+async def _events(
+    first: str | Reply, pieces: AsyncGenerator[str | Reply], request: Request, *, passages: bool
+) -> AsyncGenerator[bytes]:
     try:
-        yield _event(first)
+        yield _event(first, passages=passages)
         async for piece in pieces:
-            yield _event(piece)
+            yield _event(piece, passages=passages)
     except Exception as error:  # without an error event, the pieces so far would look like the whole answer
         problem = await munjang_error(request, error)
         yield format_sse_event(event="error", data_str=bytes(problem.body).decode())
 
 
-def _event(piece: str | Reply) -> bytes:
+def _event(piece: str | Reply, *, passages: bool) -> bytes:
     if isinstance(piece, str):
         return format_sse_event(data_str=ChatOutput(output=piece).model_dump_json())
-    done = {"citations": [citation.model_dump() for citation in _citations(piece)]}
+    citations = _citations(piece, passages=passages)
+    done = {"citations": [citation.model_dump(exclude_unset=True) for citation in citations]}
     return format_sse_event(event="done", data_str=json.dumps(done, ensure_ascii=False))
 
 
-def _citations(reply: Reply) -> list[ChatCitation]:
-    return [ChatCitation(**asdict(citation)) for citation in reply.citations]
+def _citations(reply: Reply, *, passages: bool) -> list[ChatCitation]:
+    citations = [ChatCitation(**asdict(citation)) for citation in reply.citations]
+    if passages:
+        for citation, passage in zip(citations, reply.passages, strict=True):
+            citation.passage = ChatPassage(start=passage.start, end=passage.end, text=passage.text)
+    return citations
 
 
 def citations_header(citations: tuple[Citation, ...]) -> str:

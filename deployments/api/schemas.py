@@ -135,10 +135,24 @@ class Chat(BaseModel):
     db_path: str = Field(max_length=1024, description="The name of a store.", examples=["vector_store/"])
 
 
+class ChatAndPassages(Chat):
+    """The same, with a word on the answer's form."""
+
+    passages: bool = Field(False, description="Whether each citation has the passage of the document around it.")
+
+
 class ChatOutput(BaseModel):
     """The answer."""
 
     output: str
+
+
+class ChatPassage(BaseModel):
+    """A piece of a document."""
+
+    start: int = Field(description="Start in the document, in Unicode code points.")
+    end: int = Field(description="End in the document, exclusive, in Unicode code points.")
+    text: str
 
 
 class ChatCitation(BaseModel):
@@ -151,6 +165,7 @@ class ChatCitation(BaseModel):
     score: float = Field(description="The citations are ranked by this score.")
     similarity: float | None = Field(description="Cosine in [-1, 1]; null: not found by embedding.")
     lexical: float | None = Field(description="BM25 score; null: not found by words.")
+    passage: ChatPassage | None = Field(None, description="The passage around it, if the request asks for it.")
 
 
 class ChatAnswer(ChatOutput):

@@ -1,5 +1,6 @@
-// The page's entry: connects the language, the tabs, the form of the key, the graph, and each task's form.
+// The page's entry: connects the language, the tabs, the form of the key, the chat, the graph, and each task's form.
 
+import { connectChat } from "./chat.js";
 import { cola } from "./cola.js";
 import { connectForm } from "./form.js";
 import { connectGraph } from "./graph.js";
@@ -14,7 +15,12 @@ import { connectTabs } from "./tabs.js";
 let info = readInfo();
 
 connectLanguage(document.getElementById("language"));
-connectKey(document.getElementById("key-form"), () => (info = readInfo()));
+const showKeyOfProvider = connectChat(document.getElementById("task-chat"), () => info);
+showKeyOfProvider();
+connectKey(document.getElementById("key-form"), () => {
+  info = readInfo();
+  showKeyOfProvider();
+});
 const showGraph = connectGraph(document.getElementById("panel-graph"));
 connectTabs(document.querySelector("[role=tablist]"), (name) => showGraph(name === "graph"));
 connectForm(document.getElementById("task-qa"), qa);

@@ -1,5 +1,6 @@
 // Talking to the server. Every way a request can fail leaves here as one Failure, in words.
 
+import { eventsOf } from "./event_stream.js";
 import { askForKey, authorization } from "./key.js";
 import { say } from "./language.js";
 
@@ -43,6 +44,31 @@ export function postFile(path, file, controller) {
   const body = new FormData();
   body.append("file", file);
   return send(path, { method: "POST", headers: { Accept: "application/json" }, body }, controller);
+}
+
+/**
+ * Yields the events of a streamed answer, {event, data}, until the one that ends it. An answer that fails, before or
+ * after its first event, or that stops too early, ends in a Failure.
+ */
+export async function* postEvents(path, body, controller) {
+  const headers = { ...authorization(), "Content-Type": "application/json", Accept: "text/event-stream" };
+  const timer = setTimeout(() => controller.abort(tookTooLong(TIMEOUT_MS)), TIMEOUT_MS);
+  try {
+    const options = { method: "POST", headers, body: JSON.stringify(body), signal: controller.signal };
+    const response = await fetch(path, options);
+    if (!response.ok) throw refused(response, parseObject(await response.text()) ?? {});
+    for await (const { event, data } of eventsOf(response.body)) {
+      if (event === "error") throw refused({ status: data.status, headers: response.headers }, data);
+      yield { event, data };
+      if (event === "done") return;
+    }
+    throw unreachable();
+  } catch (error) {
+    if (controller.signal.aborted) throw controller.signal.reason;
+    throw error instanceof Failure ? error : unreachable();
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** What the server says of its tasks, `{}` where it does not say. Never fails. */

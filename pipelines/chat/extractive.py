@@ -81,7 +81,8 @@ class ExtractiveAnswers:
         if max(scores, default=-math.inf) < self._threshold:
             return Reply(self._unknown, ())
         best = likely[scores.index(max(scores))]
-        return Reply(best.text, (Citation.of(grounds.store, best.passage, best.start, best.end),))
+        citation = Citation.of(grounds.store, best.passage, best.start, best.end)
+        return Reply(best.text, (citation,), (best.passage,))
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
         """Yield the answer in one piece, then the whole reply. Raises the same."""

@@ -18,7 +18,7 @@ class GenerativeAnswers:
     async def reply(self, request: ChatRequest, grounds: Grounds) -> Reply:
         """Return the whole answer. Raises ProviderError."""
         conversation = messages(self._persona, request.prompt, grounds.passages)
-        return Reply(await self._provider.complete(conversation, request.key), _citations(grounds))
+        return Reply(await self._provider.complete(conversation, request.key), _citations(grounds), grounds.passages)
 
     async def stream(self, request: ChatRequest, grounds: Grounds) -> AsyncGenerator[str | Reply]:
         """Yield the answer in pieces as they arrive, then the whole reply. Raises ProviderError."""
@@ -28,7 +28,7 @@ class GenerativeAnswers:
             async for piece in stream:
                 pieces.append(piece)
                 yield piece
-        yield Reply("".join(pieces), _citations(grounds))
+        yield Reply("".join(pieces), _citations(grounds), grounds.passages)
 
 
 def _citations(grounds: Grounds) -> tuple[Citation, ...]:

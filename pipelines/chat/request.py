@@ -1,6 +1,6 @@
 """The values of a chat: request, passages found, reply and citations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -39,10 +39,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer and its citations, best first."""
+    """A whole answer and its citations, best first, with the passage that each citation is from or in."""
 
     output: str
     citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,3 +42,11 @@ def graph_answer(
         return {"name": name, "state": "running", "running": some, "starting": new, "replicas": shown}
 
     return {"deployments": [deployment(name) for name in ["Ingress", *names, "PersonaChat"]]}
+
+
+def citation(cited: str, before: str = "", after: str = "", start: int = 0) -> dict[str, Any]:
+    """The citation of a text, which is in a passage between two others; the passage starts at `start`."""
+    scores = {"score": 0.5, "similarity": 0.4, "lexical": None}
+    passage = {"start": start, "end": start + len(before + cited + after), "text": before + cited + after}
+    place = {"start": start + len(before), "end": start + len(before + cited)}
+    return {"store": "vector_store", "document": "a.md", **place, **scores, "passage": passage}

@@ -38,6 +38,25 @@ class Task:
         return cast(str, self.marked.evaluate("(mark) => mark.previousSibling?.textContent ?? ''"))
 
 
+class Chat:
+    """The tab of the chat."""
+
+    def __init__(self, page: Page) -> None:
+        self.box = page.locator("#task-chat")
+        self.submit = self.box.locator("[type=submit]")
+        self.provider_key = self.box.locator("[name=api_key]")
+        self.turns = self.box.locator(".turn")
+        self.reply = self.turns.last.locator(".reply")
+        self.citations = self.turns.last.locator(".citation")
+        self.marked = self.citations.locator("mark")
+        self.error = self.turns.last.get_by_role("alert")
+
+    def ask(self, prompt: str, store: str = "vector_store/") -> None:
+        self.box.locator("[name=prompt]").fill(prompt)
+        self.box.locator("[name=db_path]").fill(store)
+        self.submit.click()
+
+
 class Graph:
     """The tab of the live graph."""
 
@@ -64,6 +83,7 @@ class WebPage:
         self.sts_file = Task(page, "sts-file")
         self.cola = Task(page, "cola")
         self.key_form = page.locator("#key-form")
+        self.chat = Chat(page)
         self.language = page.locator("#language")
         self.graph = Graph(page)
         self.complaints: list[str] = []

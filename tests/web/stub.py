@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from deployments.api.service import PAGE_POLICY, WEB
@@ -19,12 +19,19 @@ from deployments.api.service import PAGE_POLICY, WEB
 
 @dataclass(frozen=True)
 class Answer:
-    """One scripted answer. It is sent once `gate` is set."""
+    """One scripted answer. It is sent once `gate` is set; of a stream, the last piece."""
 
     content: bytes
     status: int
     headers: Mapping[str, str]
     gate: Event
+    last: bytes = b""
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The content at once, and the last piece once the gate is open."""
+        yield self.content
+        await run_in_threadpool(self.gate.wait)
+        yield self.last
 
 
 @dataclass
@@ -35,6 +42,16 @@ class Stub:
     received: list[tuple[str, bytes]] = field(default_factory=list)
     authorizations: list[tuple[str, str | None]] = field(default_factory=list)
     gates: list[Event] = field(default_factory=list)
+
+    def give_events(self, path: str, *events: tuple[str, Any]) -> Event:
+        """Script an answer of (event, data) server-sent events. Clear the returned event to delay the last one."""
+        blocks = [f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n" for name, data in events]
+        kind = {"Content-Type": "text/event-stream"}
+        answer = Answer("".join(blocks[:-1]).encode(), 200, kind, Event(), blocks[-1].encode())
+        answer.gate.set()
+        self.gates.append(answer.gate)
+        self.answers.setdefault(path, []).append(answer)
+        return answer.gate
 
     def give(self, path: str, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Event:
         """Script an answer: text is sent unchanged, other bodies as JSON. Clear the returned event to delay it."""
@@ -63,6 +80,8 @@ class Stub:
         if not answers:
             return Response(status_code=404)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer.last:
+            return StreamingResponse(answer.pieces(), answer.status, answer.headers)
         await run_in_threadpool(answer.gate.wait)
         return Response(answer.content, answer.status, answer.headers)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import expect
 
-from .answers import file_answer, graph_answer, problem, qa_answer, sts_answer
+from .answers import citation, file_answer, graph_answer, problem, qa_answer, sts_answer
 from .page import WebPage
 from .stub import Stub
 
@@ -36,6 +36,7 @@ def test_no_tab_has_a_violation_before_and_after_its_answer(
     stub.give("/pred/sentences/", sts_answer(0.9, 1))
     stub.give("/pred/file/", file_answer([["가", "나"]]))
     stub.give("/generate", problem(422, "Invalid input", "", [{"pointer": "/passage", "detail": "no"}]), status=422)
+    stub.give_events("/v1/chat", ("message", {"output": "5월 4일."}), ("done", {"citations": [citation("5월 4일.")]}))
     stub.give("/v1/graph", graph_answer(3, waiting=2, replicas=2, starting=1))
     web.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     web.open(site)
@@ -50,6 +51,10 @@ def test_no_tab_has_a_violation_before_and_after_its_answer(
     assert violations(web, axe) == []
     web.judge("x")
     expect(web.cola.error_items).to_have_count(1)
+    assert violations(web, axe) == []
+    web.tab("chat").click()
+    web.chat.ask("언제?")
+    expect(web.chat.marked).to_be_visible()
     assert violations(web, axe) == []
     web.tab("graph").click()
     expect(web.graph.boxes).to_have_count(8)

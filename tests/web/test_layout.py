@@ -8,7 +8,7 @@ from .page import WebPage
 from .stub import Stub
 
 LONG_WORD = "가나다라마바사" * 60
-TABS = ["qa", "sts", "cola", "graph"]
+TABS = ["qa", "sts", "cola", "chat", "graph"]
 
 
 def test_arrow_home_and_end_keys_move_between_tabs(web: WebPage, stub: Stub, site: str) -> None:

@@ -248,3 +248,18 @@ def test_the_schema_lists_the_answer_and_all_error_statuses(asking: TestClient) 
         expected = {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "502", "503", "504"}
         assert set(responses) == expected
         assert set(responses["200"]["content"]) == {"application/json", "text/event-stream"}
+
+
+def test_passages_are_given_where_they_are_asked_for_and_nowhere_else(asking: TestClient) -> None:
+    plain = asking.post("/v1/chat", json=ASKED).json()
+    assert all("passage" not in citation for citation in plain["citations"])
+    shown = asking.post("/v1/chat", json=ASKED | {"passages": True}).json()
+    (citation,) = shown["citations"]
+    passage = citation.pop("passage")
+    assert shown == plain
+    document = DOCUMENTS[citation["document"]]
+    assert passage["text"] == document[passage["start"] : passage["end"]]
+    assert document[citation["start"] : citation["end"]] in passage["text"]
+    streamed = events(asking.post("/v1/chat", json=ASKED | {"passages": True}, headers=EVENTS).text)
+    assert streamed[-1] == ("done", {"citations": [citation | {"passage": passage}]})
+    assert "passage" not in asking.post("/chat/", json=ASKED | {"passages": True}).headers["X-Citations"]
