@@ -1,17 +1,27 @@
-// Linguistic acceptability: the probability that speakers of English accept the sentence.
+// Linguistic acceptability: the probability that speakers of English accept a sentence, or each one of a paragraph.
 
 import { element, gauge } from "./draw.js";
 import { fillTexts, truncationNotice } from "./form.js";
 import { say } from "./language.js";
+import { drawnParagraph, sentencesOf } from "./paragraph.js";
 import { postJson } from "./request.js";
 
-const EXAMPLE = { passage: "The letters she wrote last winter was never sent." };
+const EXAMPLE = {
+  passage:
+    "We moved here in spring. The letters she wrote last winter was never sent. " +
+    "Nobody has read them yet, and perhaps nobody ever will. In the drawer them she keeps.",
+};
 
 export const cola = {
   fill: (form) => fillTexts(form, EXAMPLE),
 
   async ask(form, controller) {
     const passage = form.elements.passage.value;
+    const sentences = sentencesOf(passage);
+    if (sentences.length > 1) {
+      const { data } = await postJson("/v1/acceptability", { passages: sentences }, controller);
+      return () => drawnParagraph(sentences, data.results);
+    }
     const { data, headers } = await postJson("/generate", { passage }, controller);
     const { prob } = data;
     return () => drawn(passage, prob, truncationNotice(headers));

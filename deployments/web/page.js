@@ -10,6 +10,7 @@ import { qa } from "./qa.js";
 import { readInfo } from "./request.js";
 import { sts } from "./sts.js";
 import { stsFile } from "./sts_file.js";
+import { stsMany } from "./sts_many.js";
 import { connectTabs } from "./tabs.js";
 
 let info = readInfo();
@@ -25,5 +26,6 @@ const showGraph = connectGraph(document.getElementById("panel-graph"));
 connectTabs(document.querySelector("[role=tablist]"), (name) => showGraph(name === "graph"));
 connectForm(document.getElementById("task-qa"), qa);
 connectForm(document.getElementById("task-sts"), sts(() => info));
+connectForm(document.getElementById("task-sts-many"), stsMany(() => info));
 connectForm(document.getElementById("task-sts-file"), stsFile);
 connectForm(document.getElementById("task-cola"), cola);

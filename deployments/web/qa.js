@@ -1,5 +1,6 @@
-// Question answering: the answer, and its place in the context.
+// Question answering: the answer, its place in the context, and on demand other answers with their probabilities.
 
+import { alternatives } from "./alternatives.js";
 import { element } from "./draw.js";
 import { fillTexts } from "./form.js";
 import { say } from "./language.js";
@@ -28,13 +29,23 @@ export const qa = {
 };
 
 function nothingFound({ question, context }) {
+  const place = passage(context, NOWHERE);
   const words = say("본문에서 답을 찾지 못했습니다.", "The text has no answer to this question.");
-  return { summary: words, parts: [asked(question), element("p", { class: "verdict" }, words), passage(context, NOWHERE)] };
+  const verdict = element("p", { class: "verdict" }, words);
+  return { summary: words, parts: [asked(question), verdict, place, others(question, context, place)] };
 }
 
 function found({ question, context, answer }, header) {
   const shown = element("p", { class: "answer" }, answer);
-  return { summary: `${say("답", "Answer")}: ${answer}`, parts: [asked(question), shown, passage(context, spanOf(context, answer, header))] };
+  const place = passage(context, spanOf(context, answer, header));
+  const parts = [asked(question), shown, place, others(question, context, place)];
+  return { summary: `${say("답", "Answer")}: ${answer}`, parts };
+}
+
+/** The other answers. Choosing one marks its place in `place`, the drawn context. */
+function others(question, context, place) {
+  const mark = (start, end) => place.replaceChildren(...passage(context, spanInUnits(context, start, end)).childNodes);
+  return alternatives({ question, context }, mark);
 }
 
 function asked(question) {
@@ -55,9 +66,12 @@ function spanOf(context, answer, header) {
 /** `start-end` in code points of the context as UTF-16 units. */
 function toUnits(context, header) {
   const [, start, end] = /^(\d+)-(\d+)$/.exec(header ?? "") ?? [];
-  if (start === undefined) return NOWHERE;
+  return start === undefined ? NOWHERE : spanInUnits(context, Number(start), Number(end));
+}
+
+function spanInUnits(context, ...counts) {
   const points = Array.from(context);
-  return [start, end].map((count) => points.slice(0, Number(count)).join("").length);
+  return counts.map((count) => points.slice(0, count).join("").length);
 }
 
 /** The context as it was sent, with the text in `span` marked. */

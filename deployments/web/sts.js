@@ -54,6 +54,6 @@ function drawn(data, { kind, threshold }, notice) {
 }
 
 /** The scale of the model; without a known kind, only a score no cosine can reach gives it away. */
-function scaleOf(kind, score) {
+export function scaleOf(kind, score) {
   return SCALES[kind] ?? SCALES[score > 1.001 ? "cross-encoder" : "bi-encoder"];
 }

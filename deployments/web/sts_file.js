@@ -1,7 +1,9 @@
-// Sentence similarity of a file of pairs: a table to look at, the whole result to download.
+// Sentence similarity of a file of pairs: a histogram and a table to look at, the whole result to download.
 
+import { csvOf } from "./csv.js";
 import { element } from "./draw.js";
 import { truncationNotice } from "./form.js";
+import { histogram } from "./histogram.js";
 import { number, say } from "./language.js";
 import { Failure, postFile } from "./request.js";
 import { verdictOf } from "./sts.js";
@@ -14,7 +16,7 @@ const EXAMPLE_PAIRS = [
   ["오늘은 눈이 많이 왔다.", "도서관은 아홉 시에 닫는다."],
 ];
 
-let downloadUrl = null;
+let urls = [];
 
 export const stsFile = {
   fill(form) {
@@ -26,17 +28,20 @@ export const stsFile = {
   async ask(form, controller) {
     const [file] = form.elements.file.files;
     const { data, text, headers } = await postFile("/pred/file/", await copyOf(file), controller);
-    const url = downloadOf(text);
-    return () => drawn(data, url, truncationNotice(headers));
+    const files = downloadsOf(text, data);
+    return () => drawn(data, files, truncationNotice(headers));
   },
 };
 
-function drawn(data, url, notice) {
+function drawn(data, files, notice) {
   const summary = summaryOf(data);
   const caption = element("p", { class: "verdict" }, summary);
-  const attributes = { class: "button", href: url, download: "munjang-results.json" };
-  const link = element("a", attributes, say("결과 JSON 받기", "Download as JSON"));
-  return { summary, parts: [caption, link, ...notice, ...cutNotice(data), table(data)] };
+  const links = files.map(({ kind, href }) => {
+    const attributes = { class: "button", href, download: `munjang-results.${kind.toLowerCase()}` };
+    return element("a", attributes, say(`결과 ${kind} 받기`, `Download as ${kind}`));
+  });
+  const downloads = element("div", { class: "actions" }, ...links);
+  return { summary, parts: [caption, histogram(data.scores), downloads, ...notice, ...cutNotice(data), table(data)] };
 }
 
 /** The file's bytes as they are now: browsers refuse to send a file edited since it was chosen. */
@@ -71,11 +76,17 @@ function cutNotice({ sentences }) {
   return [element("p", { class: "notice" }, words)];
 }
 
-/** The address of the server's answer, byte for byte. The file of the answer before is let go. */
-function downloadOf(text) {
-  if (downloadUrl) URL.revokeObjectURL(downloadUrl);
-  downloadUrl = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  return downloadUrl;
+/** The server's answer byte for byte, and the same as CSV. The files of the answer before are let go. */
+function downloadsOf(text, { sentences, scores, preds }) {
+  urls.forEach((url) => URL.revokeObjectURL(url));
+  const rows = sentences.map(([first, second], index) => [first, second, scores[index], preds[index]]);
+  const csv = csvOf([["sentence1", "sentence2", "score", "pred"], ...rows]);
+  const contents = { JSON: [text, "application/json"], CSV: [csv, "text/csv"] };
+  const files = Object.entries(contents).map(([kind, [content, type]]) => {
+    return { kind, href: URL.createObjectURL(new Blob([content], { type })) };
+  });
+  urls = files.map(({ href }) => href);
+  return files;
 }
 
 function table({ sentences, scores, preds }) {

@@ -43,3 +43,31 @@ def test_a_refused_file_is_explained(web: WebPage, server: Server) -> None:
 def test_the_documentation_loads_only_from_this_server(web: WebPage, server: Server) -> None:
     web.open(f"{server.url}/docs")
     expect(web.page.get_by_text("/pred/sentences/").first).to_be_visible()
+
+
+def test_sample_requests_run_as_pulses_through_the_live_graph(web: WebPage, server: Server) -> None:
+    web.open(server.url, "graph")
+    expect(web.graph.boxes).to_have_count(8)
+    web.graph.sample.click()
+    expect(web.graph.pulses).not_to_have_count(0)
+    expect(web.graph.box("ColaClassifier").locator("dd").nth(2)).not_to_have_text("–")  # the mean batch
+    expect(web.graph.error).to_be_empty()
+
+
+def test_a_chat_marks_its_answer_in_the_document(web: WebPage, server: Server) -> None:
+    web.open(server.url, "chat")
+    expect(web.chat.provider_key).to_be_hidden()
+    web.chat.ask("생일이 언제예요?")
+    expect(web.chat.marked).to_contain_text("11월 7일")
+    assert web.chat.marked.inner_text() == web.chat.reply.inner_text()
+
+
+def test_lists_and_alternatives_get_their_results(web: WebPage, server: Server) -> None:
+    web.open(server.url)
+    web.ask("도서관은 몇 시에 문을 여나요?", CONTEXT)
+    web.qa.alternatives.locator("summary").click()
+    expect(web.qa.alternatives.get_by_role("button").first).to_have_text(web.qa.answer.inner_text())
+    web.compare_many("오늘 비가 온다", "오늘 비가 온다", "도서관은 아홉 시에 연다")
+    expect(web.sts_many.rows.nth(1)).to_contain_text("1.00")
+    web.judge("She sings well. The children is play garden in the.")
+    expect(web.cola.sentences).to_have_count(2)

@@ -50,3 +50,24 @@ def citation(cited: str, before: str = "", after: str = "", start: int = 0) -> d
     passage = {"start": start, "end": start + len(before + cited + after), "text": before + cited + after}
     place = {"start": start + len(before), "end": start + len(before + cited)}
     return {"store": "vector_store", "document": "a.md", **place, **scores, "passage": passage}
+
+
+def passages_answer(*probabilities: float) -> dict[str, Any]:
+    results = [{"probability": one, "acceptable": one >= 0.5, "truncated": False} for one in probabilities]
+    return {"results": results, "usage": {"tokens": 9}}
+
+
+def pairs_answer(*scores: float) -> dict[str, Any]:
+    results = [{"score": one, "similar": one >= 0.6, "truncated": False} for one in scores]
+    return {"results": results, "usage": {"tokens": 9}}
+
+
+def spans_answer(context: str, *answers: tuple[str, float], none: float = 0.1) -> dict[str, Any]:
+    """The answers to one question, (text, probability) each, at the first place where the context has the text."""
+    spans = [
+        {"answer": text, "start": context.index(text), "end": context.index(text) + len(text), "score": 1.0}
+        | {"probability": probability}
+        for text, probability in answers
+    ]
+    found = {"answers": spans, "answerable": True, "null_score": 0.0, "null_probability": none, "windows": 1}
+    return {"results": [found | {"truncated": False}], "usage": {"tokens": 9}}

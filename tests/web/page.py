@@ -24,7 +24,11 @@ class Task:
         self.meter = self.box.get_by_role("meter")
         self.rows = self.box.locator("tbody tr")
         self.notice = self.box.locator(".notice")
-        self.download_link = self.box.get_by_role("link")
+        self.download_link = self.box.get_by_role("link", name="JSON")
+        self.csv_link = self.box.get_by_role("link", name="CSV")
+        self.bars = self.box.locator(".bars span")
+        self.alternatives = self.box.locator(".alternatives")
+        self.sentences = self.box.locator(".sentence")
 
     def field(self, name: str) -> Locator:
         return self.box.locator(f"[name={name}]")
@@ -81,6 +85,7 @@ class WebPage:
         self.qa = Task(page, "qa")
         self.sts = Task(page, "sts")
         self.sts_file = Task(page, "sts-file")
+        self.sts_many = Task(page, "sts-many")
         self.cola = Task(page, "cola")
         self.key_form = page.locator("#key-form")
         self.chat = Chat(page)
@@ -126,9 +131,13 @@ class WebPage:
         self.key_form.locator("[name=key]").fill(key)
         self.key_form.locator("[type=submit]").click()
 
-    def download(self) -> Download:
+    def compare_many(self, *sentences: str) -> None:
+        self.tab("sts").click()
+        self.sts_many.send(sentences="\n".join(sentences))
+
+    def download(self, link: Locator | None = None) -> Download:
         with self.page.expect_download() as waiting:
-            self.sts_file.download_link.click()
+            (link or self.sts_file.download_link).click()
         return waiting.value
 
     def sideways_overflow(self) -> int:

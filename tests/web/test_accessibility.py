@@ -7,7 +7,17 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import expect
 
-from .answers import citation, file_answer, graph_answer, problem, qa_answer, sts_answer
+from .answers import (
+    citation,
+    file_answer,
+    graph_answer,
+    pairs_answer,
+    passages_answer,
+    problem,
+    qa_answer,
+    spans_answer,
+    sts_answer,
+)
 from .page import WebPage
 from .stub import Stub
 
@@ -37,20 +47,29 @@ def test_no_tab_has_a_violation_before_and_after_its_answer(
     stub.give("/pred/file/", file_answer([["가", "나"]]))
     stub.give("/generate", problem(422, "Invalid input", "", [{"pointer": "/passage", "detail": "no"}]), status=422)
     stub.give_events("/v1/chat", ("message", {"output": "5월 4일."}), ("done", {"citations": [citation("5월 4일.")]}))
+    stub.give("/v1/answers", spans_answer("전주에 있다.", ("전주", 0.9)))
+    stub.give("/v1/similarity", pairs_answer(0.95, 0.5, 0.1))
+    stub.give("/v1/acceptability", passages_answer(0.9, 0.2))
     stub.give("/v1/graph", graph_answer(3, waiting=2, replicas=2, starting=1))
     web.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     web.open(site)
     assert violations(web, axe) == []
     web.ask("어디인가요?", "전주에 있다.")
-    expect(web.qa.marked).to_be_visible()
+    web.qa.alternatives.locator("summary").click()
+    expect(web.qa.alternatives.get_by_role("listitem")).to_have_count(2)
     assert violations(web, axe) == []
     web.compare("첫 문장", "둘째 문장")
     expect(web.sts.meter).to_be_visible()
     web.compare_file(b"{}")
     expect(web.sts_file.rows).to_have_count(1)
+    web.compare_many("하나", "둘", "셋")
+    expect(web.sts_many.rows).to_have_count(3)
     assert violations(web, axe) == []
     web.judge("x")
     expect(web.cola.error_items).to_have_count(1)
+    assert violations(web, axe) == []
+    web.judge("She sings. They was late.")
+    expect(web.cola.sentences).to_have_count(2)
     assert violations(web, axe) == []
     web.tab("chat").click()
     web.chat.ask("언제?")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from .answers import file_answer, qa_answer, sts_answer
+from .answers import file_answer, pairs_answer, passages_answer, qa_answer, sts_answer
 from .page import WebPage
 from .stub import Stub
 
@@ -17,7 +17,8 @@ from .stub import Stub
         ("qa", "qa", "/api", qa_answer("본문", "본문")),
         ("sts", "sts", "/pred/sentences/", sts_answer(0.5, 0)),
         ("sts_file", "sts", "/pred/file/", file_answer([["가", "나"]])),
-        ("cola", "cola", "/generate", {"prob": 0.5}),
+        ("cola", "cola", "/v1/acceptability", passages_answer(0.9, 0.1, 0.8, 0.2)),
+        ("sts_many", "sts", "/v1/similarity", pairs_answer(*[0.5] * 15)),
     ],
 )
 def test_example_fills_a_form_that_can_be_sent(

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from .answers import qa_answer
+from .answers import qa_answer, spans_answer
 from .page import WebPage
 from .stub import Stub
 
@@ -66,3 +66,20 @@ def test_empty_answer_is_explained(web: WebPage, stub: Stub, site: str) -> None:
     expect(web.qa.verdict).to_have_text("본문에서 답을 찾지 못했습니다.")
     expect(web.qa.passage).to_have_text("본문입니다.")
     expect(web.qa.marked).to_have_count(0)
+
+
+def test_other_answers_are_asked_for_on_demand_and_marked_when_chosen(web: WebPage, stub: Stub, site: str) -> None:
+    context = "\N{SLIGHTLY SMILING FACE} 종묘는 서울에 있다. 경기전은 전주에 있다."
+    stub.give("/api", qa_answer(context, "전주", "어디에 있나요?"))
+    stub.give("/v1/answers", spans_answer(context, ("전주", 0.625), ("서울", 0.25), none=0.125))
+    web.open(site)
+    web.ask("어디에 있나요?", context)
+    expect(web.qa.marked).to_have_text("전주")
+    assert "/v1/answers" not in [path for path, _ in stub.received]
+    web.qa.alternatives.locator("summary").click()
+    lines = ["전주62.5%", "서울25.0%", "본문에 답이 없음12.5%"]
+    expect(web.qa.alternatives.get_by_role("listitem")).to_have_text(lines)
+    assert json.loads(stub.received[-1][1]) == {"questions": ["어디에 있나요?"], "context": context, "top_k": 5}
+    web.qa.alternatives.get_by_role("button", name="서울").click()
+    expect(web.qa.marked).to_have_text("서울")
+    assert web.qa.passage.text_content() == context

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from .answers import file_answer, sts_answer
+from .answers import file_answer, pairs_answer, sts_answer
 from .page import WebPage
 from .stub import Stub
 
@@ -121,3 +121,43 @@ def test_truncated_texts_are_reported(web: WebPage, stub: Stub, site: str, trunc
     web.compare_file(b"{}")
     expect(web.sts_file.rows).to_have_count(1)
     expect(web.sts_file.notice).to_have_count(notices)
+
+
+def test_many_sentences_are_compared_with_each_other_in_a_heat_map(web: WebPage, stub: Stub, site: str) -> None:
+    stub.give("/v1/similarity", pairs_answer(0.91, 0.125, -0.2))
+    web.open(site)
+    web.compare_many("하나", "  둘 ", "", "셋")
+    expect(web.sts_many.verdict).to_have_text("3쌍 가운데 1쌍이 같은 뜻으로 보입니다.")
+    expect(web.sts_many.rows).to_have_text(["1. 하나", "2. 둘0.91", "3. 셋0.13-0.20"])
+    assert json.loads(stub.received[-1][1]) == {"pairs": [["둘", "하나"], ["셋", "하나"], ["셋", "둘"]]}
+    colours = web.sts_many.box.locator("tbody td").evaluate_all(
+        "(cells) => cells.map((cell) => getComputedStyle(cell).backgroundColor)"
+    )
+    assert len(set(colours)) == 3
+
+
+@pytest.mark.parametrize("count", [1, 41])
+def test_too_few_and_too_many_sentences_are_refused_on_the_page(
+    web: WebPage, stub: Stub, site: str, count: int
+) -> None:
+    web.open(site)
+    web.compare_many(*["문장"] * count)
+    expect(web.sts_many.error).to_contain_text("문장을 둘에서 40까지")
+    assert "/v1/similarity" not in [path for path, _ in stub.received]
+
+
+def test_the_scores_of_a_file_have_a_histogram_and_a_table_for_spreadsheets(
+    web: WebPage, stub: Stub, site: str, tmp_path: Path
+) -> None:
+    answer = file_answer([["가, 나", '"다"'], ["=1+1", "라"]])
+    stub.give("/pred/file/", {**answer, "preds": [1, 0], "scores": [0.91, 0.2]})
+    web.open(site)
+    web.compare_file(b"{}")
+    expect(web.sts_file.bars).to_have_count(20)
+    heights = web.sts_file.bars.evaluate_all("(bars) => bars.map((bar) => bar.offsetHeight > 0)")
+    assert [index for index, shown in enumerate(heights) if shown] == [4, 18]
+    download = web.download(web.sts_file.csv_link)
+    download.save_as(tmp_path / "results.csv")
+    assert download.suggested_filename == "munjang-results.csv"
+    expected = '\ufeffsentence1,sentence2,score,pred\r\n"가, 나","""다""",0.91,1\r\n\'=1+1,라,0.2,0\r\n'
+    assert (tmp_path / "results.csv").read_bytes().decode() == expected
