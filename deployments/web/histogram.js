@@ -15,7 +15,7 @@ export function histogram(scores) {
   const columns = counts.map((count, bin) => column(count, Math.max(...counts), min + ((max - min) * bin) / BINS));
   const bars = element("div", { class: "bars", role: "img", "aria-label": `${label}, ${min}–${max}` }, ...columns);
   const scale = element("div", { class: "numbers" }, element("span", {}, `${min}`), element("span", {}, `${max}`));
-  return element("div", { class: "histogram" }, element("p", { class: "hint" }, label), bars, scale);
+  return element("div", { class: "histogram" }, element("p", { class: "legend" }, label), bars, scale);
 }
 
 function extremes(scores) {

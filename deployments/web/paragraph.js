@@ -21,7 +21,7 @@ export function drawnParagraph(sentences, results) {
   const parts = [
     element("p", { class: "verdict" }, words),
     element("p", { class: "paragraph", lang: "en" }, ...marked),
-    element("p", { class: "hint" }, hint),
+    element("p", { class: "legend" }, hint),
   ];
   return { summary: words, parts };
 }

@@ -46,7 +46,9 @@ def test_no_tab_has_a_violation_before_and_after_its_answer(
     stub.give("/pred/sentences/", sts_answer(0.9, 1))
     stub.give("/pred/file/", file_answer([["가", "나"]]))
     stub.give("/generate", problem(422, "Invalid input", "", [{"pointer": "/passage", "detail": "no"}]), status=422)
-    stub.give_events("/v1/chat", ("message", {"output": "5월 4일."}), ("done", {"citations": [citation("5월 4일.")]}))
+    stub.give_events(
+        "/v1/chat", ("message", {"output": "5월 4일."}), ("done", {"citations": [citation("5월 4일.", after=" 봄.")]})
+    )
     stub.give("/v1/answers", spans_answer("전주에 있다.", ("전주", 0.9)))
     stub.give("/v1/similarity", pairs_answer(0.95, 0.5, 0.1))
     stub.give("/v1/acceptability", passages_answer(0.9, 0.2))

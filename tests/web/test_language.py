@@ -23,7 +23,7 @@ def test_the_browser_chooses_the_language(browser: Browser, stub: Stub, site: st
 
 
 def test_the_button_changes_all_texts_also_those_of_answers_and_errors(web: WebPage, stub: Stub, site: str) -> None:
-    stub.give("/api", qa_answer("text", ""))
+    stub.give("/api", qa_answer("text", "", "question"))
     stub.give("/pred/sentences/", sts_answer(0.9, 1, "first", "second"))
     stub.give("/generate", problem(422, "Invalid input", ""), status=422)
     stub.give("/v1/graph", graph_answer(3))
@@ -47,7 +47,7 @@ def test_the_button_changes_all_texts_also_those_of_answers_and_errors(web: WebP
     )
     sample = web.sts_file.box.locator("pre").text_content() or ""
     noscript = web.page.locator("noscript").text_content() or ""
-    for text in (sample, noscript, *NAMES_OF_LANGUAGES, web.language.get_attribute("aria-label") or ""):
+    for text in (web.language.get_attribute("aria-label") or "", sample, noscript, *NAMES_OF_LANGUAGES):
         everything = everything.replace(text, "")
     assert HANGUL.findall(everything) == []
 
