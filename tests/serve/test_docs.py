@@ -36,7 +36,7 @@ def decoded(answer: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two answers are equal, but for numbers: a CPU with AVX-512 VNNI computes them in int8, others in float32."""
+    """Whether two answers are equal, but for numbers: CPUs with AVX-512 VNNI compute in int8, others in float32."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, abs_tol=MOST_APART)
     if isinstance(one, dict) and isinstance(other, dict):
