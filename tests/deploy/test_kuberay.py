@@ -24,8 +24,10 @@ SERVICE = documents("rayservice.yaml")[0]
 KUSTOMIZATION = yaml.safe_load((ROOT / "deploy" / "kustomization.yaml").read_text(encoding="utf-8"))
 CONFIG = yaml.safe_load((ROOT / "deploy" / "serve_config.gpu.yaml").read_text(encoding="utf-8"))
 JOB = documents("rayjob.yaml")[0]
+BULK = documents("rayjob-bulk.yaml")[0]
 SERVING = SERVICE["spec"]["rayClusterConfig"]
 TRAINING = JOB["spec"]["rayClusterSpec"]
+SCORING = BULK["spec"]["rayClusterSpec"]
 DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 needs_crds = pytest.mark.skipif(CRDS is None, reason="MUNJANG_KUBERAY_CRDS names no folder with KubeRay's CRDs")
 
@@ -70,7 +72,7 @@ def test_what_kustomize_composes_is_the_configuration_of_the_server(composed: di
 
 
 def test_the_version_of_ray_is_the_installed_one() -> None:
-    assert {SERVING["rayVersion"], TRAINING["rayVersion"]} == {ray.__version__}
+    assert {one["rayVersion"] for one in (SERVING, TRAINING, SCORING)} == {ray.__version__}
 
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
@@ -83,7 +85,7 @@ def test_a_worker_that_is_to_end_has_the_time_to_move_its_replicas_and_ends_in_i
         assert 600 < float(variables(pod["containers"][0])[DRAIN]) < pod["terminationGracePeriodSeconds"]
 
 
-@pytest.mark.parametrize("cluster", [SERVING, TRAINING], ids=["service", "job"])
+@pytest.mark.parametrize("cluster", [SERVING, TRAINING, SCORING], ids=["service", "training", "bulk"])
 def test_pods_have_limits_and_no_root(cluster: dict[str, Any]) -> None:
     for group, container in zip(groups(cluster), containers(cluster), strict=True):
         assert group["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
@@ -155,6 +157,14 @@ def test_the_command_line_accepts_the_command_of_the_job() -> None:
     assert int(parser.parse_args(words[2:]).num_workers) == TRAINING["workerGroupSpecs"][0]["replicas"]
 
 
+def test_the_command_line_accepts_the_command_of_the_bulk_job() -> None:
+    program, name, *words = shlex.split(BULK["spec"]["entrypoint"])
+    parser = ArgumentParser(exit_on_error=False)
+    resolve_name(COMMANDS[name].target).add_options(parser)
+    parser.parse_args(words)
+    assert program == "munjang"
+
+
 @needs_crds
 def test_what_kustomize_composes_has_the_schema_of_kuberay(composed: dict[str, Any]) -> None:
     validator = Draft202012Validator(crd_schema(Path(str(CRDS)), "RayService"))
@@ -163,7 +173,7 @@ def test_what_kustomize_composes_has_the_schema_of_kuberay(composed: dict[str, A
 
 
 @needs_crds
-@pytest.mark.parametrize("manifest", [SERVICE, JOB], ids=["service", "job"])
+@pytest.mark.parametrize("manifest", [SERVICE, JOB, BULK], ids=["service", "training", "bulk"])
 def test_a_manifest_has_the_schema_of_kuberay(manifest: dict[str, Any]) -> None:
     validator = Draft202012Validator(crd_schema(Path(str(CRDS)), manifest["kind"]))
     assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(manifest)] == []
