@@ -24,6 +24,17 @@ ROUTE_SCOPES: dict[str, Scope] = {
     "/v1/answers": "infer",
     "/v1/embeddings": "infer",
     "/v1/models": "infer",
+    "/embed": "infer",
+    "/similarity": "infer",
+    "/predict": "infer",
+    "/rerank": "infer",
+    "/tokenize": "infer",
+    "/decode": "infer",
+    "/v1/score": "infer",
+    "/score": "infer",
+    "/v1/rerank": "infer",
+    "/v2/rerank": "infer",
+    "/classify": "infer",
     "/pred/file/": "upload",
     "/pred/multi/": "upload",
     "/pred/file/multi/": "upload",
@@ -37,7 +48,7 @@ ROUTE_SCOPES: dict[str, Scope] = {
 }
 FOLDER_SCOPES: dict[str, Scope] = {"/v1/models/": "infer", "/models/": "infer"}
 """Paths that begin so end with a name."""
-PUBLIC = {"/", "/healthz"}
+PUBLIC = {"/", "/healthz", "/health", "/ping"}
 PUBLIC_FOLDER = "/static/"  # the files of the page, whose first one is at "/"
 REALM = 'Bearer realm="munjang"'
 
@@ -45,13 +56,15 @@ _SCOPE_OF_FORM = {form: scope for path, scope in ROUTE_SCOPES.items() for form i
 _PUBLIC_FORMS = {form for path in PUBLIC for form in (path, other_form(path))}
 
 
-def is_public(path: str) -> bool:
-    """Whether a path needs no key."""
-    return path in _PUBLIC_FORMS or path.startswith(PUBLIC_FOLDER)
+def is_public(path: str, method: str = "GET") -> bool:
+    """Whether a request needs no key. A POST to "/" embeds texts."""
+    return (path in _PUBLIC_FORMS and not (path == "/" and method == "POST")) or path.startswith(PUBLIC_FOLDER)
 
 
 def scope_of(path: str) -> Scope:
     """The scope that a path needs, with or without its trailing slash."""
+    if path == "/":  # a POST, which embeds texts
+        return "infer"
     if path in _SCOPE_OF_FORM:
         return _SCOPE_OF_FORM[path]
     return next((scope for folder, scope in FOLDER_SCOPES.items() if path.startswith(folder)), "admin")
@@ -67,7 +80,7 @@ class Access:
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it before its body is read."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and is_public(scope["path"])):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and is_public(scope["path"], scope["method"])):
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":  # no route is a WebSocket; one that is added must be admitted here first

@@ -13,8 +13,9 @@ from starlette.routing import Route
 from deployments.api import chat, cola, lists, problems, qa, service, sts
 from deployments.api.access import Access
 from deployments.api.bodies import Bodies
-from deployments.api.clients import openai
+from deployments.api.clients import hugging_face, openai, ranking, tei
 from deployments.api.clients.openai import EmbeddingsRequest
+from deployments.api.clients.tei import EmbedRequest
 from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
@@ -29,19 +30,37 @@ from deployments.metrics.requests import Requests
 from deployments.tracing.spans import recorder
 from deployments.valid_keys import valid_keys
 
-ROUTERS = (sts.router, cola.router, qa.router, lists.router, openai.router, chat.router, service.router)
+ROUTERS = (
+    sts.router,
+    cola.router,
+    qa.router,
+    lists.router,
+    openai.router,
+    tei.router,
+    ranking.router,
+    hugging_face.router,
+    chat.router,
+    service.router,
+)
 DIRECT = {
     "/pred/sentences/": DirectRoute(sts.score_sentences, Sentences),
     "/generate": DirectRoute(cola.judge_passage, Passage),
     "/api": DirectRoute(qa.answer_question, Question),
     "/v1/embeddings": DirectRoute(openai.create_embeddings, EmbeddingsRequest),
+    "/embed": DirectRoute(tei.embed_texts, EmbedRequest),
 }
 BODIES = {
     **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat"], Kind.JSON),
+    **dict.fromkeys(
+        ["/", "/similarity", "/predict", "/tokenize", "/decode", "/rerank", "/v1/rerank", "/v2/rerank"], Kind.JSON
+    ),
+    **dict.fromkeys(["/v1/score", "/score", "/classify"], Kind.JSON),
     **dict.fromkeys(["/v1/similarity", "/v1/acceptability", "/v1/answers"], Kind.JSON),
     **dict.fromkeys(["/pred/file/", "/pred/multi/", "/pred/file/multi/"], Kind.UPLOAD),
 }
 """What the body of each POST route must be."""
+FOLDERS = {"/models/": Kind.JSON}
+"""The same for paths that begin so and end with a name."""
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
@@ -69,7 +88,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(NoFraming)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
-    app.add_middleware(Bodies, kinds=BODIES, settings=limits)
+    app.add_middleware(Bodies, kinds=BODIES, folders=FOLDERS, settings=limits)
     keys = valid_keys(limits.access, os.environ)
     if keys is not None:
         app.add_middleware(Access, keys=keys)

@@ -29,12 +29,22 @@ PARSED = "munjang.json"
 class Bodies:
     """ASGI middleware: reads the whole body of POST requests to `kinds` (by path), and refuses what is no such body.
 
+    `folders` has the kinds of paths that begin so.
+
     Requests to other paths may have a short body, which nobody reads.
     """
 
-    def __init__(self, app: ASGIApp, *, kinds: Mapping[str, Kind], settings: IngressSettings) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        kinds: Mapping[str, Kind],
+        settings: IngressSettings,
+        folders: Mapping[str, Kind] | None = None,
+    ) -> None:
         self._app = app
         self._kinds = {form: kind for path, kind in kinds.items() for form in (path, other_form(path))}
+        self._folders = dict(folders or {})
         self._limits = {
             kind: BodyLimits(most, settings.body_pause_s, settings.min_body_bytes_per_s)
             for kind, most in ((Kind.JSON, settings.max_body_bytes), (Kind.UPLOAD, settings.max_upload_bytes))
@@ -47,13 +57,17 @@ class Bodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body, or refuse it."""
-        kind = self._kinds.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        kind = self._kind(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if scope["type"] == "http" and kind is None and has_large_body(Headers(scope=scope)):
             await _refuse(TooLarge("the body", MAX_IGNORED_BYTES, "bytes on this path"), scope, receive, send)
         elif kind is None:
             await self._app(scope, receive, send)
         else:
             await self._pass_with_body(kind, scope, receive, send)
+
+    def _kind(self, path: str) -> Kind | None:
+        named = self._kinds.get(path)
+        return named or next((kind for folder, kind in self._folders.items() if path.startswith(folder)), None)
 
     async def _pass_with_body(self, kind: Kind, scope: Scope, receive: Receive, send: Send) -> None:
         with ExitStack() as held:

@@ -48,6 +48,7 @@ def _whole(number: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
 """An integer, and neither a text nor a truth value."""
+AtLeastOne = Annotated[int, Field(strict=True, ge=1), BeforeValidator(_whole)]
 
 
 class Sentences(BaseModel):

@@ -11,7 +11,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from typing_extensions import TypedDict
 
 from deployments.api.deadlines import Deadline
-from deployments.api.services import ServicesOf
+from deployments.api.items import MOST_ITEMS
+from deployments.api.services import Services, ServicesOf
 from deployments.live_graph import DeploymentReport
 
 WEB = Path(__file__).parents[1] / "web"
@@ -83,6 +84,28 @@ async def graph(services: ServicesOf, response: Response) -> Graph:
 
 @router.get("/info")
 async def info(services: ServicesOf) -> dict[str, Any]:
-    """By task that does not sleep: checkpoint, kind, scores, limits, threshold, engine and package versions."""
+    """By task that does not sleep: checkpoint, kind, scores, limits, threshold, engine and package versions.
+
+    Beside them, the fields of text-embeddings-inference, for the similarity model.
+    """
     async with Deadline(INFO_DEADLINE_S):
-        return {"munjang": version("munjang"), "tasks": await services.describe()}
+        tasks = await services.describe()
+    return {"munjang": version("munjang"), "tasks": tasks} | tei_info(services, tasks.get("sts", {}))
+
+
+def tei_info(services: Services, model: dict[str, Any]) -> dict[str, Any]:
+    """What text-embeddings-inference says about its model."""
+    settings = services.settings
+    kind = "embedding" if model.get("kind") != "cross-encoder" else "reranker"
+    return {
+        "model_id": model.get("name"),
+        "model_sha": model.get("digest"),
+        "model_dtype": model.get("engine"),
+        "model_type": {kind: {}},
+        "max_concurrent_requests": settings.ingress.max_requests,
+        "max_input_length": model.get("max_tokens"),
+        "max_batch_tokens": settings.sts.batch.max_tokens,
+        "max_client_batch_size": MOST_ITEMS,
+        "auto_truncate": True,
+        "version": version("munjang"),
+    }

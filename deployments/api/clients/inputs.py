@@ -1,8 +1,8 @@
 """The inputs of other servers' routes: a text, token ids, or a list of them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError, to_json
 from starlette.responses import Response
 
@@ -10,6 +10,7 @@ from deployments.api.items import MOST_ITEMS, good_or_raise
 from deployments.api.limits import TRUNCATED, refuse_long
 from deployments.api.schemas import VISIBLE, Text
 from deployments.api.services import Services
+from pipelines.errors import FieldFault, InvalidInput
 from pipelines.format.manifest import Role
 from pipelines.format.token_ids import TextOrIds
 from pipelines.sts.pipeline import Embedding
@@ -64,23 +65,25 @@ def _absent(value: Any) -> Any:
     return value
 
 
+def _not_raw(value: Any) -> Any:
+    if value is not None and value is not False:
+        raise PydanticCustomError("no_raw_scores", "Must be false: the classifier keeps no logits")
+    return value
+
+
 Inputs = Annotated[list[TextOrIds], BeforeValidator(_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
 """One or several inputs, as a list."""
 NoDimensions = Annotated[None, BeforeValidator(_absent), WithJsonSchema({"type": "null"})]
 """Embeddings are not cut: no served checkpoint says that it was trained for that (Matryoshka)."""
 
 
-def _role(name: str | None) -> str | None:
-    if name not in (None, "query", "document", "symmetric"):
-        raise PydanticCustomError("no_such_prompt", "The prompts are query, document and symmetric")
-    return name
-
-
-PromptName = Annotated[
-    str | None,
-    AfterValidator(_role),
-    WithJsonSchema({"enum": [None, "query", "document", "symmetric"]}),
+NoRawScores = Annotated[
+    bool | None,
+    PlainValidator(_not_raw),
+    WithJsonSchema({"anyOf": [{"type": "boolean", "const": False}, {"type": "null"}]}),
 ]
+"""The classifier keeps no logits."""
+PromptName: TypeAlias = Role | None
 """The prompt of the checkpoint that is put before each text."""
 
 
@@ -90,6 +93,15 @@ async def embed(services: Services, inputs: list[TextOrIds], role: Role = "symme
         if isinstance(one, str):
             refuse_long("an input", one, services.settings.sts.max_characters)
     return good_or_raise(await services.embeddings.submit_each([(one, role) for one in inputs]))
+
+
+def refuse_cut(*, truncated: bool, truncate: bool | None, direction: str = "Right") -> None:
+    """Raise InvalidInput if a text was cut although the caller forbids it, or at another end than the caller wants."""
+    if truncated and truncate is False:
+        raise InvalidInput(FieldFault("/inputs", "too_many_tokens", "a text has more tokens than the model reads"))
+    if truncated and direction == "Left":
+        detail = "a text has more tokens than the model reads, and this server cuts texts at their end only"
+        raise InvalidInput(FieldFault("/truncation_direction", "not_served", detail))
 
 
 def json_answer(content: Any, *, truncated: bool = False, headers: dict[str, str] | None = None) -> Response:

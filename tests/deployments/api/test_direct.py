@@ -21,6 +21,7 @@ VALID = {
     "/generate": {"passage": "I are a boy"},
     "/api": {"question": "무엇?", "context": "그것은 산이다."},
     "/v1/embeddings": {"input": ["가 나", [5, 6]], "model": "sts"},
+    "/embed": {"inputs": ["가 나", [5, 6]]},
 }
 KEYS = ["sentence_1", "sentence_2", "passage", "question", "context", "other"]
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.text()))
