@@ -2,6 +2,7 @@
 #              POSITIVE_LABEL= and SCALE="LOW HIGH" where needed, docs/checkpoints.md), and HOST=0.0.0.0 opens it to
 #              other machines, which needs API keys (docs/access.md)
 # make test    set up, then run lint and all tests
+# make test-clients   set up, then use real clients of other servers (OpenAI, Hugging Face and others, 545 MB)
 # make test-faults   set up, then kill processes of a real graph and overload it; prints figures
 # make test-cluster  set up, then start Ray nodes in network namespaces (as root) and let them come and go; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
@@ -17,7 +18,7 @@ ON_RAY = $$(grep --recursive --files-with-matches --extended-regexp --include='*
 
 PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=5)
 
-.PHONY: serve test test-quick test-faults test-cluster bench lint audit sbom format clean
+.PHONY: serve test test-quick test-faults test-cluster test-clients bench lint audit sbom format clean
 
 # HOST counts only on the command line of make: shells and compilers set a variable of that name, too.
 # Importing checkpoints and running them on a GPU need more packages.
@@ -32,15 +33,18 @@ test: lint
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster and not clients"
 	$(BIN)/python -m pytest -m "serve or train" $(ON_RAY)
 endif
 
 test-quick: .venv/dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster and not clients and not slow" $(ARGS)
 
 test-cluster: .venv/dev
 	$(BIN)/python -m pytest -m cluster $(ARGS)
+
+test-clients: .venv/dev .venv/clients/installed
+	$(BIN)/python -m pytest -m clients $(ARGS)
 
 test-faults: .venv/dev
 	$(BIN)/python -m pytest -m faults $(ARGS)
@@ -100,6 +104,12 @@ clean:
 
 .venv/bench: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+# Their packages can't be installed beside those of the project.
+.venv/clients/installed: .venv/bin/python tests/clients/requirements.txt
+	$(PYTHON) -m venv .venv/clients
+	.venv/clients/bin/pip install --quiet --requirement tests/clients/requirements.txt
 	touch $@
 
 # Programs whose packages the project does not need.
