@@ -193,7 +193,7 @@ class AccessSettings(Frozen):
     hosts: tuple[HostName, ...] | None = Field(
         None,
         description="Names in the header `Host` that are answered beside localhost and addresses of loopback; null: "
-        "all names where there are API keys or `allow_anonymous`, else no others.",
+        "all names.",
     )
 
 

@@ -20,7 +20,7 @@ from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
 from deployments.api.framing import NoFraming
-from deployments.api.hosts import Hosts, answered_hosts
+from deployments.api.hosts import Hosts
 from deployments.api.media_types import Kind
 from deployments.api.request_count import CountsRequests
 from deployments.api.schemas import Passage, Question, Sentences
@@ -92,8 +92,8 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     keys = valid_keys(limits.access, os.environ)
     if keys is not None:
         app.add_middleware(Access, keys=keys)
-    if (hosts := answered_hosts(limits.access, has_keys=keys is not None)) is not None:
-        app.add_middleware(Hosts, hosts=hosts)
+    if limits.access.hosts is not None:
+        app.add_middleware(Hosts, hosts=limits.access.hosts)
     app.add_middleware(CallersDeadline)
     app.add_middleware(RoutePaths)
     app.add_middleware(ClosesUnread)

@@ -1,7 +1,8 @@
 """Which names a request may call this server by, in its header `Host`.
 
 A page of another site can make its own name lead to 127.0.0.1 (DNS rebinding). A browser on this machine then lets it
-talk to a server that answers everyone here. The header still has the name of the page.
+talk to a server that answers everyone here. The header still has the name of the page. `ingress.access.hosts` turns the
+check on.
 """
 
 from collections.abc import Iterable
@@ -13,20 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deployments.api.problems import problem_response
 from deployments.exposure import is_loopback
-from deployments.settings import AccessSettings
 
 WITHOUT_CHECK = "/healthz"  # probes name the server by its address
 REFUSAL = (
     "the header Host has no name of this server, which answers to localhost, to addresses of loopback and to the names "
     "in ingress.access.hosts of its configuration"
 )
-
-
-def answered_hosts(access: AccessSettings, *, has_keys: bool) -> tuple[str, ...] | None:
-    """The names that are answered beside those of loopback; None where all are: a page of another site has no key."""
-    if access.hosts is not None:
-        return access.hosts
-    return None if has_keys or access.allow_anonymous else ()
 
 
 class Hosts:
