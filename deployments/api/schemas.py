@@ -139,7 +139,9 @@ class Chat(BaseModel):
 class ChatAndPassages(Chat):
     """The same, with a word on the answer's form."""
 
-    passages: bool = Field(False, description="Whether each citation has the passage of the document around it.")
+    passages: bool = Field(
+        False, strict=True, description="Whether each citation has the passage of the document around it."
+    )
 
 
 class ChatOutput(BaseModel):
