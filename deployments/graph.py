@@ -1,4 +1,5 @@
-"""The whole graph: the tokenizer and the model of each task, the chat that calls them, and the ingress.
+"""The whole graph: the tokenizer and the model of each task, the chat and the job runner that
+call them, and the ingress.
 
 `serve_config.yaml` names `build` and has its settings under `args:`. The options in this file are defaults of Serve's
 own settings. The `deployments:` section of `serve_config.yaml` overrides them, also on a running graph.
@@ -13,6 +14,7 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 
 from deployments.ingress import Ingress
+from deployments.job_runner import JobRunner
 from deployments.models import ColaClassifier, QaExtractor, StsEncoder
 from deployments.persona_chat import PersonaChat
 from deployments.settings import Settings
@@ -76,6 +78,12 @@ def build(settings: Settings) -> Application:
     persona_chat = _with_options(PersonaChat, **CHAT_OPTIONS, **_stops_after(settings.ingress.deadline_s)).bind(
         settings, sts=(sts_tokenizer, sts_encoder), qa=(qa_tokenizer, qa_extractor)
     )
+    tasks = {
+        "sts": (sts_tokenizer, sts_encoder),
+        "cola": (cola_tokenizer, cola_classifier),
+        "qa": (qa_tokenizer, qa_extractor),
+    }
+    job_runner = _with_options(JobRunner, autoscaling_config=BY_REQUESTS).bind(settings, **tasks)
     ingress = _with_options(
         Ingress,
         **_stops_after(max(settings.ingress.deadline_s, settings.ingress.upload_deadline_s)),
@@ -85,13 +93,7 @@ def build(settings: Settings) -> Application:
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         autoscaling_config=BY_REQUESTS | {"target_ongoing_requests": 256},
     )
-    application: Application = ingress.bind(
-        settings,
-        sts=(sts_tokenizer, sts_encoder),
-        cola=(cola_tokenizer, cola_classifier),
-        qa=(qa_tokenizer, qa_extractor),
-        chat=persona_chat,
-    )
+    application: Application = ingress.bind(settings, **tasks, chat=persona_chat, job_runner=job_runner)
     return application
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from ray import serve
 from deployments.api.app import make_api
 from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
-from deployments.api.services import Input, Submits, SubmitsEach
+from deployments.api.services import Input, Jobs, Submits, SubmitsEach
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.lists import Lists
@@ -27,6 +27,7 @@ from deployments.calls.remote_pipelines import (
     qa_group_commit,
     reading_group_commit,
 )
+from deployments.jobs.place import ledger_of, storage_of
 from deployments.live_graph import DeploymentReport, LiveGraph
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.metrics.publish import start_publishing
@@ -62,6 +63,7 @@ class Ingress:
         cola: tuple[Handle, Handle],
         qa: tuple[Handle, Handle],
         chat: Handle,
+        job_runner: Handle,
     ) -> None:
         """`sts`, `cola` and `qa` are the handles of each task's tokenizer and model."""
         warn_of_missing_flags(os.environ)
@@ -70,7 +72,7 @@ class Ingress:
         self.catalogue = Catalogue(self.describe)
         self._tokenizers = {"sts": sts[0], "cola": cola[0], "qa": qa[0]}
         self._readiness = Readiness(deployment_states)
-        self._graph = LiveGraph([*sts, *cola, *qa, chat])
+        self._graph = LiveGraph([*sts, *cola, *qa, chat, job_runner])
         self.requests = RequestCount()
         self._chats = 0
         single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
@@ -101,6 +103,8 @@ class Ingress:
         self._chat_stream = RemoteStream(chat, "stream", repeatable=repeatable, traced=True)
         start_publishing()
         start_tracing(settings.tracing, "Ingress")
+        self.jobs = Jobs(settings.jobs, ledger_of(settings.jobs), storage_of(settings.jobs))
+        self._wake_jobs = RemoteStage(job_runner, "wake")
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app on the replica. Serve calls this method."""
@@ -199,6 +203,11 @@ class Ingress:
         async with aclosing(self._chat_stream(request)) as pieces:
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else reply_or_raise(piece)
+
+    async def wake_jobs(self) -> None:
+        """Tell the job runner that there is work. If it can't be told, it looks by itself."""
+        with suppress(MunjangError):
+            await self._wake_jobs()
 
     async def describe(self) -> dict[str, Any]:
         """Collect what each task's deployment reports for /info. It leaves out those that the question would wake."""

@@ -222,6 +222,48 @@ class IngressSettings(Frozen):
     access: AccessSettings = AccessSettings()
 
 
+class JobSettings(Frozen):
+    """Files that are scored in the background (`/v1/files`, `/v1/batches`)."""
+
+    folder: str = Field(
+        "jobs",
+        description="Folder of all files, which every node with an ingress or a job runner must see: a path, or a URL "
+        "of an object store that fsspec knows.",
+    )
+    database: str | None = Field(
+        None, description="SQLite file of files and jobs, on a local disk; null: jobs.sqlite in the folder."
+    )
+    max_file_bytes: int = Field(2**30, ge=1, description="Most bytes of an uploaded file; a larger one gets 413.")
+    max_rows: int = Field(10_000_000, ge=1, description="Most rows of a job; a job with more fails.")
+    max_bytes: int = Field(
+        20 * 2**30, ge=1, description="Most bytes of all uploads and results together; further uploads get 507."
+    )
+    max_active: int = Field(100, ge=1, description="Most unfinished jobs of one caller; more get 429.")
+    max_transfers: int = Field(
+        16, ge=1, description="Most uploads, and most event streams, at once in one ingress replica; more get 429."
+    )
+    max_window_s: float = Field(
+        7 * 86_400, gt=0, description="Longest `completion_window` in seconds, after which a job expires."
+    )
+    expires_after_s: float = Field(
+        30 * 86_400, gt=0, description="Seconds after which files and finished jobs are deleted."
+    )
+    rows_per_part: int = Field(500, ge=1, description="Most rows of a part, which is scored again after a kill.")
+    parts_at_once: int = Field(2, ge=1, description="Parts that one job runner works on at the same time.")
+    items_per_call: int = Field(
+        64,
+        ge=1,
+        description="Most items of a job in one call: a single item may wait in a tokenizer behind such a call.",
+    )
+    patience_s: float = Field(
+        300.0, ge=0, description="Seconds for which a row is tried again while the models do not answer."
+    )
+    row_deadline_s: float = Field(600.0, gt=0, description="Seconds after which one try of a row has failed.")
+    lease_s: float = Field(
+        15.0, ge=1, description="Seconds after which another job runner takes the work of one that is gone."
+    )
+
+
 class Settings(Frozen):
     """Settings of the whole graph."""
 
@@ -231,6 +273,7 @@ class Settings(Frozen):
     chat: ChatSettings = ChatSettings()
     ingress: IngressSettings = IngressSettings()
     tracing: TracingSettings | None = Field(None, description="Traces of requests; null: none.")
+    jobs: JobSettings = JobSettings()
 
     @model_validator(mode="after")
     def _provider_times_out_first(self) -> Self:

@@ -6,7 +6,9 @@
     │   ├── MalformedInput          the bytes do not have the format that their media type names
     │   ├── UnsupportedMedia        the media type, character set or compression is one that the route does not read
     │   ├── InvalidInput            the format is right, but a field is wrong
+    │   │   └── UnknownId           the caller has no file or job with this id
     │   ├── TooLarge                the input exceeds a limit of the settings
+    │   ├── Conflict                the state of the file or job does not allow this
     │   ├── TooSlow                 the bytes arrive more slowly than the settings allow
     │   ├── UnknownModel            no model has this name
     │   └── WrongKind               the model can't do what is asked
@@ -16,6 +18,8 @@
     │   ├── StageUnavailable        no replica of a stage could answer
     │   ├── CheckpointMismatch      tokens of one checkpoint reached the model of another
     │   ├── CheckpointsMixed        the items of one request were answered by two checkpoints
+    │   ├── StorageFull             there is no room for another file, on the disk or in its quota
+    │   ├── StorageFailed           the storage of files and jobs can't be read or written
     │   └── ServerFailed            a server that this process called over HTTP gave no answer
     ├── EngineError                 the forward pass failed on this item
     ├── StageFailed                 a deployment failed in a way that nobody expected
@@ -89,6 +93,10 @@ class UnsupportedMedia(InputError):
     """The media type, character set or compression is one that the route does not read; the argument says which."""
 
 
+class Conflict(InputError):
+    """The state of a file or job does not allow what the caller wants; the argument says why."""
+
+
 class TooSlow(InputError):
     """The bytes of a request arrive more slowly than the settings allow."""
 
@@ -125,6 +133,14 @@ class InvalidInput(InputError):
 
     def __str__(self) -> str:
         return "; ".join(f"{fault.pointer}: {fault.detail}".removeprefix(": ") for fault in self.faults)
+
+
+class UnknownId(InvalidInput):
+    """The caller has nothing with this id; the argument is what was looked for. The id is not repeated."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(FieldFault("", "not_found", f"there is no such {what}"))
+        self.args = (what,)
 
 
 class TooLarge(InputError):
@@ -187,6 +203,20 @@ class CheckpointsMixed(UnavailableError):
 
     def __str__(self) -> str:
         return "the checkpoint is being replaced and the answers come from both versions; try again"
+
+
+class StorageFull(UnavailableError):
+    """There is no room for another file, on the disk or in its quota."""
+
+    def __str__(self) -> str:
+        return "there is no room for more files; delete some, or wait until they expire"
+
+
+class StorageFailed(UnavailableError):
+    """The storage of files and jobs can't be read or written; the argument is the type of the cause."""
+
+    def __str__(self) -> str:
+        return f"the storage of files and jobs failed ({', '.join(map(str, self.args))})"
 
 
 class ServerFailed(UnavailableError):

@@ -40,14 +40,23 @@ ROUTE_SCOPES: dict[str, Scope] = {
     "/pred/file/multi/": "upload",
     "/chat/": "chat",
     "/v1/chat": "chat",
+    "/v1/files": "upload",
+    "/v1/batches": "upload",
     "/info": "admin",
     "/readyz": "admin",
     "/v1/graph": "admin",
     "/docs": "admin",
     "/openapi.json": "admin",
 }
-FOLDER_SCOPES: dict[str, Scope] = {"/v1/models/": "infer", "/models/": "infer"}
+FOLDER_SCOPES: dict[str, Scope] = {
+    "/v1/models/": "infer",
+    "/models/": "infer",
+    "/v1/files/": "upload",
+    "/v1/batches/": "upload",
+}
 """Paths that begin so end with a name."""
+KEY = "munjang.key"
+"""The name in the ASGI scope of the key with which a request was admitted."""
 PUBLIC = {"/", "/healthz", "/health", "/ping"}
 PUBLIC_FOLDER = "/static/"  # the files of the page, whose first one is at "/"
 REALM = 'Bearer realm="munjang"'
@@ -68,6 +77,12 @@ def scope_of(path: str) -> Scope:
     if path in _SCOPE_OF_FORM:
         return _SCOPE_OF_FORM[path]
     return next((scope for folder, scope in FOLDER_SCOPES.items() if path.startswith(folder)), "admin")
+
+
+def key_of(request: Request) -> Key | None:
+    """The key with which a request was admitted; None where no keys are configured."""
+    key: Key | None = request.scope.get(KEY)
+    return key
 
 
 class Access:
@@ -108,7 +123,7 @@ class Access:
             )
             return
         quota.use(requests=1)
-        await self._app(request.scope, quota.counting(receive), quota.reporting(send))
+        await self._app({**request.scope, KEY: key}, quota.counting(receive), quota.reporting(send))
 
 
 def secret_of(headers: Headers) -> bytes:

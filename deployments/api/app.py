@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
-from deployments.api import chat, cola, lists, problems, qa, service, sts
+from deployments.api import batches, chat, cola, files, lists, problems, qa, service, sts
 from deployments.api.access import Access
 from deployments.api.bodies import Bodies
 from deployments.api.clients import hugging_face, openai, ranking, tei
@@ -26,6 +26,7 @@ from deployments.api.request_count import CountsRequests
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash, other_form
+from deployments.jobs.endpoints import PAIRS_FILE
 from deployments.metrics.requests import Requests
 from deployments.tracing.spans import recorder
 from deployments.valid_keys import valid_keys
@@ -40,6 +41,8 @@ ROUTERS = (
     ranking.router,
     hugging_face.router,
     chat.router,
+    files.router,
+    batches.router,
     service.router,
 )
 DIRECT = {
@@ -50,7 +53,7 @@ DIRECT = {
     "/embed": DirectRoute(tei.embed_texts, EmbedRequest),
 }
 BODIES = {
-    **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat"], Kind.JSON),
+    **dict.fromkeys([*DIRECT, "/chat/", "/v1/chat", "/v1/batches"], Kind.JSON),
     **dict.fromkeys(
         ["/", "/similarity", "/predict", "/tokenize", "/decode", "/rerank", "/v1/rerank", "/v2/rerank"], Kind.JSON
     ),
@@ -61,6 +64,8 @@ BODIES = {
 """What the body of each POST route must be."""
 FOLDERS = {"/models/": Kind.JSON}
 """The same for paths that begin so and end with a name."""
+STREAMED = {"/v1/files"}
+"""The POST routes that read their bodies themselves."""
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
@@ -78,6 +83,9 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.batch_endpoints = {*DIRECT, PAIRS_FILE}
+    app.state.transfers = 0
+    app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
     app.state.paths = {form for path in _paths() for form in (path, other_form(path))}
     for router in ROUTERS:
         app.include_router(router)
@@ -88,7 +96,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     app.add_middleware(NoFraming)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
     app.add_middleware(Direct, routes=direct, services=services)
-    app.add_middleware(Bodies, kinds=BODIES, folders=FOLDERS, settings=limits)
+    app.add_middleware(Bodies, kinds=BODIES, folders=FOLDERS, settings=limits, streamed=STREAMED)
     keys = valid_keys(limits.access, os.environ)
     if keys is not None:
         app.add_middleware(Access, keys=keys)

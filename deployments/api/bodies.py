@@ -4,7 +4,7 @@ A body is refused by its headers alone where they suffice, and its bytes count a
 the answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 
 from starlette.datastructures import Headers
@@ -31,7 +31,8 @@ class Bodies:
 
     `folders` has the kinds of paths that begin so.
 
-    Requests to other paths may have a short body, which nobody reads.
+    Routes at the paths `streamed` read and limit their bodies themselves. Requests to other paths may have a short
+    body, which nobody reads.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Bodies:
         kinds: Mapping[str, Kind],
         settings: IngressSettings,
         folders: Mapping[str, Kind] | None = None,
+        streamed: Collection[str] = (),
     ) -> None:
         self._app = app
+        self._streamed = {form for path in streamed for form in (path, other_form(path))}
         self._kinds = {form: kind for path, kind in kinds.items() for form in (path, other_form(path))}
         self._folders = dict(folders or {})
         self._limits = {
@@ -58,7 +61,9 @@ class Bodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body, or refuse it."""
         kind = self._kind(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if scope["type"] == "http" and kind is None and has_large_body(Headers(scope=scope)):
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._streamed:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http" and kind is None and has_large_body(Headers(scope=scope)):
             await _refuse(TooLarge("the body", MAX_IGNORED_BYTES, "bytes on this path"), scope, receive, send)
         elif kind is None:
             await self._app(scope, receive, send)

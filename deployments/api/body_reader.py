@@ -1,6 +1,7 @@
 """Read the body of a request within limits: bytes, time without any byte, and the lowest average rate."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive
@@ -24,15 +25,13 @@ class BodyLimits:
     min_bytes_per_s: float
 
 
-async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservation, until: Deadline) -> bytes:
-    """Return the whole body.
+async def pieces_of_body(receive: Receive, limits: BodyLimits, until: Deadline) -> AsyncGenerator[bytes]:
+    """Yield the body piece by piece.
 
-    Raises TooLarge, TooSlow, DeadlineExceeded, Overloaded if the reservation can't grow with the body, and
-    MalformedInput if the client disconnects before the end.
+    Raises TooLarge, TooSlow, DeadlineExceeded, and MalformedInput if the client disconnects before the end.
     """
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
-    pieces: list[bytes] = []
     size, more = 0, True
     while more:
         slowest_s = begun_s + limits.pause_s + size / limits.min_bytes_per_s
@@ -43,6 +42,19 @@ async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservati
         size += len(piece)
         if size > limits.max_bytes:
             raise TooLarge("the body", limits.max_bytes, "bytes")
+        yield piece
+
+
+async def read_body(receive: Receive, limits: BodyLimits, reservation: Reservation, until: Deadline) -> bytes:
+    """Return the whole body.
+
+    Raises TooLarge, TooSlow, DeadlineExceeded, Overloaded if the reservation can't grow with the body, and
+    MalformedInput if the client disconnects before the end.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in pieces_of_body(receive, limits, until):
+        size += len(piece)
         reservation.grow_to(size)
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -35,7 +35,7 @@ def file_of_form(content_type: str, body: bytes) -> bytes:
     Raises MalformedInput if the form can't be read, does not end, or has more than `MAX_PARTS` parts, and InvalidInput
     if it does not have exactly one file with the name `FIELD`, or that file is empty.
     """
-    parts = [part for part in _parts(_boundary(content_type), body) if part.name == FIELD]
+    parts = [part for part in _parts(boundary_of(content_type), body) if part.name == FIELD]
     if not parts:
         raise _refusal("missing", "Field required")
     if len(parts) > 1:
@@ -53,7 +53,8 @@ def _refusal(code: str, why: str) -> InvalidInput:
     return InvalidInput(FieldFault(f"/{FIELD}", code, why))
 
 
-def _boundary(content_type: str) -> bytes:
+def boundary_of(content_type: str) -> bytes:
+    """The boundary between the parts, from the header. Raises MalformedInput."""
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 0 < len(boundary) <= MAX_BOUNDARY:
         raise MalformedInput(f"the Content-Type of the form has no boundary of 1 to {MAX_BOUNDARY} characters")
@@ -64,7 +65,7 @@ def _parts(boundary: bytes, body: bytes) -> Sequence[Part]:
     """The parts of the form. Text before the first boundary is refused: nobody sends it, and the parser skips it."""
     if not body.removeprefix(b"\r\n").startswith(b"--" + boundary):
         raise MalformedInput("the form does not begin with the boundary that its Content-Type names")
-    reader = _FormReader()
+    reader = FormReader()
     try:
         MultipartParser(boundary, reader.callbacks()).write(body)
     except FormParserError:
@@ -74,7 +75,7 @@ def _parts(boundary: bytes, body: bytes) -> Sequence[Part]:
     return reader.parts
 
 
-class _FormReader:
+class FormReader:
     """Collects what the parser finds. It keeps only the data of parts with the name `FIELD`."""
 
     def __init__(self) -> None:

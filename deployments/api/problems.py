@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.api.clients.errors import error_body, error_headers, shape_of
@@ -18,6 +19,7 @@ from deployments.metrics.requests import refused
 from pipelines.errors import (
     CheckpointMismatch,
     CheckpointsMixed,
+    Conflict,
     DeadlineExceeded,
     FieldFault,
     InvalidInput,
@@ -33,10 +35,13 @@ from pipelines.errors import (
     ProviderTimedOut,
     RetryLater,
     StageUnavailable,
+    StorageFailed,
+    StorageFull,
     StoreCorrupt,
     StoreNotFound,
     TooLarge,
     TooSlow,
+    UnknownId,
     UnknownModel,
     UnsupportedMedia,
     WrongKind,
@@ -54,6 +59,10 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     UnknownModel: HTTPStatus.NOT_FOUND,
     WrongKind: HTTPStatus.FAILED_DEPENDENCY,
+    UnknownId: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    StorageFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -156,7 +165,7 @@ async def munjang_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def status_of(error: Exception) -> HTTPStatus:
-    """The status of an error's class."""
+    """The status of an error's class, or of its nearest ancestor."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
@@ -185,7 +194,17 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return await _unexpected(request, error)
     status = HTTPStatus(error.status_code)
-    return problem_response(request, status, error.detail or status.phrase, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)
+    return problem_response(request, status, error.detail or status.phrase, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of a path. Starlette names those of the first of its routes only."""
+    routes: Sequence[Route] = request.app.state.routes
+    here = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    return ", ".join(sorted({method for route in here for method in route.methods or ()}))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -1,14 +1,17 @@
 """What the routes need from the ingress."""
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 from fastapi import Depends, Request
 
 from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
+from deployments.jobs.ledger import Ledger
+from deployments.jobs.storage import Storage
 from deployments.live_graph import DeploymentReport
-from deployments.settings import Settings
+from deployments.settings import JobSettings, Settings
 from pipelines.chat.request import ChatRequest, Reply
 from pipelines.cola.pipeline import Acceptability
 from pipelines.errors import MunjangError
@@ -41,6 +44,15 @@ class SubmitsEach(Protocol[Item, Result]):
         """Return a result or error for each item, in order. Raises errors that are no item's fault."""
 
 
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The files and jobs of all callers."""
+
+    settings: JobSettings
+    ledger: Ledger
+    storage: Storage
+
+
 class Services(Protocol):
     """The part of the ingress that the routes use."""
 
@@ -61,6 +73,11 @@ class Services(Protocol):
 
     async def decode(self, task: Task, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool) -> list[str]:
         """The texts of token ids. Raises InvalidInput for ids outside of the vocabulary."""
+
+    jobs: Jobs
+
+    async def wake_jobs(self) -> None:
+        """Tell the job runner that there is work."""
 
     async def chat(self, request: ChatRequest) -> Reply:
         """Return the whole answer, or raise its error."""

@@ -31,13 +31,19 @@ _model_done_s: ContextVar[float] = ContextVar("_model_done_s")
 
 
 def qa_group_commit(
-    settings: GroupCommitSettings, tokenizer: Handle, extractor: Handle, *, null_threshold: float | None
+    settings: GroupCommitSettings,
+    tokenizer: Handle,
+    extractor: Handle,
+    *,
+    null_threshold: float | None,
+    priority: Priority = Priority.INTERACTIVE,
+    bulk_items: int | None = None,
 ) -> GroupCommit[Request, Answer]:
-    """Answer (question, context) requests. `null_threshold` is that of `QaPipeline`."""
+    """Answer (question, context) requests. See `QaPipeline` and `group_commit_of` for the options."""
     tokenize = RemoteStage(tokenizer, "windows", traced=True)
-    pipeline = QaPipeline(tokenize, model_stage(extractor, Priority.INTERACTIVE), null_threshold=null_threshold)
-    metrics = GroupCommitMetrics("qa", "questions")
-    return group_commit_of(pipeline, settings, lambda request: len(request[1]), metrics=metrics)
+    pipeline = QaPipeline(tokenize, model_stage(extractor, priority), null_threshold=null_threshold)
+    metrics = GroupCommitMetrics("qa", "questions" if priority is Priority.INTERACTIVE else "job_questions")
+    return group_commit_of(pipeline, settings, lambda request: len(request[1]), metrics=metrics, bulk_items=bulk_items)
 
 
 def embedding_group_commit(

@@ -21,6 +21,7 @@ DEPLOYMENTS = {
     "QaTokenizer",
     "QaExtractor",
     "PersonaChat",
+    "JobRunner",
     "Ingress",
 }
 
@@ -30,7 +31,7 @@ def deployments(settings: Settings = DEFAULTS) -> dict[str, object]:
     return {deployment.name: deployment for deployment in built.deployments}
 
 
-def test_tokenizers_models_chat_and_ingress_are_separate_deployments() -> None:
+def test_tokenizers_models_chat_job_runner_and_ingress_are_separate_deployments() -> None:
     assert set(deployments()) == DEPLOYMENTS
 
 
@@ -60,7 +61,7 @@ def test_every_deployment_has_bounds_limits_and_a_graceful_shutdown() -> None:
 
 
 def test_the_policy_knows_the_deployments_of_each_task_and_the_ingress() -> None:
-    assert {*itertools.chain(*TASKS), INGRESS} == DEPLOYMENTS - {"PersonaChat"}
+    assert {*itertools.chain(*TASKS), INGRESS} == DEPLOYMENTS - {"PersonaChat", "JobRunner"}
     for tokenizer, model in TASKS:
         assert Tokenizer.name in tokenizer
         assert issubclass(getattr(models, model).func_or_class, models.ModelReplica)

@@ -15,7 +15,7 @@ def ingress_with(settings: Settings, **models: Any) -> Any:
     """An ingress with these handles of models."""
     _, plain, *_ = Ingress.func_or_class.__mro__  # the class that Serve wraps
     pairs = {task: (MagicMock(), models.get(task, MagicMock())) for task in ("sts", "cola", "qa")}
-    return plain(settings, **pairs, chat=models.get("chat", MagicMock()))
+    return plain(settings, **pairs, chat=models.get("chat", MagicMock()), job_runner=MagicMock())
 
 
 def model(name: str) -> Any:

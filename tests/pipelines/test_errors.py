@@ -31,11 +31,13 @@ from pipelines.errors import (
     StoreNotFound,
     StoreUnsafe,
     TooLarge,
+    UnknownId,
 )
 
 FAULTS = (FieldFault("/sentence_1", "blank", "has no text"), FieldFault("/results/3", "missing", "is missing"))
 ARGUMENTS: dict[type[MunjangError], tuple[object, ...]] = {
     InvalidInput: FAULTS,
+    UnknownId: ("file",),
     TooLarge: ("the file", 1024, "bytes"),
     Overloaded: (1.5,),
     StageFailed: ("Tokenizer.windows", "ValueError"),

@@ -166,11 +166,12 @@ def environment(*, fast: bool = True, **more: str) -> dict[str, str]:
 
 
 def write_config(folder: Path, **args: Any) -> Path:
-    """Write the shipped configuration with a free port and other `args`. By default, stores are in `folder`."""
+    """Write the shipped configuration with a free port and other `args`. Stores and jobs are in `folder` by default."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
     chat = {"stores": str(folder / "stores")} | args.get("chat", {})
-    config["applications"][0]["args"] = config["applications"][0]["args"] | args | {"chat": chat}
+    jobs = {"folder": str(folder / "jobs")} | args.get("jobs", {})
+    config["applications"][0]["args"] = config["applications"][0]["args"] | args | {"chat": chat, "jobs": jobs}
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path

@@ -34,7 +34,17 @@ class TeiError(BaseModel):
 
 Shape = Literal["openai", "tei"]
 
-OPENAI = ("/v1/embeddings", "/v1/models", "/v1/score", "/score", "/v1/rerank", "/v2/rerank", "/classify")
+OPENAI = (
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/files",
+    "/v1/batches",
+    "/v1/score",
+    "/score",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/classify",
+)
 TEI = ("/embed", "/similarity", "/predict", "/rerank", "/tokenize", "/decode", "/health", "/ping", "/models")
 _FIRST = {path.split("/", 2)[1]: "tei" for path in TEI} | {"score": "openai", "classify": "openai"}
 _SECOND = {path.removeprefix("/v1/").removeprefix("/v2/") for path in OPENAI if path[:3] in ("/v1", "/v2")}
@@ -45,6 +55,7 @@ _TYPES = {
     HTTPStatus.NOT_FOUND: "not_found_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
 }
+_FUTILE = (HTTPStatus.GATEWAY_TIMEOUT, HTTPStatus.INSUFFICIENT_STORAGE)
 _REFUSED = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
@@ -113,8 +124,9 @@ def _tei_type(status: HTTPStatus, faults: Sequence[FieldFault]) -> str:
 def error_headers(shape: Shape, status: HTTPStatus, detail: str) -> dict[str, str]:
     """Headers that clients of this shape read beside the body.
 
-    OpenAI's would repeat a request whose own deadline is over; Hugging Face's show `X-Error-Message`.
+    OpenAI's would repeat a request whose own deadline is over, or an upload for which there is no room;
+    Hugging Face's show `X-Error-Message`.
     """
     if shape == "openai":
-        return {"x-should-retry": "false"} if status is HTTPStatus.GATEWAY_TIMEOUT else {}
+        return {"x-should-retry": "false"} if status in _FUTILE else {}
     return {"X-Error-Message": detail.encode("ascii", "replace").decode().replace("\n", " ")}

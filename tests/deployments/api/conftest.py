@@ -1,8 +1,10 @@
 """The routes with scripted services, without Ray."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ from starlette.testclient import TestClient
 from deployments.api.app import make_api
 from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
-from deployments.api.services import Input
+from deployments.api.services import Input, Jobs
+from deployments.jobs.place import ledger_of, storage_of
 from deployments.live_graph import DeploymentReport
-from deployments.settings import Settings
+from deployments.settings import JobSettings, Settings
 from pipelines.chat.generative import GenerativeAnswers
 from pipelines.chat.pipeline import ChatPipeline
 from pipelines.chat.provider import Provider
@@ -67,6 +70,12 @@ def embedded(one: Input) -> Embedding:
     return Embedding(VECTOR, "digest", tokens=len(one[0]), truncated=one[0] == "too long")
 
 
+def jobs_in(folder: Path, **settings: Any) -> Jobs:
+    """No files and no jobs yet, in a folder."""
+    chosen = JobSettings(folder=str(folder), **settings)
+    return Jobs(chosen, ledger_of(chosen), storage_of(chosen))
+
+
 @dataclass
 class ScriptedServices:
     settings: Settings = field(default_factory=Settings)
@@ -89,8 +98,12 @@ class ScriptedServices:
         default_factory=lambda: Scripted(lambda passage: Acceptability(0.75, False, True, 5, "digest"))
     )
     readings: Scripted = field(default_factory=lambda: Scripted(found))
+    jobs: Jobs = field(default_factory=lambda: jobs_in(Path(tempfile.mkdtemp(prefix="munjang-jobs-"))))
     chats: ChatPipeline | None = None
     deployments: dict[str, bool] = field(default_factory=lambda: {"StsEncoder": True, "Ingress": True})
+
+    async def wake_jobs(self) -> None:
+        """The tests themselves take the steps of a runner."""
 
     async def chat(self, request: ChatRequest) -> Reply:
         assert self.chats is not None
