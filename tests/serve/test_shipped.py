@@ -157,6 +157,7 @@ def test_readiness_and_info_describe_what_is_served(client: httpx2.Client) -> No
                 "QaTokenizer",
                 "QaExtractor",
                 "PersonaChat",
+                "JobRunner",
                 "Ingress",
             ],
             True,
@@ -191,7 +192,7 @@ def test_the_graph_counts_what_passes_through_it(client: httpx2.Client) -> None:
         after = replicas()
     assert list(after) == [
         *("Ingress", "StsTokenizer", "StsEncoder", "ColaTokenizer", "ColaClassifier", "QaTokenizer", "QaExtractor"),
-        "PersonaChat",
+        *("PersonaChat", "JobRunner"),
     ]
     for name in ("Ingress", "ColaTokenizer", "ColaClassifier"):
         assert differences(name) == [2, 2, 2]
