@@ -47,7 +47,7 @@ def test_the_documentation_loads_only_from_this_server(web: WebPage, server: Ser
 
 def test_sample_requests_run_as_pulses_through_the_live_graph(web: WebPage, server: Server) -> None:
     web.open(server.url, "graph")
-    expect(web.graph.boxes).to_have_count(8)
+    expect(web.graph.boxes).to_have_count(9)
     web.graph.sample.click()
     expect(web.graph.pulses).not_to_have_count(0)
     expect(web.graph.box("ColaClassifier").locator("dd").nth(2)).not_to_have_text("–")  # the mean batch
