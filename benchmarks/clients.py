@@ -142,6 +142,8 @@ class InfinityClient(HttpClient):
     """Asks for embeddings in base64, the cheapest encoding for both sides, and computes the cosines itself."""
 
     ready = "/health"
+    PATH = "/embeddings"
+    MODEL = "model"
     MAX_PAIRS = 1024
 
     async def score(self, pair: Pair) -> float:
@@ -153,8 +155,24 @@ class InfinityClient(HttpClient):
 
     async def _scores(self, pairs: list[Pair]) -> list[float]:
         sentences = [self._prompt + sentence for pair in pairs for sentence in pair]
-        body = {"model": "model", "input": sentences, "encoding_format": "base64"}
-        answer = await post(self._session, "/embeddings", json=body)
+        body = {"model": self.MODEL, "input": sentences, "encoding_format": "base64"}
+        answer = await post(self._session, self.PATH, json=body)
         rows = [np.frombuffer(base64.b64decode(row["embedding"]), dtype=np.float32) for row in answer["data"]]
         embeddings = np.stack(rows)  # (sentences, dimensions), of unit length
+        return np.einsum("pd,pd->p", embeddings[0::2], embeddings[1::2]).tolist()
+
+
+class OpenAiClient(InfinityClient):
+    """Munjang's route in OpenAI's shape."""
+
+    PATH = "/v1/embeddings"
+    MODEL = "sts"
+
+
+class TeiClient(InfinityClient):
+    """Munjang's route in the shape of text-embeddings-inference, which has no base64."""
+
+    async def _scores(self, pairs: list[Pair]) -> list[float]:
+        sentences = [sentence for pair in pairs for sentence in pair]
+        embeddings = np.array(await post(self._session, "/embed", json={"inputs": sentences}), dtype=np.float32)
         return np.einsum("pd,pd->p", embeddings[0::2], embeddings[1::2]).tolist()

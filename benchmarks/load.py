@@ -11,15 +11,18 @@ import asyncio
 import json
 from pathlib import Path
 
-from benchmarks.clients import MunjangClient, session
+from benchmarks.clients import MunjangClient, OpenAiClient, TeiClient, session
 from benchmarks.measure import Plan, measure
 from benchmarks.pairs import read_pairs, stream
 from pipelines.text.files import data_folder
+
+ROUTES = {"pairs": MunjangClient, "openai": OpenAiClient, "tei": TeiClient}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--route", choices=ROUTES, default="pairs", help="the route that gets the two texts of a pair")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--seconds", type=float, default=15.0)
@@ -43,7 +46,7 @@ async def load(arguments: argparse.Namespace) -> None:
     )
     async with session(arguments.url) as http:
         pairs = stream(read_pairs(arguments.data), arguments.seed)
-        async for record in measure(MunjangClient(http), pairs, plan):
+        async for record in measure(ROUTES[arguments.route](http), pairs, plan):
             print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
