@@ -1,12 +1,13 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from deployments.api.form import MAX_PARTS, file_of_form
 from pipelines.errors import InvalidInput, MalformedInput
+from pipelines.text.strict_json import BOM
 from tests.deployments.api.test_problems import is_problem
 
 TYPE = "multipart/form-data; boundary=edge"
@@ -21,8 +22,11 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--edge--\r\n"
 
 
-@given(content=st.binary(min_size=1).filter(lambda content: content.strip() and b"--edge" not in content))
+@given(
+    content=st.binary(min_size=1).filter(lambda content: content.removeprefix(BOM).strip() and b"--edge" not in content)
+)
 def test_the_file_is_returned_as_it_was_sent(content: bytes) -> None:
+    assume(content.removeprefix(BOM).strip() and b"--edge" not in content)
     assert file_of_form(TYPE, form(part(content))) == content
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -64,19 +65,26 @@ def test_a_batch_gives_the_same_spans_as_single_windows(served: MakeCheckpoint, 
     tokens = windows_of(folder, [*REQUESTS, LONG]).tokens
     together = model.run(tokens)
     alone = np.concatenate([model.run(TokenBatch.take([(tokens, i)])) for i in range(len(tokens))])
-    assert together.shape == (len(tokens), 4)
+    assert together.shape == (len(tokens), 5)  # the null span, three spans and the sum
     np.testing.assert_allclose(together["score"], alone["score"], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(together["start"], alone["start"])
     np.testing.assert_array_equal(together["end"], alone["end"])
 
 
-def test_a_lower_limit_gives_shorter_answers(imported: MakeCheckpoint) -> None:
+def test_answers_have_at_most_the_tokens_that_their_window_or_else_the_model_allows(imported: MakeCheckpoint) -> None:
     folder = imported("extractor")
     model, tokens = model_of(folder), windows_of(folder).tokens
-    limited = model.limited(2).run(tokens)[:, 1:]
-    assert (limited["end"] - limited["start"]).max() <= 2
-    longest = model.run(tokens)[:, 1:]
-    assert (longest["end"] - longest["start"]).max() > 2
+    unlimited = dataclasses.replace(tokens, longest=None)
+    limited = dataclasses.replace(tokens, longest=np.full(len(tokens), 2, dtype=np.int32))
+    assert longest_answer(model, unlimited) > 2
+    assert longest_answer(model.limited(2), unlimited) <= 2
+    assert longest_answer(model, limited) <= 2
+
+
+def longest_answer(model: Extractor, tokens: TokenBatch) -> int:
+    """The most tokens of an answer that the model finds."""
+    found = model.run(tokens)[:, 1:-1]
+    return int((found["end"] - found["start"]).max())
 
 
 def test_token_batches_without_regions_are_refused(imported: MakeCheckpoint) -> None:

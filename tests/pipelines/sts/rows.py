@@ -39,7 +39,7 @@ def write_all(folder: Path) -> Path:
     files = {
         data.KLUE_TRAIN: _csv(klue),
         data.KLUE_DEV: json.dumps(dev),
-        KORSTS_TRAIN: _korsts(KORSTS),
+        KORSTS_TRAIN: korsts_file(KORSTS),
     }
     for name, content in files.items():
         path = folder / name
@@ -56,6 +56,7 @@ def _csv(rows: list[dict[str, object]]) -> str:
     return text.getvalue()
 
 
-def _korsts(rows: list[tuple[str, str, float]]) -> str:
+def korsts_file(rows: list[tuple[str, str, float]]) -> str:
+    """The content of a KorSTS file."""
     header = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2\n"
     return header + "".join(f"news\tx\t2015\t1\t{score}\t{a}\t{b}\n" for a, b, score in rows)

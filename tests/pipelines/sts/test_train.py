@@ -16,10 +16,14 @@ from pipelines.sts import train as command
 from pipelines.training.command import parse
 from pipelines.training.sts.recipe import RECIPE
 from tests.conftest import MakeCheckpoint
-from tests.pipelines.sts.rows import KORSTS_TRAIN, write_all
+from tests.pipelines.sts.rows import KORSTS, KORSTS_TRAIN, PLACES, korsts_file, write_all
 
 Main = Callable[..., int]
 HEADS = list(RECIPE.heads)
+
+
+MORE_THAN_TWO = [*KORSTS, *((f"{place}에 눈이 온다.", f"{place}에 비가 왔다.", 2.0) for place in PLACES)]
+"""Rows whose correlation is not 1 or -1, whatever the scores are."""
 
 
 @pytest.fixture
@@ -44,6 +48,7 @@ def test_the_best_of_all_heads_is_exported_and_has_the_measured_score_when_serve
     main: Main, checkpoint: MakeCheckpoint, tmp_path: Path, fitted: list[dict[str, Any]], files: list[str]
 ) -> None:
     output, model = tmp_path / "to", checkpoint("bare-encoder")
+    Path(files[3]).write_text(korsts_file(MORE_THAN_TWO), encoding="utf-8")
     words = ["--models", model, "--epochs", 2, "--batch-size", 8, "--text", "hangul", "--learning-rate", 1e-3]
     assert main(output, *words, "--score-column", "label|score") == 0
     assert [one["name"].rpartition("-")[0] for one in fitted] == [f"sts-{head}-bare-encoder-0" for head in HEADS]
