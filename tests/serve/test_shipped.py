@@ -198,7 +198,7 @@ def test_the_graph_counts_what_passes_through_it(client: httpx2.Client) -> None:
         assert differences(name) == [2, 2, 2]
     for name in ("ColaTokenizer", "ColaClassifier"):
         assert after["Ingress"]["calls"][name] - before["Ingress"]["calls"][name] == 2
-    assert after["ColaClassifier"]["mean_batch"] == 1
+    assert after["ColaClassifier"]["mean_batch"] >= 1  # of recent batches, also of earlier requests
     assert 0 < after["Ingress"]["busy"] <= 1
     assert differences("QaExtractor") == [0, 0, 0]
 
