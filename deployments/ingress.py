@@ -14,36 +14,25 @@ from deployments.api.app import make_api
 from deployments.api.catalogue import Catalogue
 from deployments.api.request_count import RequestCount
 from deployments.api.services import Input, Jobs, Submits, SubmitsEach
-from deployments.batching.queue import Priority
-from deployments.calls.group_commit import GroupCommit
-from deployments.calls.lists import Lists
-from deployments.calls.one_checkpoint import OneCheckpoint
 from deployments.calls.remote import RemoteStage, RemoteStream
-from deployments.calls.remote_pipelines import (
-    Handle,
-    for_lists,
-    group_commit_of,
-    model_stage,
-    qa_group_commit,
-    reading_group_commit,
-)
+from deployments.calls.remote_pipelines import Handle
+from deployments.calls.task_group_commits import ColaGroupCommits, QaGroupCommits, StsGroupCommits
 from deployments.jobs.place import ledger_of, storage_of
 from deployments.live_graph import DeploymentReport, LiveGraph
-from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.metrics.publish import start_publishing
 from deployments.readiness import Readiness, deployment_states
 from deployments.reports import CallReports, ReplicaReport
 from deployments.settings import Settings
 from deployments.tracing.spans import start_tracing
 from pipelines.chat.request import ChatRequest, Reply
-from pipelines.cola.pipeline import Acceptability, ColaPipeline
+from pipelines.cola.pipeline import Acceptability
 from pipelines.errors import MunjangError
 from pipelines.format.manifest import Role, Task
 from pipelines.format.token_ids import Token
 from pipelines.qa.pipeline import Request
 from pipelines.qa.reading import Findings, Reading
 from pipelines.qa.spans import Answer
-from pipelines.sts.pipeline import Embedding, InputPipeline, Pair, Similarity, StsPipeline
+from pipelines.sts.pipeline import Embedding, Pair, Similarity
 
 logger = logging.getLogger("ray.serve")
 
@@ -75,28 +64,18 @@ class Ingress:
         self._graph = LiveGraph([*sts, *cola, *qa, chat, job_runner])
         self.requests = RequestCount()
         self._chats = 0
-        single_pairs = self._sts_group_commit(*sts, Priority.INTERACTIVE)
-        self.sts: Submits[Pair, Similarity] = single_pairs
-        files = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs)
-        self.sts_files: Submits[Pair, Similarity] = OneCheckpoint(files)
-        passages = self._cola_group_commit(*cola, Priority.INTERACTIVE)
-        self.cola: Submits[str, Acceptability] = passages
-        questions = qa_group_commit(settings.qa.group_commit, *qa, null_threshold=settings.qa.null_threshold)
-        self.qa: Submits[Request, Answer] = questions
-        pair_lists = self._sts_group_commit(*sts, Priority.BULK, gives_way_to=single_pairs, limited=True)
-        self.pair_lists: SubmitsEach[Pair, Similarity] = Lists(single_pairs, pair_lists)
-        inputs = self._input_group_commit(*sts, Priority.INTERACTIVE)
-        input_lists = self._input_group_commit(*sts, Priority.BULK, gives_way_to=inputs)
-        self.embeddings: SubmitsEach[Input, Embedding] = Lists(inputs, input_lists)
-        passage_lists = self._cola_group_commit(*cola, Priority.BULK, gives_way_to=passages)
-        self.passage_lists: SubmitsEach[str, Acceptability] = Lists(passages, passage_lists)
-        readings, long_readings = self._reading_group_commits(*qa)
-        self.readings: SubmitsEach[Reading, Findings] = Lists(readings, long_readings)
-        self._waiting: dict[str, list[GroupCommit[Any, Any]]] = {
-            "StsEncoder": [single_pairs, files, pair_lists, inputs, input_lists],
-            "ColaClassifier": [passages, passage_lists],
-            "QaExtractor": [questions, readings, long_readings],
-        }
+        of_sts = StsGroupCommits(settings.sts, *sts)
+        of_cola = ColaGroupCommits(settings.cola, *cola)
+        of_qa = QaGroupCommits(settings.qa, *qa)
+        self.sts: Submits[Pair, Similarity] = of_sts.pairs
+        self.sts_files: Submits[Pair, Similarity] = of_sts.files
+        self.pair_lists: SubmitsEach[Pair, Similarity] = of_sts.pair_lists
+        self.embeddings: SubmitsEach[Input, Embedding] = of_sts.inputs
+        self.cola: Submits[str, Acceptability] = of_cola.passages
+        self.passage_lists: SubmitsEach[str, Acceptability] = of_cola.passage_lists
+        self.qa: Submits[Request, Answer] = of_qa.questions
+        self.readings: SubmitsEach[Reading, Findings] = of_qa.readings
+        self._waiting = {"StsEncoder": of_sts.waiting, "ColaClassifier": of_cola.waiting, "QaExtractor": of_qa.waiting}
         self._calls = CallReports(self._waiting)
         repeatable = settings.chat.provider is None  # a provider may already have charged the caller for a lost call
         self._chat = RemoteStage(chat, "reply", repeatable=repeatable, traced=True)
@@ -109,72 +88,6 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app on the replica. Serve calls this method."""
         return make_api(self)
-
-    def _sts_group_commit(
-        self,
-        tokenizer: Handle,
-        encoder: Handle,
-        priority: Priority,
-        gives_way_to: GroupCommit[Pair, Similarity] | None = None,
-        limited: bool = False,
-    ) -> GroupCommit[Pair, Similarity]:
-        """`limited` is for lists in JSON, which are refused when too many items wait, unlike files."""
-        settings = self.settings.sts
-        kind = ("list_pairs" if limited else "file_pairs") if priority is Priority.BULK else "pairs"
-        tokenize = RemoteStage(tokenizer, "sentence_pairs", traced=True)
-        pipeline = StsPipeline(tokenize, model_stage(encoder, priority), threshold=settings.threshold)
-        return group_commit_of(
-            pipeline,
-            for_lists(settings.group_commit) if limited else settings.group_commit,
-            lambda pair: len(pair[0]) + len(pair[1]),
-            metrics=GroupCommitMetrics("sts", kind),
-            bulk_items=settings.max_pairs if kind == "file_pairs" else None,
-            gives_way_to=gives_way_to,
-        )
-
-    def _input_group_commit(
-        self,
-        tokenizer: Handle,
-        encoder: Handle,
-        priority: Priority,
-        gives_way_to: GroupCommit[Input, Embedding] | None = None,
-    ) -> GroupCommit[Input, Embedding]:
-        return group_commit_of(
-            InputPipeline(RemoteStage(tokenizer, "inputs", traced=True), model_stage(encoder, priority)),
-            for_lists(self.settings.sts.group_commit),
-            lambda one: len(one[0]),
-            metrics=GroupCommitMetrics("sts", f"{priority.name.lower()}_inputs"),
-            gives_way_to=gives_way_to,
-        )
-
-    def _cola_group_commit(
-        self,
-        tokenizer: Handle,
-        classifier: Handle,
-        priority: Priority,
-        gives_way_to: GroupCommit[str, Acceptability] | None = None,
-    ) -> GroupCommit[str, Acceptability]:
-        settings = self.settings.cola.group_commit
-        bulk = priority is Priority.BULK
-        return group_commit_of(
-            ColaPipeline(RemoteStage(tokenizer, "passages", traced=True), model_stage(classifier, priority)),
-            for_lists(settings) if bulk else settings,
-            len,
-            metrics=GroupCommitMetrics("cola", "list_passages" if bulk else "passages"),
-            gives_way_to=gives_way_to,
-        )
-
-    def _reading_group_commits(
-        self, tokenizer: Handle, extractor: Handle
-    ) -> tuple[GroupCommit[Reading, Findings], GroupCommit[Reading, Findings]]:
-        """Of interactive and of bulk priority."""
-        settings = for_lists(self.settings.qa.group_commit)
-        threshold = self.settings.qa.null_threshold
-        few = reading_group_commit(settings, tokenizer, extractor, Priority.INTERACTIVE, null_threshold=threshold)
-        many = reading_group_commit(
-            settings, tokenizer, extractor, Priority.BULK, null_threshold=threshold, gives_way_to=few
-        )
-        return few, many
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For `deployments.autoscaling`: by model, the seconds of one replica's time that the waiting items take."""
