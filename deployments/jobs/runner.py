@@ -14,7 +14,6 @@ from anyio import to_thread
 
 from deployments.calls.without_messages import log_failure
 from deployments.jobs.endpoints import Answered, Endpoint
-from deployments.jobs.ledger import Ledger
 from deployments.jobs.records import (
     Claim,
     Job,
@@ -30,6 +29,7 @@ from deployments.jobs.records import (
     upload_name,
 )
 from deployments.jobs.rows import JobRefused, RowLimits, rows_of
+from deployments.jobs.runner_ledger import RunnerLedger
 from deployments.jobs.storage import Storage
 from deployments.settings import JobSettings
 from pipelines.errors import UnavailableError
@@ -57,7 +57,7 @@ class Runner:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: RunnerLedger,
         storage: Storage,
         endpoints: Mapping[str, Endpoint],
         settings: JobSettings,

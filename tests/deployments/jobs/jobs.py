@@ -9,9 +9,9 @@ from typing import Any
 from deployments.api.app import DIRECT
 from deployments.api.catalogue import Catalogue
 from deployments.jobs.endpoints import BulkServices, endpoints_of
-from deployments.jobs.ledger import Ledger
 from deployments.jobs.records import Job, StoredFile, new_file_id, new_job_id, upload_name
 from deployments.jobs.runner import Runner, names_of
+from deployments.jobs.runner_ledger import RunnerLedger
 from deployments.jobs.storage import Storage
 from deployments.settings import JobSettings, Settings
 from pipelines.cola.pipeline import Acceptability
@@ -47,12 +47,14 @@ class Place:
     settings: JobSettings = field(default_factory=lambda: JobSettings(rows_per_part=3, patience_s=0))
     now_s: float = START_S
     services: BulkServices = field(init=False)
-    ledger: Ledger = field(init=False)
+    ledger: RunnerLedger = field(init=False)
     storage: Storage = field(init=False)
 
     def __post_init__(self) -> None:
         self.services = services(self.settings)
-        self.ledger = Ledger(self.folder / "jobs.sqlite", lease_s=self.settings.lease_s, clock_s=lambda: self.now_s)
+        self.ledger = RunnerLedger(
+            self.folder / "jobs.sqlite", lease_s=self.settings.lease_s, clock_s=lambda: self.now_s
+        )
         self.storage = Storage(str(self.folder))
 
     def upload(self, content: bytes, owner: str = "") -> str:
