@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from pipelines.checkpoints.resolve import ROOT
 
 SERVING = """
@@ -20,6 +22,7 @@ print(sorted(extra & sys.modules.keys()))
 """
 
 
+@pytest.mark.slow
 def test_serving_the_shipped_checkpoints_imports_no_package_of_the_extra() -> None:
     command = [sys.executable, "-c", SERVING]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -212,7 +212,7 @@ def test_an_answer_that_takes_too_long_gets_504(
     headers: dict[str, str],
 ) -> None:
     provider.script(Hang())
-    services.settings = Settings(ingress=IngressSettings(deadline_s=0.5))
+    services.settings = Settings(ingress=IngressSettings(deadline_s=2))
     asked = Provider(ProviderSettings(base_url=provider.url, model="tiny"))
     services.chats = chats(shipped, stores, GenerativeAnswers(asked, persona=""))
     with TestClient(make_api(services), URL) as client:

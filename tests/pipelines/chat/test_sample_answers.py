@@ -18,6 +18,8 @@ from pipelines.chat.store.documents import read_documents
 from pipelines.chat.store.stores import Stores
 from tests.pipelines.chat.shipped import CHECKPOINTS, Shipped
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ChatSettings()
 OFF_TOPIC = [
     "대한민국의 수도는 어디야?",

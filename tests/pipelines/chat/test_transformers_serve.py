@@ -24,6 +24,8 @@ from pipelines.chat.provider import Provider
 from pipelines.chat.settings import ProviderSettings
 from pipelines.chat.store.passage import Passage
 
+pytestmark = pytest.mark.slow
+
 START_S = 120
 MAX_TOKENS = 12
 TEXT = "부산에서 태어났다."
