@@ -13,11 +13,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipelines.engines.choice import ONNX, Choice
+from pipelines.engines.choice import ONNX, Choice, multiplies_int8
 from pipelines.format.loading import refusing_damage
 from pipelines.text.token_batch import TokenBatch
 
 PAD_ID = "munjang.pad_id"
+EXACT_ON_X64 = "session.x64quantprecision"
 
 
 class OnnxEngine:
@@ -35,7 +36,7 @@ class OnnxEngine:
         """Load the graph of the chosen dtype from `folder`. Raises CheckpointDamaged if it can't be read."""
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
-            session = onnxruntime.InferenceSession(path, _options(choice.threads), ["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(path, session_options(choice.threads), ["CPUExecutionProvider"])
             _return_memory()
             return cls(session, choice)
 
@@ -54,13 +55,15 @@ def _return_memory() -> None:
         trim(0)
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Options for sessions on this machine, with `threads` threads per batch."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # An x64 CPU without int8 dot products (VNNI) adds int8 products in 16 bits, which can overflow. This option selects
-    # an exact but slower kernel on such CPUs and has no effect on others.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # an exact but slower kernel. With dot products it would select that kernel, too, and take more than twice the time.
+    if not multiplies_int8():
+        options.add_session_config_entry(EXACT_ON_X64, "1")
     options.enable_mem_pattern = False  # it would keep a memory plan for every input shape
     return options

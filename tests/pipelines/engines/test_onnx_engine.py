@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
+from pipelines.engines import onnx_engine
 from pipelines.engines.choice import Choice
-from pipelines.engines.onnx_engine import OnnxEngine
+from pipelines.engines.onnx_engine import EXACT_ON_X64, OnnxEngine, session_options
 from pipelines.errors import CheckpointDamaged
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.engines.batches import random_batch
@@ -122,6 +123,14 @@ def test_an_unknown_token_fails_its_batch_but_not_the_next(imported: MakeCheckpo
     with pytest.raises(Exception, match="out of data bounds"):
         engine.outputs(bad, "logits")
     np.testing.assert_array_equal(engine.outputs(BATCH, "logits")[0], expected)
+
+
+def test_only_cpus_without_int8_dot_products_get_the_slower_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_engine, "multiplies_int8", lambda: False)
+    assert session_options(threads=1).get_session_config_entry(EXACT_ON_X64) == "1"
+    monkeypatch.setattr(onnx_engine, "multiplies_int8", lambda: True)
+    with pytest.raises(RuntimeError, match="does not have configuration"):
+        session_options(threads=1).get_session_config_entry(EXACT_ON_X64)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pipelines.engines.choice import Choice
+from pipelines.engines.choice import Choice, multiplies_int8
 from pipelines.engines.onnx_engine import PAD_ID, OnnxEngine
 from pipelines.engines.onnx_export import write_onnx
 from pipelines.engines.quantization import write_int8
@@ -111,15 +111,17 @@ def test_the_same_calibration_gives_the_same_bytes(folder: Path, imported: MakeC
     assert write_int8(again, calibration()).read_bytes() == (folder / "model.int8.onnx").read_bytes()
 
 
-def linear(folder: Path, *, shift: float, calibrated_on: list[int]) -> OnnxEngine:
-    """An int8 engine that computes (id - shift) * `WEIGHT` for each token."""
+def linear(folder: Path, *, shift: float, calibrated_on: list[int], features: int = 1) -> OnnxEngine:
+    """An int8 engine that computes features * (id - shift) * `WEIGHT` for each token, as a sum of products."""
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["ids", "shift"], ["shifted"]),
-        helper.make_node("Unsqueeze", ["shifted", "last"], ["features"]),
+        helper.make_node("Unsqueeze", ["shifted", "last"], ["one"]),
+        helper.make_node("Mul", ["one", "ones"], ["features"]),
         helper.make_node("MatMul", ["features", "weight"], ["logits"]),
     ]
-    constants = {"shift": np.float32(shift), "last": np.array([2]), "weight": np.array([[WEIGHT]], dtype=np.float32)}
+    ones = np.ones((features, 1), dtype=np.float32)
+    constants = {"shift": np.float32(shift), "last": np.array([2]), "ones": ones[:, 0], "weight": WEIGHT * ones}
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["items", "tokens"])
         for name in ("input_ids", "attention_mask")
@@ -132,6 +134,16 @@ def linear(folder: Path, *, shift: float, calibrated_on: list[int]) -> OnnxEngin
     onnx.save(model, folder / "model.onnx")
     write_int8(folder, [ids_of(calibrated_on)])
     return OnnxEngine.load(folder, INT8)
+
+
+@pytest.mark.parametrize("dot_products", [False, multiplies_int8()])
+def test_sums_of_the_largest_products_do_not_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dot_products: bool
+) -> None:
+    """Two products of 255 and 127 are more than 16 bits hold."""
+    monkeypatch.setattr("pipelines.engines.onnx_engine.multiplies_int8", lambda: dot_products)
+    engine = linear(tmp_path, shift=0, calibrated_on=[0, 255], features=64)
+    assert outputs(engine, 255) == pytest.approx([64 * WEIGHT * 255])
 
 
 def ids_of(ids: list[int]) -> TokenBatch:
