@@ -167,8 +167,7 @@ class QaExtractor(ModelReplica):
         self._windows = manifest.windows_with(settings.windows)  # raises before the model is loaded
         extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
         golden.check(folder, manifest, extractor)
-        limited = extractor.limited(self._windows.max_answer_length)
-        super().__init__(manifest, limited, settings.batch, threads=settings.engine.threads, tracing=tracing)
+        super().__init__(manifest, extractor, settings.batch, threads=settings.engine.threads, tracing=tracing)
 
     def info(self) -> dict[str, Any]:
         """Add the settings of the windows that contexts are cut into."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from pipelines.engines.engine import Engine
 from pipelines.engines.loading import load_engine
 from pipelines.format.manifest import Manifest
 from pipelines.qa.spans import SPAN, best_spans
-from pipelines.text.token_batch import TokenBatch
+from pipelines.text.token_batch import Int32, TokenBatch
 
 SPANS_PER_WINDOW = 5
 
@@ -20,41 +19,35 @@ SPANS_PER_WINDOW = 5
 class Extractor:
     """A question-answering model that reads windows."""
 
-    def __init__(self, engine: Engine, *, max_answer_length: int, spans_per_window: int) -> None:
+    def __init__(self, engine: Engine, *, spans_per_window: int) -> None:
         self.engine = engine
-        self._max_answer_length = max_answer_length
         self._count = spans_per_window
 
     def run(self, batch: TokenBatch) -> NDArray[np.void]:
         """Spans (windows, 2 + spans_per_window) of dtype `SPAN`: the null span, the best ones, and the sum of all."""
-        if batch.regions is None:
-            raise ValueError("an extractor needs windows with regions")
+        if batch.regions is None or batch.longest is None:
+            raise ValueError("an extractor needs windows with regions and longest answers")
         start, end = self.engine.outputs(batch, "start_logits", "end_logits")
         found = np.empty((len(batch), 2 + self._count), dtype=SPAN)
-        for length, rows in self._by_length(batch):
+        for length, rows in _by_length(batch.longest):
             found[rows] = best_spans(
                 start[rows], end[rows], batch.regions[rows], max_answer_length=length, count=self._count
             )
         return found
 
-    def _by_length(self, batch: TokenBatch) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
-        """The windows of each longest answer; that of the settings, if the windows name none."""
-        lengths = [] if batch.longest is None else np.unique(batch.longest).tolist()
-        if len(lengths) <= 1:
-            yield (lengths or [self._max_answer_length])[0], slice(None)
-            return
-        for length in lengths:
-            yield length, batch.longest == length
 
-    def limited(self, max_answer_length: int) -> Self:
-        """The same model with another limit for the length of an answer, in tokens."""
-        return type(self)(self.engine, max_answer_length=max_answer_length, spans_per_window=self._count)
+def _by_length(longest: Int32) -> Iterator[tuple[int, NDArray[np.bool_] | slice]]:
+    """The windows of each longest answer. With a slice in place of a mask nothing is copied."""
+    lengths = np.unique(longest).tolist()
+    if len(lengths) == 1:
+        yield lengths[0], slice(None)
+        return
+    for length in lengths:
+        yield length, longest == length
 
 
 def load(
     folder: Path, manifest: Manifest, settings: EngineSettings, *, spans_per_window: int = SPANS_PER_WINDOW
 ) -> Extractor:
-    """The model of a verified checkpoint, with the answer length of its manifest. Raises as `load_engine`."""
-    longest = manifest.windows_with().max_answer_length
-    engine = load_engine(folder, manifest, settings)
-    return Extractor(engine, max_answer_length=longest, spans_per_window=spans_per_window)
+    """The model of a verified checkpoint. Raises as `load_engine`."""
+    return Extractor(load_engine(folder, manifest, settings), spans_per_window=spans_per_window)
