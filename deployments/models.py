@@ -16,14 +16,14 @@ from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
 from deployments.metrics.model import ModelMetrics
 from deployments.metrics.publish import start_publishing
-from deployments.reports import Recent, ReplicaReport
+from deployments.reports import Recent, ReplicaReport, replica_id
 from deployments.room import Room
 from deployments.settings import BatchSettings, ColaSettings, QaSettings, StsSettings
 from deployments.tracing.settings import TracingSettings
 from deployments.tracing.spans import start_tracing, working_for
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
-from pipelines.engines.model_stage import Model, Outcome
+from pipelines.engines.model_stage import Model, Outcome, Place
 from pipelines.errors import CheckpointMismatch
 from pipelines.format.manifest import Manifest, verify
 from pipelines.text.token_batch import TokenBatch
@@ -51,6 +51,7 @@ class ModelReplica:
         self._manifest = manifest
         self._digest = manifest.digest
         self._engine = model.engine
+        self._place = Place(replica_id(), model.engine.name, self._digest)
         self._max_batch_s = settings.max_batch_s
         metrics = ModelMetrics(manifest.task, model.engine.name, manifest.name)
         self._batcher = Batcher(
@@ -79,8 +80,10 @@ class ModelReplica:
         self._calls += 1
         with working_for(traceparent):
             if self._cache is None:
-                return await self._batcher.submit(batch, priority)
-            return await self._cache.complete(batch, priority, self._batcher.submit)
+                outcome = await self._batcher.submit(batch, priority)
+            else:
+                outcome = await self._cache.complete(batch, priority, self._batcher.submit)
+        return Outcome(outcome.rows, outcome.errors, outcome.work, self._place)
 
     def checkpoint(self) -> str:
         """Return the digest of the checkpoint that this replica serves."""

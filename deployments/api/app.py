@@ -26,6 +26,7 @@ from deployments.api.request_count import CountsRequests
 from deployments.api.schemas import Passage, Question, Sentences
 from deployments.api.services import Services
 from deployments.api.slashes import EitherSlash, other_form
+from deployments.api.work_headers import WorkHeaders
 from deployments.jobs.endpoints import PAIRS_FILE
 from deployments.metrics.requests import Requests
 from deployments.tracing.spans import recorder
@@ -95,6 +96,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
     # The last middleware that is added is the first that a request meets.
     app.add_middleware(NoFraming)
     app.add_middleware(EitherSlash, paths=["/openapi.json", *_paths()])
+    app.add_middleware(WorkHeaders)
     app.add_middleware(Direct, routes=direct, services=services)
     app.add_middleware(Bodies, kinds=BODIES, folders=FOLDERS, settings=limits, streamed=STREAMED)
     keys = valid_keys(limits.access, os.environ)

@@ -44,6 +44,11 @@ class Deadline:
             raise DeadlineExceeded(self.allowed_s) from error
 
 
+def begun_s() -> float:
+    """When the request of this context began, by the clock of the event loop."""
+    return _begun_s.get()
+
+
 class CallersDeadline:
     """ASGI middleware: notes when a request begins, and the time that its caller gives it."""
 

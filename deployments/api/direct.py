@@ -17,6 +17,8 @@ from deployments.api.bodies import PARSED
 from deployments.api.problems import munjang_error
 from deployments.api.services import Services
 from deployments.api.slashes import other_form
+from deployments.api.work_headers import headers_of
+from deployments.calls.request_work import REQUEST, RequestWork
 from pipelines.errors import MunjangError
 
 Endpoint = Callable[[Any, Services, Response], Awaitable[BaseModel | Response]]
@@ -49,14 +51,19 @@ class Direct:
 
     async def _answer(self, route: DirectRoute, body: BaseModel, scope: Scope) -> Response:
         response = Response(media_type="application/json")
+        work = RequestWork()
+        REQUEST.set(work)
         try:
             answer = await route.endpoint(body, self._services, response)
         except MunjangError as error:
             return await munjang_error(Request(scope), error)
         if isinstance(answer, Response):
-            return answer
-        response.body = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
-        response.headers["content-length"] = str(len(response.body))
+            response = answer
+        else:
+            response.body = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
+            response.headers["content-length"] = str(len(response.body))
+        if work.calls:
+            response.raw_headers += headers_of(work, scope["path"])
         return response
 
 

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,20 @@ from deployments.metrics.model import ModelMetrics
 from deployments.reports import Sums
 from deployments.settings import BatchSettings
 from deployments.tracing.spans import current, record
-from pipelines.engines.model_stage import Outcome, finite
+from pipelines.engines.model_stage import NO_WORK, Outcome, Work, finite
 from pipelines.errors import EngineError, MunjangError
 from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
+
+
+class _Ran(NamedTuple):
+    """A batch that has run: the monotonic time at which it began, its seconds, items, and share of padding."""
+
+    began_s: float
+    seconds: float
+    items: int
+    padding: float
 
 
 class _Call:
@@ -37,13 +46,15 @@ class _Call:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._rows: NDArray[Any] | None = None
         self._errors: dict[int, MunjangError] = {}
+        self._ran: list[tuple[int, _Ran]] = []
         self._left = len(batch)
 
-    def succeed(self, items: Items, rows: NDArray[Any]) -> None:
-        """Record the rows of these items."""
+    def succeed(self, items: Items, rows: NDArray[Any], ran: _Ran) -> None:
+        """Record the rows of these items, and the batch that computed them."""
         if self._rows is None:
             self._rows = np.empty((len(self.batch), *rows.shape[1:]), dtype=rows.dtype)
         self._rows[items] = rows
+        self._ran.append((len(items), ran))
         self._settle(len(items))
 
     def fail(self, items: Items, error: MunjangError) -> None:
@@ -54,7 +65,17 @@ class _Call:
     def _settle(self, count: int) -> None:
         self._left -= count
         if self._left == 0 and not self.outcome.done():
-            self.outcome.set_result(Outcome(self._good_rows(), self._errors))
+            self.outcome.set_result(Outcome(self._good_rows(), self._errors, self._work()))
+
+    def _work(self) -> Work:
+        """The means over all items that have rows."""
+        if not self._ran:
+            return NO_WORK
+        items = sum(count for count, _ in self._ran)
+        waited_s = sum(count * (ran.began_s - self.submitted_s) for count, ran in self._ran) / items
+        ran_s = sum(count * ran.seconds for count, ran in self._ran) / items
+        batch_items = sum(count * ran.items for count, ran in self._ran) / items
+        return Work(waited_s, ran_s, batch_items, sum(count * ran.padding for count, ran in self._ran) / items)
 
     def _good_rows(self) -> NDArray[Any]:
         if self._rows is None:
@@ -190,13 +211,13 @@ class Batcher:
     def _complete(self, shares: Shares, *, log: bool = False) -> None:
         """Run a batch and deliver its rows. `log` says whether a failure is counted and logged."""
         try:
-            rows = self._rows(shares)
+            rows, ran = self._rows(shares)
         except Exception as error:  # no error of an engine may end the thread
             if log:
                 self._report(shares, error)
             self._divide(shares, error)
         else:
-            _deliver(_succeed, shares, rows)
+            _deliver(_succeed, shares, (rows, ran))
 
     def _report(self, shares: Shares, error: Exception) -> None:
         """Count and log a failed batch."""
@@ -220,9 +241,10 @@ class Batcher:
             return
         _deliver(_fail, shares, error if isinstance(error, MunjangError) else EngineError(type(error).__name__))
 
-    def _rows(self, shares: Shares) -> NDArray[Any]:
+    def _rows(self, shares: Shares) -> tuple[NDArray[Any], _Ran]:
+        began_s = time.monotonic()
         with self._lock:
-            self._started_s[threading.get_ident()] = time.monotonic()
+            self._started_s[threading.get_ident()] = began_s
         done = None
         try:
             batch = TokenBatch.concatenate([_part(call.batch, items) for call, items in shares])
@@ -233,11 +255,14 @@ class Batcher:
                 raise EngineError("a result that is not finite")
             done = batch
         finally:
-            self._account(done, [call.traceparent for call, _ in shares if call.traceparent])
-        return rows
+            seconds, padded = self._account(done, [call.traceparent for call, _ in shares if call.traceparent])
+        return rows, _Ran(began_s, seconds, len(batch), 1 - len(batch.ids) / max(padded, 1))
 
-    def _account(self, done: TokenBatch | None, traceparents: Sequence[str]) -> None:
-        """Record the end of this thread's batch, which worked for these spans; None means that it failed."""
+    def _account(self, done: TokenBatch | None, traceparents: Sequence[str]) -> tuple[float, int]:
+        """Record the end of this thread's batch, which worked for these spans; None means that it failed.
+
+        Returns its seconds, and its tokens with padding.
+        """
         padded = int(done.lengths.max()) * len(done) if done else 0
         with self._lock:
             seconds = time.monotonic() - self._started_s.pop(threading.get_ident())
@@ -253,6 +278,7 @@ class Batcher:
             self._metrics.ran(seconds, len(done), len(done.ids), padded)
             sizes = {"munjang.items": len(done), "munjang.tokens": len(done.ids), "munjang.padded_tokens": padded}
             record("forward", seconds, traceparents, **sizes)
+        return seconds, padded
 
 
 def _part(batch: TokenBatch, items: Items) -> TokenBatch:
@@ -265,10 +291,11 @@ def _deliver(callback: Callable[[Shares, Any], None], shares: Shares, result: An
         shares[0].owner.outcome.get_loop().call_soon_threadsafe(callback, shares, result)
 
 
-def _succeed(shares: Shares, rows: NDArray[Any]) -> None:
+def _succeed(shares: Shares, result: tuple[NDArray[Any], _Ran]) -> None:
+    rows, ran = result
     start = 0
     for call, items in shares:
-        call.succeed(items, rows[start : start + len(items)])
+        call.succeed(items, rows[start : start + len(items)], ran)
         start += len(items)
 
 

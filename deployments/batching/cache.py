@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.queue import Priority
 from deployments.metrics.model import ModelMetrics
-from pipelines.engines.model_stage import Outcome
+from pipelines.engines.model_stage import Outcome, Work
 from pipelines.errors import MunjangError
 from pipelines.text.token_batch import TokenBatch
 
@@ -58,7 +58,7 @@ class RowCache:
         errors = {int(missing[item]): error for item, error in outcome.errors.items()}
         computed = dict(zip((item for item in missing.tolist() if item not in errors), outcome.rows, strict=True))
         self._keep({keys[item]: row for item, row in computed.items()}, priority)
-        return _merged(known, computed, errors) if known else outcome
+        return _merged(known, computed, errors, outcome.work) if known else outcome
 
     def _find(self, key: bytes, priority: Priority) -> Row | None:
         entry = self._parts[priority].get(key) or self._parts[Priority(1 - priority)].get(key)
@@ -82,6 +82,6 @@ def _keys(batch: TokenBatch) -> list[bytes]:
     return [ids[width * start : width * end] + types[start:end] for start, end in pairwise(starts)]
 
 
-def _merged(known: dict[int, Row], computed: dict[int, Row], errors: dict[int, MunjangError]) -> Outcome:
+def _merged(known: dict[int, Row], computed: dict[int, Row], errors: dict[int, MunjangError], work: Work) -> Outcome:
     rows = known | computed
-    return Outcome(np.array([rows[item] for item in sorted(rows)]), errors)
+    return Outcome(np.array([rows[item] for item in sorted(rows)]), errors, work)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from deployments.calls.request_work import CALL, REQUEST, CallWork
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.tracing.spans import current, record, span_of
 from pipelines.errors import MunjangError, Overloaded, StageUnavailable, UnavailableError
@@ -36,6 +37,7 @@ class _Waiting(Generic[Item, Result]):
     submitted_s: float
     traceparent: str | None
     future: asyncio.Future[Result]
+    call: CallWork | None = None
 
 
 @dataclass(slots=True)
@@ -172,7 +174,11 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting_weight += sum(entry.weight for entry in entries)
         self._dispatch()
         try:
-            return [await wait(entry.future) for entry in entries]
+            results = [await wait(entry.future) for entry in entries]
+            if (request := REQUEST.get()) is not None:
+                calls = [entry.call for entry in entries if entry.call is not None]
+                request.add(calls, results, now_s, sum(entry.weight for entry in entries))
+            return results
         finally:
             for entry in entries:
                 entry.future.cancel()
@@ -226,6 +232,10 @@ class GroupCommit(Generic[Item, Result]):
     async def _run(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         started_s = time.monotonic()
         traceparents = _waited(batch, started_s)
+        call = CallWork(started_s)
+        CALL.set(call)
+        for entry in batch:
+            entry.call = call
         outcomes: Sequence[Result | Exception] = [StageUnavailable("the call")] * len(batch)  # if it is cancelled
         try:
             with span_of("call", traceparents, **{"munjang.items": len(batch)}):

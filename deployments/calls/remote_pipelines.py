@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.remote import RemoteStage, retry_mismatch
+from deployments.calls.request_work import CALL
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.settings import GroupCommitSettings
 from deployments.tracing.spans import current, record
@@ -40,10 +41,13 @@ def qa_group_commit(
     bulk_items: int | None = None,
 ) -> GroupCommit[Request, Answer]:
     """Answer (question, context) requests. See `QaPipeline` and `group_commit_of` for the options."""
-    tokenize = RemoteStage(tokenizer, "windows", traced=True)
-    pipeline = QaPipeline(tokenize, model_stage(extractor, priority), null_threshold=null_threshold)
+    pipeline = QaPipeline(
+        tokenizer_stage(tokenizer, "windows"), model_stage(extractor, priority), null_threshold=null_threshold
+    )
     metrics = GroupCommitMetrics("qa", "questions" if priority is Priority.INTERACTIVE else "job_questions")
-    return group_commit_of(pipeline, settings, lambda request: len(request[1]), metrics=metrics, bulk_items=bulk_items)
+    return group_commit_of(
+        pipeline, settings, lambda request: len(request[0]) + len(request[1]), metrics=metrics, bulk_items=bulk_items
+    )
 
 
 def embedding_group_commit(
@@ -67,11 +71,15 @@ def reading_group_commit(
 ) -> GroupCommit[Reading, Findings]:
     """Find the candidates of readings. `null_threshold` is that of `QaPipeline`."""
     pipeline = ReadingPipeline(
-        RemoteStage(tokenizer, "windows", traced=True), model_stage(extractor, priority), null_threshold=null_threshold
+        tokenizer_stage(tokenizer, "windows"), model_stage(extractor, priority), null_threshold=null_threshold
     )
     metrics = GroupCommitMetrics("qa", f"{priority.name.lower()}_readings")
     return group_commit_of(
-        pipeline, settings, lambda reading: len(reading.context), metrics=metrics, gives_way_to=gives_way_to
+        pipeline,
+        settings,
+        lambda reading: len(reading.question) + len(reading.context),
+        metrics=metrics,
+        gives_way_to=gives_way_to,
     )
 
 
@@ -87,7 +95,23 @@ def model_stage(model: Handle, priority: Priority) -> ModelStage:
     async def stage(batch: TokenBatch) -> Outcome:
         outcome: Outcome = await run(batch, priority)
         _model_done_s.set(perf_counter())
+        if (call := CALL.get()) is not None:
+            call.work, call.place = outcome.work, outcome.place
         return outcome
+
+    return stage
+
+
+def tokenizer_stage(tokenizer: Handle, method: str) -> Callable[..., Awaitable[Any]]:
+    """A method of a tokenizer deployment as a stage whose time is recorded."""
+    tokenize = RemoteStage(tokenizer, method, traced=True)
+
+    async def stage(*args: Any) -> Any:
+        began_s = perf_counter()
+        tokens = await tokenize(*args)
+        if (call := CALL.get()) is not None:
+            call.tokenized_s = perf_counter() - began_s
+        return tokens
 
     return stage
 

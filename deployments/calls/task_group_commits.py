@@ -7,7 +7,6 @@ from deployments.batching.queue import Priority
 from deployments.calls.group_commit import GroupCommit
 from deployments.calls.lists import Lists
 from deployments.calls.one_checkpoint import OneCheckpoint
-from deployments.calls.remote import RemoteStage
 from deployments.calls.remote_pipelines import (
     Handle,
     for_lists,
@@ -15,6 +14,7 @@ from deployments.calls.remote_pipelines import (
     model_stage,
     qa_group_commit,
     reading_group_commit,
+    tokenizer_stage,
 )
 from deployments.metrics.group_commit import GroupCommitMetrics
 from deployments.settings import ColaSettings, QaSettings, StsSettings
@@ -53,7 +53,7 @@ class StsGroupCommits:
     ) -> GroupCommit[Pair, Similarity]:
         settings = self._settings
         priority = Priority.INTERACTIVE if gives_way_to is None else Priority.BULK
-        tokenize = RemoteStage(self._tokenizer, "sentence_pairs", traced=True)
+        tokenize = tokenizer_stage(self._tokenizer, "sentence_pairs")
         pipeline = StsPipeline(tokenize, model_stage(self._encoder, priority), threshold=settings.threshold)
         return group_commit_of(
             pipeline,
@@ -67,7 +67,7 @@ class StsGroupCommits:
     def _inputs(
         self, priority: Priority, gives_way_to: GroupCommit[Input, Embedding] | None = None
     ) -> GroupCommit[Input, Embedding]:
-        tokenize = RemoteStage(self._tokenizer, "inputs", traced=True)
+        tokenize = tokenizer_stage(self._tokenizer, "inputs")
         return group_commit_of(
             InputPipeline(tokenize, model_stage(self._encoder, priority)),
             for_lists(self._settings.group_commit),
@@ -97,7 +97,7 @@ class ColaGroupCommits:
         self, priority: Priority, gives_way_to: GroupCommit[str, Acceptability] | None = None
     ) -> GroupCommit[str, Acceptability]:
         settings, bulk = self._settings.group_commit, priority is Priority.BULK
-        tokenize = RemoteStage(self._tokenizer, "passages", traced=True)
+        tokenize = tokenizer_stage(self._tokenizer, "passages")
         return group_commit_of(
             ColaPipeline(tokenize, model_stage(self._classifier, priority)),
             for_lists(settings) if bulk else settings,

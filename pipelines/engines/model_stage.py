@@ -5,7 +5,7 @@ In the server they call deployments; in tests, offline runs and golden checks th
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,46 @@ class Model(Protocol):
         """One row per item, in order. May raise any exception; the batcher finds out which item caused it."""
 
 
+class Work(NamedTuple):
+    """How a server computed the items of a call: means over those that were not in its cache.
+
+    waited_s     seconds that an item waited in the replica until its batch began
+    ran_s        seconds that its batch ran
+    batch_items  items in its batch, those of other calls among them
+    padding      share of padding in the tokens of its batch, 0 to 1
+    """
+
+    waited_s: float = 0.0
+    ran_s: float = 0.0
+    batch_items: float = 0.0
+    padding: float = 0.0
+
+
+class Place(NamedTuple):
+    """Where a call was computed: the id of the replica, the name of its engine, and the digest of its checkpoint."""
+
+    replica: str
+    engine: str
+    checkpoint: str
+
+
+NO_WORK = Work()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """The results and errors of a batch's items.
 
     rows    (items without error, ...): results in the items' order
     errors  errors by item index
+    work    how the items were computed; zeros outside of a server, or if all of them were in a cache
+    place   where they were computed; None outside of a server
     """
 
     rows: NDArray[Any]
     errors: dict[int, MunjangError] = field(default_factory=dict)
+    work: Work = NO_WORK
+    place: Place | None = None
 
     def error_of(self, items: NDArray[np.integer[Any]] | slice) -> MunjangError | None:
         """The first error among the given items."""

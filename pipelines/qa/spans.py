@@ -123,6 +123,7 @@ class Answer:
     windows     number of windows that the context was cut into
     checkpoint  digest of the checkpoint that answered
     truncated   whether the question was longer than `max_query_length` tokens, so that its end was not read
+    tokens      tokens of all windows
     """
 
     text: str
@@ -133,6 +134,7 @@ class Answer:
     windows: int
     checkpoint: str
     truncated: bool = False
+    tokens: int = 0
 
 
 def rank(
@@ -150,6 +152,7 @@ def rank(
     truncated = np.zeros(requests, dtype=np.bool_)
     truncated[windows.request[windows.tokens.truncated]] = True
     counts = np.bincount(windows.request, minlength=requests)
+    tokens = np.bincount(windows.request, weights=windows.tokens.lengths, minlength=requests).astype(np.int64)
     return [
         _answer(context, found, null_threshold, windows.tokens.checkpoint.digest, *rest)
         for context, found, *rest in zip(
@@ -158,6 +161,7 @@ def rank(
             null_scores.tolist(),
             counts.tolist(),
             truncated.tolist(),
+            tokens.tolist(),
             strict=True,
         )
     ]
@@ -171,14 +175,15 @@ def _answer(
     null_score: float,
     windows: int,
     truncated: bool,
+    tokens: int,
 ) -> Answer:
     for start, end, score in found:
         if null_threshold is not None and null_score - score > null_threshold:
             break
         start, end = strip(context, start, end)
         if start < end:
-            return Answer(context[start:end], start, end, score, null_score, windows, checkpoint, truncated)
-    return Answer("", 0, 0, null_score, null_score, windows, checkpoint, truncated)
+            return Answer(context[start:end], start, end, score, null_score, windows, checkpoint, truncated, tokens)
+    return Answer("", 0, 0, null_score, null_score, windows, checkpoint, truncated, tokens)
 
 
 def character_spans(windows: Windows, spans: NDArray[np.void], requests: int) -> list[list[CharacterSpan]]:

@@ -120,6 +120,17 @@ def test_the_report_for_the_graph_has_calls_and_batches() -> None:
     asyncio.run(scenario())
 
 
+def test_an_outcome_names_the_engine_and_the_checkpoint_also_if_all_its_items_were_cached() -> None:
+    async def scenario() -> None:
+        serving = replica(Ones(), 10_000)
+        for batch_items in (5, 0):
+            outcome = await serving.run(tokens(5), Priority.INTERACTIVE)
+            assert outcome.place == ("", Idle.name, MANIFEST.digest)
+            assert outcome.work.batch_items == batch_items
+
+    asyncio.run(scenario())
+
+
 def test_a_replica_without_a_reservation_reports_the_cores_that_its_batches_take() -> None:
     async def scenario() -> None:
         model = Ones()

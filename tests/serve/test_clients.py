@@ -1,6 +1,7 @@
 """Clients of other servers against a real server on the shipped checkpoints."""
 
 import base64
+import json
 
 import httpx2
 import numpy as np
@@ -27,6 +28,31 @@ def test_embeddings_are_the_same_on_all_routes_and_give_the_scores_of_pairs(clie
     listed = client.post("/v1/similarity", json={"pairs": [[TEXTS[0], TEXTS[1]], [TEXTS[0], " "]]}).json()["results"]
     assert listed[0]["score"] == pytest.approx(score, abs=1e-5)
     assert listed[1]["error"]["status"] == 422
+
+
+def test_answers_say_how_they_were_computed(client: httpx2.Client) -> None:
+    info = client.get("/info").json()["tasks"]
+    for path, body, task in (
+        ("/embed", {"inputs": TEXTS}, "sts"),
+        ("/v1/similarity", {"pairs": [[TEXTS[0], TEXTS[1]]]}, "sts"),
+        ("/classify", {"input": "A cat were asleep."}, "cola"),
+        ("/models/question-answering", {"inputs": {"question": QUESTION, "context": CONTEXT}}, "qa"),
+    ):
+        headers = client.post(path, json=body).headers
+        assert headers["X-Munjang-Checkpoint"] == info[task]["digest"]
+        assert headers["x-compute-type"] == info[task]["engine"]
+        assert 0 <= float(headers["X-Munjang-Padding"]) < 1
+        numbers = {name: int(headers[f"x-{name}"]) for name in ("total-time", "queue-time", "inference-time")}
+        assert numbers["total-time"] >= numbers["queue-time"] >= 0 <= numbers["inference-time"]
+        assert 0 < int(headers["x-compute-tokens"]) <= int(headers["x-compute-characters"]) + 40
+
+
+def test_the_original_routes_name_the_replica_and_the_size_of_its_batch(client: httpx2.Client) -> None:
+    body = {"passage": "The book was readed by nobody but me."}
+    computed = client.post("/generate", json=body)
+    assert int(computed.headers["X-Munjang-Batch-Size"]) == 1
+    assert computed.headers["X-Munjang-Replica"] in json.dumps(client.get("/v1/graph").json())
+    assert list(computed.json()) == ["prob"]
 
 
 def test_the_ids_that_tokenize_shows_give_the_embedding_of_the_text(client: httpx2.Client) -> None:

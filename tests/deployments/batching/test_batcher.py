@@ -132,6 +132,33 @@ def test_items_that_arrive_while_the_model_is_busy_share_the_next_batch() -> Non
     asyncio.run(scenario())
 
 
+def test_an_outcome_tells_how_long_its_items_waited_and_in_which_batch_they_were() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model, max_tokens=1000)
+        first = await busy(model, batching)
+        others = [asyncio.create_task(batching.submit(tokens(items))) for items in ([[2]], [[3] * 4, [4] * 4])]
+        await asyncio.sleep(0.02)
+        model.release.set()
+        alone, *shared = [outcome.work for outcome in await asyncio.gather(first, *others)]
+        assert (alone.batch_items, alone.padding) == (1, 0)
+        assert alone.ran_s >= 0.02 > alone.waited_s
+        for work in shared:  # 9 tokens in a batch of 3 items, padded to 4 tokens each
+            assert (work.batch_items, work.padding) == (3, 0.25)
+            assert work.waited_s >= 0.02
+
+    asyncio.run(scenario())
+
+
+def test_the_work_of_a_call_that_was_divided_is_the_mean_over_its_items() -> None:
+    async def scenario() -> None:
+        outcome = await batcher(Sums(), max_tokens=4).submit(tokens([[1, 1, 1, 1], [2, 2], [3, 3], [POISON]]))
+        assert list(outcome.errors) == [3]
+        assert outcome.work.batch_items == pytest.approx((1 + 2 + 2) / 3)
+
+    asyncio.run(scenario())
+
+
 def test_items_of_a_cancelled_call_leave_the_queue() -> None:
     async def scenario() -> None:
         model = Sums()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.cache import RowCache
 from deployments.batching.queue import Priority
-from pipelines.engines.model_stage import Outcome
+from pipelines.engines.model_stage import NO_WORK, Outcome, Work
 from pipelines.errors import EngineError
 from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
@@ -46,7 +46,7 @@ class Model:
         self.computed += items
         rows = [row_of(item, self._scalar) for item in items if POISON not in item]
         errors = {number: EngineError("ValueError") for number, item in enumerate(items) if POISON in item}
-        return Outcome(np.array(rows, dtype=np.float32), errors)
+        return Outcome(np.array(rows, dtype=np.float32), errors, Work(batch_items=len(items)))
 
 
 def complete(
@@ -78,6 +78,13 @@ def test_equal_items_are_computed_once_across_calls_and_priorities() -> None:
     complete(cache, model, [[4]])
     assert model.computed == [[1, 2], [3], [4]]
     assert {name: count for name, count in cache.info().items() if name != "bytes"} == {"hits": 3, "misses": 3}
+
+
+def test_the_work_is_that_of_the_items_that_were_computed() -> None:
+    cache, model = RowCache(100_000), Model()
+    assert complete(cache, model, [[1, 2], [3]]).work.batch_items == 2
+    assert complete(cache, model, [[1, 2], [4]]).work.batch_items == 1
+    assert complete(cache, model, [[1, 2], [4]]).work is NO_WORK
 
 
 def test_items_with_other_segment_ids_or_boundaries_are_different() -> None:
