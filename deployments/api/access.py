@@ -127,9 +127,11 @@ class Access:
 
 
 def secret_of(headers: Headers) -> bytes:
-    """The secret after `Authorization: Bearer` or `X-API-Key:`; empty if there is none."""
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    secret = credentials.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    """The secret after `Authorization: Bearer`, after `X-API-Key:`, or after `Authorization:` alone, as LlamaIndex's
+    ranker sends it; empty if there is none."""
+    scheme, space, credentials = headers.get("authorization", "").partition(" ")
+    alone = "" if space or scheme.lower() == "bearer" else scheme
+    secret = credentials.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", alone)
     return secret.encode("latin-1")  # as they came
 
 

@@ -133,7 +133,7 @@ def problem_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Build the answer to a request that failed, on the routes of other servers in their shape."""
-    if shape := shape_of(request.scope.get("path", "")):
+    if shape := shape_of(request.scope.get("path", ""), request.scope.get("method", "")):
         more = (headers or {}) | error_headers(shape, status, detail)
         return JSONResponse(error_body(shape, status, detail, faults), status, more)
     problem = Problem(

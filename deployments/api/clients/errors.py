@@ -78,8 +78,10 @@ TEI_REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def shape_of(path: str) -> Shape | None:
-    """Whose errors the routes of a path have; None: the project's own."""
+def shape_of(path: str, method: str = "POST") -> Shape | None:
+    """Whose errors a route has; None: the project's own."""
+    if path == "/":  # a POST embeds texts, as in TEI
+        return "tei" if method == "POST" else None
     parts = path.split("/")
     first = parts[1] if len(parts) > 1 else ""
     if first in ("v1", "v2"):

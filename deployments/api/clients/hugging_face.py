@@ -1,6 +1,6 @@
 """Hugging Face's tasks at /models/{task or name}, for `InferenceClient(model=URL)`."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
@@ -8,12 +8,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deployments.api.bodies import PARSED
 from deployments.api.clients.errors import TEI_REFUSALS
-from deployments.api.clients.inputs import json_answer
+from deployments.api.clients.inputs import described, json_answer, validated
 from deployments.api.clients.tei import EmbedRequest, SimilarityRequest, acceptability_labels, cosines_of, embed_texts
 from deployments.api.deadlines import Deadline
 from deployments.api.items import good_or_raise
 from deployments.api.limits import refuse_long
-from deployments.api.problems import pointer
 from deployments.api.schemas import Text, Whole
 from deployments.api.services import Services, ServicesOf
 from pipelines.errors import FieldFault, InvalidInput, UnknownModel
@@ -22,8 +21,9 @@ from pipelines.qa.reading import Findings, Reading
 
 router = APIRouter(tags=["Hugging Face"], responses=TEI_REFUSALS)
 
-Name = Annotated[str, InPath(min_length=1)]
-Model = TypeVar("Model", bound=BaseModel)
+Name = Annotated[
+    str, InPath(min_length=1, description="A task of Hugging Face, or a model as in /v1/models.", examples=["sts"])
+]
 PIPELINES = {
     "sentence-similarity": "sts",
     "feature-extraction": "sts",
@@ -73,7 +73,11 @@ class ClassificationRequest(BaseModel):
     parameters: ClassificationParameters | None = None
 
 
-@router.post("/models/{name:path}/pipeline/{pipeline}", include_in_schema=False)
+BODY = described(SimilarityRequest, EmbedRequest, ClassificationRequest, QuestionRequest)
+"""The OpenAPI description of the body, which depends on the task."""
+
+
+@router.post("/models/{name:path}/pipeline/{pipeline}", openapi_extra=BODY)
 async def run_pipeline(name: Name, pipeline: str, request: Request, services: ServicesOf) -> Response:
     """Run a task with the model of this name, or of this task."""
     if name not in PIPELINES:
@@ -81,7 +85,7 @@ async def run_pipeline(name: Name, pipeline: str, request: Request, services: Se
     return await _run(pipeline, request.scope[PARSED], services)
 
 
-@router.post("/models/{name:path}", include_in_schema=False)
+@router.post("/models/{name:path}", openapi_extra=BODY)
 async def run_model(name: Name, request: Request, services: ServicesOf) -> Response:
     """Run the task of this name, or the one that the model of this name is for."""
     parsed = request.scope[PARSED]
@@ -102,21 +106,13 @@ def _tasks(pipeline: str) -> list[Any]:
 async def _run(pipeline: str, parsed: Any, services: Services) -> Response:
     _tasks(pipeline)
     if pipeline == "sentence-similarity":
-        cosines, truncated = await cosines_of(services, _validated(SimilarityRequest, parsed).inputs)
+        cosines, truncated = await cosines_of(services, validated(SimilarityRequest, parsed).inputs)
         return json_answer(cosines, truncated=truncated)
     if pipeline == "feature-extraction":
-        return await embed_texts(_validated(EmbedRequest, parsed), services, Response())
+        return await embed_texts(validated(EmbedRequest, parsed), services, Response())
     if pipeline == "text-classification":
-        return await _classify(_validated(ClassificationRequest, parsed), services)
-    return await _answer(_validated(QuestionRequest, parsed), services)
-
-
-def _validated(model: type[Model], parsed: Any) -> Model:
-    try:
-        return model.model_validate(parsed)
-    except ValidationError as error:
-        faults = [FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
-        raise InvalidInput(*faults) from None
+        return await _classify(validated(ClassificationRequest, parsed), services)
+    return await _answer(validated(QuestionRequest, parsed), services)
 
 
 async def _classify(body: ClassificationRequest, services: Services) -> Response:

@@ -1,13 +1,14 @@
 """The inputs of other servers' routes: a text, token ids, or a list of them."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError, to_json
 from starlette.responses import Response
 
 from deployments.api.items import MOST_ITEMS, good_or_raise
 from deployments.api.limits import TRUNCATED, refuse_long
+from deployments.api.problems import pointer
 from deployments.api.schemas import VISIBLE, Text
 from deployments.api.services import Services
 from pipelines.errors import FieldFault, InvalidInput
@@ -16,6 +17,8 @@ from pipelines.format.token_ids import TextOrIds
 from pipelines.sts.pipeline import Embedding
 
 MOST_ID = 2**31 - 1
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 _TEXT_SCHEMA = {"type": "string", "pattern": VISIBLE}
@@ -102,6 +105,33 @@ def refuse_cut(*, truncated: bool, truncate: bool | None, direction: str = "Righ
     if truncated and direction == "Left":
         detail = "a text has more tokens than the model reads, and this server cuts texts at their end only"
         raise InvalidInput(FieldFault("/truncation_direction", "not_served", detail))
+
+
+def validated(model: type[Model], parsed: Any) -> Model:
+    """A parsed body as a model. Raises InvalidInput."""
+    try:
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        faults = [FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
+        raise InvalidInput(*faults) from None
+
+
+def described(*models: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI description of a body that is one of these models."""
+    schemas = [model.model_json_schema() for model in models]
+    any_of = [_without_references(schema, schema.pop("$defs", {})) for schema in schemas]
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": any_of}}}}}
+
+
+def _without_references(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with the definitions in place of the references to them, which would lead nowhere in OpenAPI."""
+    if isinstance(schema, list):
+        return [_without_references(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    name = schema.get("$ref", "").removeprefix("#/$defs/")
+    whole = {key: value for key, value in schema.items() if key != "$ref"} | definitions.get(name, {})
+    return {key: _without_references(value, definitions) for key, value in whole.items()}
 
 
 def json_answer(content: Any, *, truncated: bool = False, headers: dict[str, str] | None = None) -> Response:

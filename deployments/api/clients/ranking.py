@@ -4,20 +4,19 @@ A bi-encoder's scores are cosines, a cross-encoder's are in [0, 1].
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from deployments.api.bodies import PARSED
 from deployments.api.clients.errors import OPENAI_REFUSALS, TEI_REFUSALS
-from deployments.api.clients.inputs import NoRawScores, json_answer
+from deployments.api.clients.inputs import NoRawScores, described, json_answer, validated
 from deployments.api.clients.tei import OneOrMore, Texts, acceptability_labels
 from deployments.api.deadlines import Deadline
 from deployments.api.items import good_or_raise
 from deployments.api.limits import refuse_long
-from deployments.api.problems import pointer
 from deployments.api.schemas import AtLeastOne, Text
 from deployments.api.services import Services, ServicesOf
 from pipelines.errors import FieldFault, InvalidInput
@@ -25,8 +24,6 @@ from pipelines.sts.data import HIGHEST_SCORE
 from pipelines.sts.pipeline import Similarity
 
 router = APIRouter()
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class TeiRerank(BaseModel):
@@ -73,40 +70,25 @@ class Classify(BaseModel):
     raw_scores: NoRawScores = None
 
 
-def _validated(model: type[Model], parsed: Any) -> Model:
-    try:
-        return model.model_validate(parsed)
-    except ValidationError as error:
-        faults = [FieldFault(pointer(fault["loc"]), fault["type"], fault["msg"]) for fault in error.errors()]
-        raise InvalidInput(*faults) from None
-
-
 def _has(parsed: Any, *keys: str) -> bool:
     return isinstance(parsed, dict) and any(key in parsed for key in keys)
 
 
 async def _rerank_body(request: Request) -> TeiRerank | DocumentsRerank:
     parsed = request.scope[PARSED]
-    return _validated(DocumentsRerank, parsed) if _has(parsed, "documents") else _validated(TeiRerank, parsed)
+    return validated(DocumentsRerank, parsed) if _has(parsed, "documents") else validated(TeiRerank, parsed)
 
 
 async def _score_body(request: Request) -> TextScore | QueriesScore:
     parsed = request.scope[PARSED]
-    return _validated(QueriesScore, parsed) if _has(parsed, "queries") else _validated(TextScore, parsed)
-
-
-def _described(*models: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI description of a body that is one of these."""
-    schemas = [model.model_json_schema() for model in models]
-    content = {"application/json": {"schema": {"anyOf": schemas}}}
-    return {"requestBody": {"required": True, "content": content}}
+    return validated(QueriesScore, parsed) if _has(parsed, "queries") else validated(TextScore, parsed)
 
 
 RerankBody = Annotated[TeiRerank | DocumentsRerank, Depends(_rerank_body)]
 ScoreBody = Annotated[TextScore | QueriesScore, Depends(_score_body)]
 
 
-@router.post("/rerank", tags=["rerank"], responses=TEI_REFUSALS, openapi_extra=_described(TeiRerank, DocumentsRerank))
+@router.post("/rerank", tags=["rerank"], responses=TEI_REFUSALS, openapi_extra=described(TeiRerank, DocumentsRerank))
 async def rerank(body: RerankBody, services: ServicesOf) -> Response:
     """The texts with their scores, best first: TEI's answer to `texts`, Infinity's and Jina's to `documents`."""
     if isinstance(body, DocumentsRerank):
@@ -146,8 +128,8 @@ async def _rank_documents(body: DocumentsRerank, services: Services) -> Response
     return json_answer(content, truncated=any(one.truncated for one in results))
 
 
-@router.post("/v1/score", tags=["score"], responses=OPENAI_REFUSALS, openapi_extra=_described(TextScore, QueriesScore))
-@router.post("/score", tags=["score"], responses=OPENAI_REFUSALS, openapi_extra=_described(TextScore, QueriesScore))
+@router.post("/v1/score", tags=["score"], responses=OPENAI_REFUSALS, openapi_extra=described(TextScore, QueriesScore))
+@router.post("/score", tags=["score"], responses=OPENAI_REFUSALS, openapi_extra=described(TextScore, QueriesScore))
 async def score(body: ScoreBody, services: ServicesOf) -> Response:
     """Scores of pairs of texts, as vLLM answers."""
     await services.catalogue.refuse_other(body.model, "sts", wanted="similarity")

@@ -158,6 +158,8 @@ def test_a_valid_request_is_answered_with_its_key_and_not_scored_without(
         {"Authorization": f"Bearer {SECRETS['admin']}"},
         {"Authorization": f"bearer  {SECRETS['admin']} "},
         {"X-API-Key": SECRETS["admin"]},
+        {"Authorization": SECRETS["admin"]},  # as LlamaIndex's ranker sends it
+        {"Authorization": "nothing", "X-API-Key": SECRETS["admin"]},
         {"Authorization": "Basic dXNlcjpwYXNz", "X-API-Key": SECRETS["admin"]},  # a proxy in front asks for a password
     ],
 )
@@ -169,9 +171,10 @@ def test_a_key_is_read_from_either_header(guarded: TestClient, headers: dict[str
     "headers",
     [
         {"Authorization": "Bearer wrong-key-5f3a"},
-        {"Authorization": SECRETS["admin"]},
         {"Authorization": f"Basic {SECRETS['admin']}"},
         {"Authorization": "Bearer", "X-API-Key": SECRETS["admin"]},
+        {"Authorization": "Basic " + SECRETS["admin"]},
+        {"Authorization": SECRETS["admin"] + "x"},
         {"Authorization": "Bearer wrong-key-5f3a", "X-API-Key": SECRETS["admin"]},
         {"X-API-Key": sha256(SECRETS["admin"])},
         {"X-API-Key": SECRETS["admin"][:-1]},

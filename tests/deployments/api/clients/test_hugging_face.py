@@ -79,3 +79,14 @@ def test_what_has_no_inputs_is_422(client: TestClient, path: str, body: Any) -> 
     assert (
         client.post(path, content=b'{"inputs": NaN}', headers={"Content-Type": "application/json"}).status_code == 400
     )
+
+
+def test_the_document_describes_the_bodies_of_all_tasks(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/models/{name}", "/models/{name}/pipeline/{pipeline}"):
+        schemas = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+        similarity, _, _, question = (schema["properties"] for schema in schemas)
+        assert set(similarity["inputs"]["properties"]) == {"source_sentence", "sentences"}
+        assert set(question["inputs"]["properties"]) == {"question", "context"}
+        assert "top_k" in question["parameters"]["anyOf"][0]["properties"]
+        assert "$ref" not in str(schemas)

@@ -87,6 +87,14 @@ def test_health_is_200_and_info_has_teis_fields(client: TestClient) -> None:
     assert {"munjang", "tasks"} <= set(info)
 
 
+def test_errors_at_the_root_have_teis_shape_only_if_texts_were_sent(client: TestClient) -> None:
+    refused = client.post("/", json={"inputs": []})
+    assert (refused.status_code, refused.json()["error_type"]) == (422, "Empty")
+    assert client.post("/", content=b"{", headers={"Content-Type": "application/json"}).json()["error_type"]
+    other = client.delete("/")
+    assert (other.status_code, other.headers["Content-Type"]) == (405, "application/problem+json")
+
+
 def test_errors_have_teis_shape(client: TestClient, services: ScriptedServices) -> None:
     def fail(error: Exception) -> Any:
         def raising(_: Any) -> Any:
