@@ -23,6 +23,7 @@ from deployments.tracing.settings import TracingSettings
 from deployments.tracing.spans import start_tracing, working_for
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
+from pipelines.engines.memory import return_memory
 from pipelines.engines.model_stage import Model, Outcome, Place
 from pipelines.errors import CheckpointMismatch
 from pipelines.format.manifest import Manifest, verify
@@ -68,6 +69,7 @@ class ModelReplica:
         self._room = Room(model.engine.slots * threads)
         start_publishing()
         start_tracing(tracing, type(self).__name__)
+        return_memory()  # what the golden inputs took, with a tokenizer of their own
         logger.info("%s is loaded: %s, %s", manifest.name, manifest.kind, model.engine.name)
         if manifest.untraced is not None:
             logger.warning("%s has no ONNX graph: it could not be traced: %s", manifest.name, manifest.untraced)

@@ -5,7 +5,6 @@ threads sleep instead of spinning, because other replicas use the same cores. `p
 graph.
 """
 
-import ctypes
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pipelines.engines.choice import ONNX, Choice, multiplies_int8
+from pipelines.engines.memory import return_memory
 from pipelines.format.loading import refusing_damage
 from pipelines.text.token_batch import TokenBatch
 
@@ -37,7 +37,7 @@ class OnnxEngine:
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
             session = onnxruntime.InferenceSession(path, session_options(choice.threads), ["CPUExecutionProvider"])
-            _return_memory()
+            return_memory()  # what the preparation of the weights took
             return cls(session, choice)
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
@@ -46,13 +46,6 @@ class OnnxEngine:
         if "token_type_ids" in self._inputs:
             arrays["token_type_ids"] = batch.padded_types()
         return tuple(self._session.run(names, arrays))
-
-
-def _return_memory() -> None:
-    """Return the memory used to prepare the weights to the system, which glibc would otherwise keep."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
