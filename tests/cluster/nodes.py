@@ -127,7 +127,8 @@ def gpu_config(folder: Path, checkpoints: dict[str, Path]) -> Path:
     args: dict[str, Any] = {
         task: {"checkpoint": str(path), "group_commit": {"max_calls": 8}} for task, path in checkpoints.items()
     }
-    args |= {"chat": {"stores": str(folder / "stores")}, "ingress": {"access": {"allow_anonymous": True}}}
+    args |= {"chat": {"stores": str(folder / "stores")}, "jobs": {"folder": str(folder / "jobs")}}
+    args |= {"ingress": {"access": {"allow_anonymous": True}}}
     application["args"] = args
     for deployment in application["deployments"]:
         name = deployment["name"]

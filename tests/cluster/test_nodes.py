@@ -12,7 +12,7 @@ from tests.faults.conftest import Report
 
 pytestmark = pytest.mark.cluster
 
-ON_CPUS = {"Ingress", "StsTokenizer", "ColaTokenizer", "QaTokenizer", "PersonaChat"}
+ON_CPUS = {"Ingress", "StsTokenizer", "ColaTokenizer", "QaTokenizer", "PersonaChat", "JobRunner"}
 ON_GPUS = {"StsEncoder", "ColaClassifier", "QaExtractor"}
 
 
