@@ -104,6 +104,11 @@ class Network:
         self.machines: list[Machine] = []
         self.range = f"{self._prefix}.0/24"
 
+    @property
+    def outside(self) -> str:
+        """The address of this machine in the network."""
+        return f"{self._prefix}.1"
+
     def start(self) -> None:
         run("ip", "link", "add", self._bridge, "type", "bridge")
         run("ip", "address", "add", f"{self._prefix}.1/24", "dev", self._bridge)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -28,11 +28,11 @@ ON_DEMAND = {"ColaTokenizer", "ColaClassifier"}
 class Node:
     """A Ray node that was started by `ray start --block`."""
 
-    def __init__(self, machine: Machine, *options: str) -> None:
+    def __init__(self, machine: Machine, *options: str, **variables: str) -> None:
         self.machine, self.url = machine, f"http://{machine.address}:8000"
         words = ["ray", "start", "--block", "--node-ip-address", machine.address, *options]
         words += ["--object-store-memory", str(STORE_BYTES), "--disable-usage-stats"]
-        self.process = start(machine, *words)
+        self.process = start(machine, *words, **variables)
 
     def leave(self) -> None:
         """Do what Kubernetes does to a pod that is to end."""
@@ -49,12 +49,17 @@ class Node:
 
 
 class Cluster:
-    """A head without replicas, and workers."""
+    """A head without replicas, and workers. All nodes have `variables` in their environment."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, network: Network, **variables: str) -> None:
+        self._network, self._variables = network, variables
         self.workers: dict[str, Node] = {}
-        self.head = Node(network.add("head"), "--head", "--port", "6379", "--num-cpus", "0", "--num-gpus", "0")
+        self.start_head(network.add("head"))
+
+    def start_head(self, machine: Machine) -> None:
+        """Start the head, or another one in the place of a head that was lost."""
+        options = ["--head", "--port", "6379", "--num-cpus", "0", "--num-gpus", "0"]
+        self.head = Node(machine, *options, **self._variables)
         wait_until(lambda: 6379 in self.head.machine.listening(), START_S, "the head listens")
 
     def add(self, name: str) -> Node:
@@ -62,7 +67,7 @@ class Cluster:
         pool = name.rstrip("0123456789")
         options = ["--address", f"{self.head.machine.address}:6379", "--labels", f"munjang/pool={pool}"]
         options += ["--num-cpus", str(CPUS), "--num-gpus", "1" if pool == "gpu" else "0"]
-        self.workers[name] = Node(self._network.add(name), *options)
+        self.workers[name] = Node(self._network.add(name), *options, **self._variables)
         return self.workers[name]
 
     def serve(self, config: Path) -> "Launcher":
@@ -118,8 +123,8 @@ def start(machine: Machine, *words: str, output: int = subprocess.DEVNULL, **mor
     return process
 
 
-def gpu_config(folder: Path, checkpoints: dict[str, Path]) -> Path:
-    """deploy/serve_config.gpu.yaml with tiny checkpoints on CPUs: two replicas of each deployment, one chat, none
+def gpu_config(folder: Path, checkpoints: dict[str, Path], most: int = 2) -> Path:
+    """deploy/serve_config.gpu.yaml with tiny checkpoints on CPUs: `most` replicas of each deployment, one chat, none
     of the grammar task until it is asked for.
     """
     config = yaml.safe_load((ROOT / "deploy" / "serve_config.gpu.yaml").read_text(encoding="utf-8"))
@@ -132,7 +137,7 @@ def gpu_config(folder: Path, checkpoints: dict[str, Path]) -> Path:
     application["args"] = args
     for deployment in application["deployments"]:
         name = deployment["name"]
-        replicas = 0 if name in ON_DEMAND else 1 if name in ONE_ONLY else 2
+        replicas = 0 if name in ON_DEMAND else 1 if name in ONE_ONLY else most
         deployment["autoscaling_config"] |= {"min_replicas": replicas, "max_replicas": max(1, replicas)}
     config["logging_config"]["encoding"] = "TEXT"
     path = folder / "serve_config.yaml"
@@ -141,10 +146,12 @@ def gpu_config(folder: Path, checkpoints: dict[str, Path]) -> Path:
 
 
 @contextmanager
-def cluster(folder: Path, config: Path, *workers: str) -> Iterator[Cluster]:
-    """Yield a cluster with these workers that serves the configuration."""
+def cluster(
+    folder: Path, config: Path, *workers: str, variables: Callable[[Network], dict[str, str]] = lambda _: {}
+) -> Iterator[Cluster]:
+    """Yield a cluster with these workers that serves the configuration; `variables` gives those of all nodes."""
     with network(folder) as machines:
-        started = Cluster(machines)
+        started = Cluster(machines, **variables(machines))
         for name in workers:
             started.add(name)
         started.serve(config).wait_until_ready()

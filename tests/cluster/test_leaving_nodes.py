@@ -13,17 +13,21 @@ from tests.faults.open_loop import all_good
 pytestmark = pytest.mark.cluster
 
 
-def test_no_request_fails_when_a_node_is_added_and_another_leaves_with_grace(nodes: Cluster, report: Report) -> None:
-    old = nodes.workers["cpu2"]
+@pytest.mark.parametrize("pool", ["cpu", "gpu"])
+def test_no_request_fails_when_a_node_is_added_and_another_leaves_with_grace(
+    nodes: Cluster, report: Report, pool: str
+) -> None:
+    old, new = f"{pool}2", f"{pool}3"
+    leaving = nodes.workers[old]
     with load(nodes.head.url) as loads:
         loads[0].wait_for(20)
-        nodes.add("cpu3")
-        wait_until(nodes.workers["cpu3"].is_alive, MOVED_S, "the new node")
+        nodes.add(new)
+        wait_until(nodes.workers[new].is_alive, MOVED_S, "the new node")
         told_s = time.monotonic()
-        old.leave()
-        wait_until(lambda: not old.is_alive(), MOVED_S, "the old node is gone")
+        leaving.leave()
+        wait_until(lambda: not leaving.is_alive(), MOVED_S, "the old node is gone")
         left_s = time.monotonic() - told_s
-        del nodes.workers["cpu2"]
+        del nodes.workers[old]
         wait_until(lambda: is_complete(nodes), MOVED_S, "all replicas")
         loads[0].wait_for(50)
     report_loads(report, loads, left_after_s=round(left_s, 1))

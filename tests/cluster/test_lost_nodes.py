@@ -1,4 +1,4 @@
-"""A GPU node whose processes all die at once, with a spare one beside it."""
+"""A node whose processes all die at once, with a spare one of its pool beside it."""
 
 import time
 from contextlib import ExitStack
@@ -14,17 +14,18 @@ from tests.faults.open_loop import all_good
 pytestmark = pytest.mark.cluster
 
 
-def test_requests_are_answered_when_a_gpu_node_is_lost_and_its_replicas_start_elsewhere(
-    nodes: Cluster, report: Report
+@pytest.mark.parametrize("pool", ["gpu", "cpu"])
+def test_requests_are_answered_when_a_node_is_lost_and_its_replicas_start_elsewhere(
+    nodes: Cluster, report: Report, pool: str
 ) -> None:
-    nodes.add("gpu3")
-    wait_until(lambda: nodes.workers["gpu3"].is_alive() and is_complete(nodes), MOVED_S, "a complete graph")
+    spare = nodes.add(f"{pool}3")
+    wait_until(lambda: spare.is_alive() and is_complete(nodes), MOVED_S, "a complete graph")
     with ExitStack() as stack:
         raw = stack.enter_context(load(nodes.head.url))
         retried = stack.enter_context(load(nodes.head.url, retries=1))
         raw[0].wait_for(20)
         killed_s = time.monotonic()
-        nodes.workers.pop("gpu2").machine.kill()
+        nodes.workers.pop(f"{pool}2").machine.kill()
         wait_until(lambda: is_complete(nodes), MOVED_S, "all replicas")
         complete_s = time.monotonic() - killed_s
         raw[0].wait_for(50)

@@ -1,10 +1,11 @@
 """Processes that die or stop answering under load. Two replicas of each deployment serve on."""
 
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import httpx2
 import psutil
@@ -69,6 +70,49 @@ def test_requests_keep_their_deadline_when_a_replica_hangs_and_it_is_replaced(gr
     assert {outcome.status for outcome in load.outcomes} <= {200, 504}
     assert max(outcome.seconds for outcome in load.outcomes) < 51
     assert all(outcome.own for outcome in load.outcomes)
+
+
+@contextmanager
+def slowed(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Let the processes run for 5 ms of every 100 ms."""
+    stopping = threading.Event()
+
+    def alternate() -> None:
+        while not stopping.wait(0.005):
+            for process in processes:
+                process.suspend()
+            stopping.wait(0.095)
+            for process in processes:
+                process.resume()
+
+    thread = threading.Thread(target=alternate)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_a_model_that_is_twenty_times_slower_keeps_deadlines_and_harms_no_other_task(
+    graph: Server, report: Report
+) -> None:
+    with open_loop(graph.url) as alone, open_loop(graph.url, 5, "/api", question) as questions_alone:
+        questions_alone.wait_for(100)
+    slower = slowed(graph.replicas("StsEncoder"))
+    with open_loop(graph.url) as slow, slower, open_loop(graph.url, 5, "/api", question) as beside:
+        beside.wait_for(150)
+    report(pairs_alone=figures(alone.outcomes), pairs_slow=figures(slow.outcomes))
+    report(questions_alone=figures(questions_alone.outcomes), questions_beside=figures(beside.outcomes))
+    assert {outcome.status for outcome in slow.outcomes} <= {200, 429, 504}
+    assert max(outcome.seconds for outcome in slow.outcomes) < 51
+    assert all(outcome.own for outcome in slow.outcomes)
+    assert all_good(beside.outcomes)
+
+
+def question(number: int) -> dict[str, str]:
+    """A short question that no other number has."""
+    return {"question": f"{number}번 상자에는 무엇이 있나요?", "context": f"{number}번 상자에는 사과가 있다."}
 
 
 def test_no_request_fails_while_the_controller_is_killed_and_the_replicas_stay(graph: Server, report: Report) -> None:
