@@ -135,7 +135,11 @@ COMMANDS = (
     | {"evaluate": EVALUATE, "bulk": BULK}
     | {f"chat {name}": entry for name, entry in CHAT.items()}
 )
-GROUPS = {"train": "fine-tune encoders for a task", "chat": "make and measure stores of the persona chat"}
+GROUPS = {
+    "train": "fine-tune encoders for a task",
+    "chat": "make and measure stores of the persona chat",
+    "jobs": "have a server score files in the background",
+}
 
 
 def main(program: str, commands: Mapping[str, Entry]) -> int:

@@ -12,9 +12,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from deployments.__main__ import KEY, SERVE, main
+from deployments.__main__ import COMMANDS, main
 from pipelines.checkpoints.resolve import ROOT
-from pipelines.command_line import COMMANDS
 from tests.docs import PAGES, Example, examples
 
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)[^)]*\)")
@@ -37,10 +36,9 @@ def test_the_command_line_accepts_the_shown_options(example: Example, monkeypatc
         with pytest.raises(SystemExit, match="0"):
             main()
         return
-    commands = COMMANDS | {"serve": SERVE, "key": KEY}
-    name = next(name for name in commands if words[: len(name.split())] == name.split())
+    name = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
     parser = argparse.ArgumentParser(exit_on_error=False)
-    pkgutil.resolve_name(commands[name].target).add_options(parser)
+    pkgutil.resolve_name(COMMANDS[name].target).add_options(parser)
     parser.parse_args(words[len(name.split()) :])
 
 
