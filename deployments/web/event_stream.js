@@ -1,12 +1,15 @@
 // Server-sent events from the body of an answer, as the HTML standard describes them. EventSource can't send a body.
 
-/** Yields {event, data}, the data parsed as JSON. A last event without its blank line is incomplete and left out. */
+/**
+ * Yields {event, data}, the data parsed as JSON. Comments, which only keep a connection alive, are left out, and so is a
+ * last event without its blank line, which is incomplete.
+ */
 export async function* eventsOf(body) {
   let rest = "";
   for await (const text of textOf(body)) {
     const blocks = (rest + text).split("\n\n");
     rest = blocks.pop();
-    for (const block of blocks) yield eventOf(block);
+    for (const block of blocks.filter((block) => !block.startsWith(":"))) yield eventOf(block);
   }
 }
 

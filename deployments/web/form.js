@@ -5,8 +5,9 @@ import { onLanguageChange, say } from "./language.js";
 import { Failure } from "./request.js";
 
 /**
- * Connects one `.task` box. A task is {fill(form), ask(form, controller)}: `ask` resolves to a function that draws the
- * answer in the language of the page: {summary, parts}, the sentence read to screen readers and the nodes to show.
+ * Connects one `.task` box. A task is {fill(form), ask(form, controller, show)}: `ask` resolves to a function that draws
+ * the answer in the language of the page: {summary, parts}, the sentence read to screen readers and the nodes to show.
+ * Until then it may `show` such functions for what is there already.
  * Only the newest request counts; sending again aborts the one before.
  */
 export function connectForm(box, task) {
@@ -20,11 +21,15 @@ export function connectForm(box, task) {
     const mine = (current = new AbortController());
     redraw = () => {};
     setBusy(box, true);
-    const draw = await outcomeOf(task, form, mine);
+    const show = (draw) => {
+      if (mine !== current) return;
+      redraw = () => draw(box);
+      redraw();
+    };
+    const draw = await outcomeOf(task, form, mine, (part) => show(() => showAnswer(box, part())));
     if (mine !== current) return;
     setBusy(box, false);
-    redraw = () => draw(box);
-    redraw();
+    show(draw);
     box.querySelector(".outcome").scrollIntoView({ block: "nearest" });
   });
   onLanguageChange(() => redraw());
@@ -53,9 +58,9 @@ function sendNow(event, form) {
 }
 
 /** What to do to the box once the request has ended, well or badly. */
-async function outcomeOf(task, form, controller) {
+async function outcomeOf(task, form, controller, show) {
   try {
-    const draw = await task.ask(form, controller);
+    const draw = await task.ask(form, controller, show);
     draw(); // an answer without its fields fails here
     return (box) => showAnswer(box, draw());
   } catch (error) {
@@ -83,8 +88,12 @@ function clearComplaints(box) {
 }
 
 function showAnswer(box, { summary, parts }) {
-  box.querySelector("[role=status]").textContent = summary;
-  box.querySelector(".result").replaceChildren(...parts);
+  const status = box.querySelector("[role=status]");
+  if (status.textContent !== summary) status.textContent = summary; // it is read aloud after each change
+  const result = box.querySelector(".result");
+  const shown = [...result.childNodes];
+  // Nodes that are there already stay, and with them the focus.
+  if (parts.length !== shown.length || parts.some((part, index) => part !== shown[index])) result.replaceChildren(...parts);
 }
 
 function showFailure(box, failure) {

@@ -23,11 +23,12 @@ const HEADLINES = {
  * `headline`: what happened, in the page's words. `detail`: the server's words, or "". Both are functions, which give
  * them in the language of the page.
  * `fields`: [{pointer, detail}], the inputs at fault. `requestId`: what to quote to the operator, or "".
+ * `status`: that of the server's answer, 0 without one.
  */
 export class Failure extends Error {
-  constructor(headline, { detail = () => "", fields = [], requestId = "" } = {}) {
+  constructor(headline, { detail = () => "", fields = [], requestId = "", status = 0 } = {}) {
     super(headline());
-    Object.assign(this, { headline, detail, fields, requestId });
+    Object.assign(this, { headline, detail, fields, requestId, status });
   }
 }
 
@@ -40,10 +41,20 @@ export function getJson(path, controller, timeoutMs = TIMEOUT_MS) {
   return send(path, { headers: { Accept: "application/json" } }, controller, timeoutMs);
 }
 
-export function postFile(path, file, controller) {
+/** Sends a form with the file, and with `fields` before it. */
+export function postFile(path, file, controller, fields = {}, timeoutMs = TIMEOUT_MS) {
   const body = new FormData();
+  for (const [name, value] of Object.entries(fields)) body.append(name, value);
   body.append("file", file);
-  return send(path, { method: "POST", headers: { Accept: "application/json" }, body }, controller);
+  return send(path, { method: "POST", headers: { Accept: "application/json" }, body }, controller, timeoutMs);
+}
+
+/** An answer that is no JSON object: {text, headers}. */
+export function getText(path, controller) {
+  return answered(path, {}, controller, TIMEOUT_MS, (response, text) => {
+    if (!response.ok) throw refused(response, parseObject(text) ?? {});
+    return { text, headers: response.headers };
+  });
 }
 
 /**
@@ -51,23 +62,36 @@ export function postFile(path, file, controller) {
  * after its first event, or that stops too early, ends in a Failure.
  */
 export async function* postEvents(path, body, controller) {
-  const headers = { ...authorization(), "Content-Type": "application/json", Accept: "text/event-stream" };
+  const headers = { "Content-Type": "application/json" };
   const timer = setTimeout(() => controller.abort(tookTooLong(TIMEOUT_MS)), TIMEOUT_MS);
   try {
-    const options = { method: "POST", headers, body: JSON.stringify(body), signal: controller.signal };
-    const response = await fetch(path, options);
+    const options = { method: "POST", headers, body: JSON.stringify(body) };
+    yield* events(path, options, controller, ({ event }) => event === "done");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Yields the events of a stream, for as long as it takes, until the one that is the `last`. Fails as `postEvents`. */
+export function getEvents(path, controller, last) {
+  return events(path, {}, controller, last);
+}
+
+async function* events(path, options, controller, last) {
+  try {
+    const headers = { ...authorization(), ...options.headers, Accept: "text/event-stream" };
+    const response = await fetch(path, { ...options, headers, signal: controller.signal });
     if (!response.ok) throw refused(response, parseObject(await response.text()) ?? {});
-    for await (const { event, data } of eventsOf(response.body)) {
+    for await (const found of eventsOf(response.body)) {
+      const { event, data } = found;
       if (event === "error") throw refused({ status: data.status, headers: response.headers }, data);
-      yield { event, data };
-      if (event === "done") return;
+      yield found;
+      if (last(found)) return;
     }
     throw unreachable();
   } catch (error) {
     if (controller.signal.aborted) throw controller.signal.reason;
     throw error instanceof Failure ? error : unreachable();
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -85,7 +109,12 @@ export async function readInfo() {
  * Sends one request: {data, text, headers}, the parsed JSON object, its text, the headers.
  * Aborting `controller` with a Failure, or with null for "no longer wanted", rejects with it.
  */
-async function send(path, options, controller, timeoutMs = TIMEOUT_MS) {
+function send(path, options, controller, timeoutMs = TIMEOUT_MS) {
+  return answered(path, options, controller, timeoutMs, read);
+}
+
+/** What `read` makes of the answer and its text. */
+async function answered(path, options, controller, timeoutMs, read) {
   const timer = setTimeout(() => controller.abort(tookTooLong(timeoutMs)), timeoutMs);
   try {
     const headers = { ...authorization(), ...options.headers };
@@ -119,11 +148,12 @@ function parseObject(text) {
 /** The Failure for an error status; `problem` is its application/problem+json body, `{}` without one. */
 function refused(response, problem) {
   if (response.status === 401) askForKey();
-  const words = [problem.title, problem.detail].filter((part) => typeof part === "string" && part);
+  const words = [problem.title, problem.detail, problem.error?.message].filter((part) => typeof part === "string" && part);
   return new Failure(() => headlineOf(response), {
     detail: () => [...new Set(words), retryAdvice(response)].filter(Boolean).join(" — "),
     fields: Array.isArray(problem.errors) ? problem.errors : [],
     requestId: requestIdOf(response) || String(problem.instance ?? ""),
+    status: response.status,
   });
 }
 

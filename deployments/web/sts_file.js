@@ -1,4 +1,5 @@
-// Sentence similarity of a file of pairs: a histogram and a table to look at, the whole result to download.
+// Sentence similarity of a file of pairs: a histogram and a table to look at, the whole result to download. A small file
+// is one request. A larger one becomes a job, whose answers are shown as they come.
 
 import { csvOf } from "./csv.js";
 import { element } from "./draw.js";
@@ -7,8 +8,10 @@ import { histogram } from "./histogram.js";
 import { number, say } from "./language.js";
 import { Failure, postFile } from "./request.js";
 import { verdictOf } from "./sts.js";
+import { follow } from "./sts_job.js";
 
 const SHOWN_ROWS = 200;
+const SMALL_BYTES = 32 * 1024; // some 300 pairs, which take seconds
 
 const EXAMPLE_PAIRS = [
   ["버스가 방금 떠났어요.", "버스를 간발의 차로 놓쳤습니다."],
@@ -25,23 +28,51 @@ export const stsFile = {
     form.elements.file.files = transfer.files;
   },
 
-  async ask(form, controller) {
-    const [file] = form.elements.file.files;
-    const { data, text, headers } = await postFile("/pred/file/", await copyOf(file), controller);
-    const files = downloadsOf(text, data);
+  async ask(form, controller, show) {
+    const file = await copyOf(form.elements.file.files[0]);
+    if (isLarge(file)) return askAsJob(file, controller, show);
+    const { data, text, headers } = await postFile("/pred/file/", file, controller);
+    const files = downloadsOf({ JSON: [text, "application/json"], CSV: csvFile(data) });
     return () => drawn(data, files, truncationNotice(headers));
   },
 };
 
+/** Tab-separated files are no format of the route for files. */
+function isLarge(file) {
+  return file.size > SMALL_BYTES || file.name.toLowerCase().endsWith(".tsv");
+}
+
+async function askAsJob(file, controller, show) {
+  const picture = element("div", { class: "picture" });
+  const running = (data, progress) => {
+    show(() => {
+      const { summary, parts } = progress();
+      picture.replaceChildren(...pictureOf(data));
+      return { summary, parts: [...parts, picture] };
+    });
+  };
+  const { data, text, errors, notice } = await follow(file, controller, running);
+  const contents = { JSONL: [text, "application/jsonl"], CSV: csvFile(data) };
+  const files = downloadsOf(errors ? { ...contents, ERRORS: [errors, "application/jsonl"] } : contents);
+  return () => drawn(data, files, notice());
+}
+
 function drawn(data, files, notice) {
   const summary = summaryOf(data);
   const caption = element("p", { class: "verdict" }, summary);
-  const links = files.map(({ kind, href }) => {
-    const attributes = { class: "button", href, download: `munjang-results.${kind.toLowerCase()}` };
-    return element("a", attributes, say(`결과 ${kind} 받기`, `Download as ${kind}`));
-  });
-  const downloads = element("div", { class: "actions" }, ...links);
-  return { summary, parts: [caption, histogram(data.scores), downloads, ...notice, ...cutNotice(data), table(data)] };
+  const downloads = element("div", { class: "actions" }, ...files.map(linkTo));
+  return { summary, parts: [caption, ...notice, downloads, ...pictureOf(data)] };
+}
+
+function pictureOf(data) {
+  return data.scores.length ? [histogram(data.scores), ...cutNotice(data), table(data)] : [];
+}
+
+function linkTo({ kind, href }) {
+  const [download, words] = kind === "ERRORS"
+    ? ["munjang-errors.jsonl", say("오류 받기", "Download the errors")]
+    : [`munjang-results.${kind.toLowerCase()}`, say(`결과 ${kind} 받기`, `Download as ${kind}`)];
+  return element("a", { class: "button", href, download }, words);
 }
 
 /** The file's bytes as they are now: browsers refuse to send a file edited since it was chosen. */
@@ -76,12 +107,14 @@ function cutNotice({ sentences }) {
   return [element("p", { class: "notice" }, words)];
 }
 
-/** The server's answer byte for byte, and the same as CSV. The files of the answer before are let go. */
-function downloadsOf(text, { sentences, scores, preds }) {
-  urls.forEach((url) => URL.revokeObjectURL(url));
+function csvFile({ sentences, scores, preds }) {
   const rows = sentences.map(([first, second], index) => [first, second, scores[index], preds[index]]);
-  const csv = csvOf([["sentence1", "sentence2", "score", "pred"], ...rows]);
-  const contents = { JSON: [text, "application/json"], CSV: [csv, "text/csv"] };
+  return [csvOf([["sentence1", "sentence2", "score", "pred"], ...rows]), "text/csv"];
+}
+
+/** The answer byte for byte as the server gave it, and the same as CSV. The files of the answer before are let go. */
+function downloadsOf(contents) {
+  urls.forEach((url) => URL.revokeObjectURL(url));
   const files = Object.entries(contents).map(([kind, [content, type]]) => {
     return { kind, href: URL.createObjectURL(new Blob([content], { type })) };
   });

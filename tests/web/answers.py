@@ -1,5 +1,6 @@
 """Answers for the stub, with the same keys as the real ones."""
 
+import json
 from typing import Any
 
 
@@ -71,3 +72,15 @@ def spans_answer(context: str, *answers: tuple[str, float], none: float = 0.1) -
     ]
     found = {"answers": spans, "answerable": True, "null_score": 0.0, "null_probability": none, "windows": 1}
     return {"results": [found | {"truncated": False}], "usage": {"tokens": 9}}
+
+
+def job_answer(status: str, total: int = 0, completed: int = 0, failed: int = 0, **more: Any) -> dict[str, Any]:
+    counts = {"total": total, "completed": completed, "failed": failed}
+    files = {"output_file_id": None, "error_file_id": None, "errors": None}
+    return {"id": "batch_1", "status": status, "request_counts": counts, **files, **more}
+
+
+def job_rows(*rows: tuple[str, str, float, int]) -> str:
+    """Lines of the answers to a job with a file of pairs."""
+    keys = ("sentence1", "sentence2", "score", "pred")
+    return "".join(json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) + "\n" for row in rows)

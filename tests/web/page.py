@@ -27,6 +27,10 @@ class Task:
         self.download_link = self.box.get_by_role("link", name="JSON")
         self.csv_link = self.box.get_by_role("link", name="CSV")
         self.bars = self.box.locator(".bars span")
+        self.progress = self.box.get_by_role("progressbar")
+        self.stop = self.box.locator(".result button")
+        self.errors_link = self.box.get_by_role("link", name="오류")
+        self.status = self.box.get_by_role("status")
         self.alternatives = self.box.locator(".alternatives")
         self.sentences = self.box.locator(".sentence")
 

@@ -11,6 +11,7 @@ from .answers import (
     citation,
     file_answer,
     graph_answer,
+    job_answer,
     pairs_answer,
     passages_answer,
     problem,
@@ -20,6 +21,7 @@ from .answers import (
 )
 from .page import WebPage
 from .stub import Stub
+from .test_sts_job import LARGE, give_job
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,18 @@ def violations(web: WebPage, axe: str) -> list[str]:
     web.page.evaluate(axe)
     results: dict[str, Any] = web.page.evaluate("axe.run()")
     return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in results["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_running_job_has_no_violation(
+    web: WebPage, stub: Stub, site: str, axe: str, scheme: Literal["light", "dark"]
+) -> None:
+    give_job(stub, job_answer("in_progress", 4, 2, 1), job_answer("completed", 4, 3, 1)).clear()
+    web.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    web.open(site)
+    web.compare_file(LARGE)
+    expect(web.sts_file.rows).to_have_count(2)
+    assert violations(web, axe) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
