@@ -109,8 +109,12 @@ def _dtype(settings: EngineSettings, manifest: Manifest, device: str) -> Dtype:
         return settings.dtype
     if device == "cuda":
         return "float16"
-    int8 = settings.backend != "torch" and ONNX["int8"] in manifest.files and multiplies_int8()
-    return "int8" if int8 else "float32"
+    if settings.backend == "torch" or ONNX["int8"] not in manifest.files:
+        return "float32"
+    if not multiplies_int8():
+        logger.info("%s runs in float32: the CPU has no int8 dot products, for which it has a graph", manifest.name)
+        return "float32"
+    return "int8"
 
 
 def _backend(settings: EngineSettings, manifest: Manifest, device: str, dtype: Dtype) -> Backend:

@@ -2,23 +2,31 @@
 
 The number of threads is set explicitly. With one thread, a batch runs on the calling thread. With more threads, waiting
 threads sleep instead of spinning, because other replicas use the same cores. `pipelines.engines.onnx_export` writes the
-graph.
+graph, and `pipelines.engines.onnx_fusion` makes it faster when it is loaded.
 """
 
+import logging
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
 from pipelines.engines.choice import ONNX, Choice, multiplies_int8
 from pipelines.engines.memory import return_memory
-from pipelines.format.loading import refusing_damage
-from pipelines.text.token_batch import TokenBatch
+from pipelines.engines.onnx_fusion import fuse
+from pipelines.format.loading import reason, refusing_damage
+from pipelines.text.token_batch import CheckpointRef, TokenBatch
+
+logger = logging.getLogger(__name__)
 
 PAD_ID = "munjang.pad_id"
 EXACT_ON_X64 = "session.x64quantprecision"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+PROVIDERS = ["CPUExecutionProvider"]
+SLOWER_FUSIONS = ["SkipLayerNormFusion"]  # SkipLayerNormalization lacks the AVX2 kernel that LayerNormalization has
 
 
 class OnnxEngine:
@@ -33,12 +41,21 @@ class OnnxEngine:
 
     @classmethod
     def load(cls, folder: Path, choice: Choice) -> Self:
-        """Load the graph of the chosen dtype from `folder`. Raises CheckpointDamaged if it can't be read."""
+        """Load the graph of the chosen dtype from `folder`. Raises CheckpointDamaged if it can't be read.
+
+        Its nodes are joined first (`fuse`). If ONNX Runtime does not run the result, which is tried with two short
+        items, the graph runs as it is stored, and the log has the reason.
+        """
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
-            session = onnxruntime.InferenceSession(path, session_options(choice.threads), ["CPUExecutionProvider"])
+            try:
+                engine = cls(fused_session(path, session_options(choice.threads)), choice)
+                engine.outputs(_trial(engine._pad_id))
+            except Exception as error:  # whatever ONNX Runtime raises
+                engine = cls(onnxruntime.InferenceSession(path, session_options(choice.threads), PROVIDERS), choice)
+                logger.warning("%s runs as it is stored, which is slower: %s", path, reason(error))
             return_memory()  # what the preparation of the weights took
-            return cls(session, choice)
+            return engine
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""
@@ -46,6 +63,27 @@ class OnnxEngine:
         if "token_type_ids" in self._inputs:
             arrays["token_type_ids"] = batch.padded_types()
         return tuple(self._session.run(names, arrays))
+
+
+def fused_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """A session with the graph at `path` after `fuse`. Raises whatever ONNX and ONNX Runtime raise."""
+    model = onnx.load(path, load_external_data=False)
+    fused = fuse(model)
+    logger.info("%s has %d int8 products and %d attentions as one node each", path, fused.products, fused.attentions)
+    options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
+    graph = model.SerializeToString()
+    return onnxruntime.InferenceSession(graph, options, PROVIDERS, disabled_optimizers=SLOWER_FUSIONS)
+
+
+def _trial(pad_id: int) -> TokenBatch:
+    """A batch of two items, of one and three tokens."""
+    return TokenBatch(
+        checkpoint=CheckpointRef("", "", None),
+        ids=np.full(4, pad_id, dtype=np.int32),
+        types=np.zeros(4, dtype=np.uint8),
+        lengths=np.array([1, 3], dtype=np.int32),
+        truncated=np.zeros(2, dtype=np.bool_),
+    )
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

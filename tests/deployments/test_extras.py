@@ -17,7 +17,7 @@ from pipelines.checkpoints.in_process import load_pipeline
 
 for task in ("sts", "cola", "qa"):
     load_pipeline(Path("checkpoints") / task, task)
-extra = {"torch", "transformers", "sentence_transformers", "onnx", "onnxscript", "scipy", "sklearn"}
+extra = {"torch", "transformers", "sentence_transformers", "onnxscript", "scipy", "sklearn"}
 print(sorted(extra & sys.modules.keys()))
 """
 

@@ -129,9 +129,13 @@ def test_settings_that_can_not_be_met_are_refused_with_the_reason(
     assert (caught.value.where, caught.value.why) == (str(FOLDER), reason)
 
 
-def test_a_cpu_without_native_int8_runs_float32_unless_set_to_int8(machine: Machine) -> None:
+def test_a_cpu_without_native_int8_runs_float32_unless_set_to_int8(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     machine(flags="fpu avx2")
-    assert chosen(INT8).dtype == "float32"
+    with caplog.at_level("INFO", logger="pipelines"):
+        assert chosen(INT8).dtype == "float32"
+    assert caplog.messages == ["x runs in float32: the CPU has no int8 dot products, for which it has a graph"]
     assert chosen(INT8, backend="onnx").dtype == "float32"
     assert chosen(INT8, dtype="int8").dtype == "int8"
 
