@@ -1,7 +1,9 @@
 """A client of the routes for files and jobs, for the command line."""
 
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from pipelines.errors import ServerFailed
 from pipelines.measure.server_client import KEY_VARIABLE
 
 TIMEOUT_S = 60.0
+RECONNECT_S = 120.0
+RETRY_EVERY_S = 1.0
 
 Job = dict[str, Any]
 """A job, as OpenAI's batch object describes it."""
@@ -50,7 +54,26 @@ class JobsClient:
         return self._json("POST", f"/v1/batches/{job_id}/cancel")
 
     def changes(self, job_id: str) -> Iterator[Job]:
-        """The job, and again after each change, until it has ended."""
+        """The job, and again after each change, until it has ended.
+
+        If the server goes away meanwhile, it is asked again for `RECONNECT_S`: jobs survive its restart.
+        """
+        shown: Job | None = None
+        lost_s = math.inf
+        while shown is None or shown["status"] not in FINAL:
+            try:
+                for job in self._events(job_id):
+                    lost_s = math.inf
+                    if job != shown:
+                        yield job
+                    shown = job
+            except ServerFailed:
+                lost_s = min(lost_s, time.monotonic())
+                if shown is None or time.monotonic() > lost_s + RECONNECT_S:
+                    raise
+                time.sleep(RETRY_EVERY_S)
+
+    def _events(self, job_id: str) -> Iterator[Job]:
         with self._stream(f"/v1/batches/{job_id}/events") as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: "):

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 from deployments.__main__ import main
 from deployments.jobs import commands
-from deployments.jobs.client import connection
+from deployments.jobs.client import Job, JobsClient, connection
+from pipelines.errors import ServerFailed
 from pipelines.measure.server_client import KEY_VARIABLE
 from tests.deployments.api.conftest import ScriptedServices, client, jobs_in
 from tests.deployments.api.test_jobs import run
@@ -119,6 +120,42 @@ def test_errors_of_the_server_are_shown_in_its_words_and_make_no_file(munjang: M
     assert not (tmp_path / "none").exists()
     munjang("submit", str(tmp_path / "none"), status=1)
     assert "No such file" in munjang.error
+
+
+def test_a_job_is_followed_over_a_restart_of_its_server(
+    client: TestClient, services: ScriptedServices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text(PAIRS, encoding="utf-8")
+    jobs = JobsClient(client)
+    job = jobs.submit(tmp_path / "pairs.csv", "/pred/file/", "24h")
+    run(services)
+    real, states = jobs._events, iter(["in_progress", "lost", "lost", "in_progress"])
+
+    def events(job_id: str) -> Iterator[Job]:
+        match next(states, "back"):
+            case "in_progress":
+                yield job | {"status": "in_progress"}
+                raise ServerFailed("/", "the connection broke")
+            case "lost":
+                raise ServerFailed("/", "refused")
+        yield from real(job_id)
+
+    monkeypatch.setattr(jobs, "_events", events)
+    monkeypatch.setattr("deployments.jobs.client.RETRY_EVERY_S", 0)
+    assert [state["status"] for state in jobs.changes(job["id"])] == ["in_progress", "completed"]
+
+
+def test_a_server_that_does_not_come_back_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = JobsClient(client)
+
+    def events(job_id: str) -> Iterator[Job]:
+        yield {"status": "in_progress"}
+        raise ServerFailed("/", "the connection broke")
+
+    monkeypatch.setattr(jobs, "_events", events)
+    monkeypatch.setattr("deployments.jobs.client.RECONNECT_S", -1)
+    with pytest.raises(ServerFailed):
+        list(jobs.changes(UNKNOWN))
 
 
 def test_the_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
