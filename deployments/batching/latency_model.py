@@ -80,6 +80,7 @@ class LatencyModel:
 
 
 FIXED_SHARE = 0.03  # of a batch's time; with a smaller share, a larger batch would hardly save time per token
+SMALLEST_EFFICIENT = 256  # padded tokens; a batch is never taken to be large enough with fewer
 GROWTH = 2  # largest next batch, relative to the largest one measured: limits extrapolation
 
 
@@ -101,11 +102,16 @@ def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> Batch
       than half of this time, the tokens may take as long as the fixed part, since smaller batches would be inefficient;
     - the size at which the fixed part falls below `FIXED_SHARE` of the batch's time;
     - `GROWTH` times the largest batch so far, so that batches grow to untried sizes step by step.
+
+    The fixed part counts as at least the `FIXED_SHARE` of a batch of `SMALLEST_EFFICIENT` tokens. The fit may give zero
+    after the machine became faster, or if large batches leave the caches of the CPU. Items would then run one by one,
+    and batches of one size would never correct the fit.
     """
     cost = model.cost
     in_time = cost.tokens(max(target_s - cost.fixed_s, cost.fixed_s))
-    efficient = cost.tokens(cost.fixed_s * (1 - FIXED_SHARE) / FIXED_SHARE)
+    fixed_s = max(cost.fixed_s, cost.s_per_token * SMALLEST_EFFICIENT * FIXED_SHARE / (1 - FIXED_SHARE))
+    efficient = cost.tokens(fixed_s * (1 - FIXED_SHARE) / FIXED_SHARE)
     return BatchLimits(
         padded=min(max_tokens, in_time, efficient, GROWTH * model.largest),
-        padding=cost.tokens(cost.fixed_s),
+        padding=cost.tokens(fixed_s),
     )

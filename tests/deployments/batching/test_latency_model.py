@@ -231,3 +231,33 @@ def test_a_batch_grows_until_the_fixed_part_is_3_percent_of_its_time() -> None:
 def test_with_a_target_below_the_fixed_part_tokens_may_take_as_long_as_the_fixed_part() -> None:
     model = taught(INT8_CPU, noise=0)
     assert INT8_CPU.seconds(limits(model, target_s=1e-4).padded) == pytest.approx(2 * INT8_CPU.fixed_s, rel=0.05)
+
+
+US_PER_TOKEN = {16: 263, 32: 206, 64: 167, 128: 152, 256: 145, 512: 151, 1024: 150, 2048: 162, 4096: 173}
+"""By tokens of a batch, microseconds per token of a 12 x 384 encoder in int8; large batches leave the caches."""
+
+
+def us_per_token(padded: float, *, neighbours: bool) -> float:
+    """The cost above, or with work beside it that doubles all costs and halves the share of the caches."""
+    sizes = list(US_PER_TOKEN)
+    size = 2 * padded if neighbours else padded
+    return float(np.interp(np.log(size), np.log(sizes), list(US_PER_TOKEN.values()))) * (2 if neighbours else 1)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("full", [1.0, 0.3])
+def test_full_batches_cost_at_most_5_percent_more_than_the_best_size_also_after_neighbours_came(
+    full: float, noise: float
+) -> None:
+    """`full` is the share of full batches. The others are of any smaller size."""
+    chance = random.Random(0)
+    model = LatencyModel()
+    for neighbours in (False, True, False):
+        for _ in range(200):
+            largest = max(12, int(limits(model).padded))  # a batch has at least one item
+            padded = largest if chance.random() < full else chance.randint(12, largest)
+            seconds = 1e-6 * padded * us_per_token(padded, neighbours=neighbours) * chance.lognormvariate(0, noise)
+            model.learn(padded, seconds)
+        settled = us_per_token(max(12, limits(model).padded), neighbours=neighbours)
+        best = min(us_per_token(size, neighbours=neighbours) for size in range(16, 4097, 16))
+        assert settled <= 1.05 * best
