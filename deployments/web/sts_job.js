@@ -5,6 +5,8 @@ import { number, say } from "./language.js";
 import { Failure, getEvents, getText, postFile, postJson } from "./request.js";
 
 const UPLOAD_TIMEOUT_MS = 600_000;
+const RETRY_MS = 1_000;
+const MOST_TRIES = 120; // a restart of the server takes less than these two minutes
 const ENDED = ["completed", "failed", "expired", "cancelled"];
 
 /**
@@ -33,25 +35,46 @@ export async function follow(file, controller, show) {
 async function watch(id, controller, show, cancel) {
   const progress = new Progress(cancel);
   const answers = new Answers();
-  const isLast = ({ data }) => ENDED.includes(data.status);
   let part = "0";
-  for await (const { data: job } of getEvents(`/v1/batches/${id}/events`, controller, isLast)) {
+  for await (const job of statesOf(id, controller)) {
     if (ENDED.includes(job.status)) return job;
     const more = await answersFrom(id, part, controller);
     answers.add(more.text);
     part = more.headers?.get("X-Next-Part") ?? part;
     show(answers, () => progress.draw(job));
   }
-  return null; // never: the stream ends with the job, or in a Failure
+  return null; // never: the states end with the job, or in a Failure
 }
 
-/** The answers from a part on; none if the job has ended in the meantime. */
+/** Yields the job after each change. If the server goes away, it is asked again: jobs survive its restart. */
+async function* statesOf(id, controller) {
+  const isLast = ({ data }) => ENDED.includes(data.status);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      for await (const { data } of getEvents(`/v1/batches/${id}/events`, controller, isLast)) {
+        tries = 0;
+        yield data;
+      }
+      return;
+    } catch (error) {
+      if (controller.signal.aborted || !isGone(error) || tries >= MOST_TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+/** Whether the server gave no answer of its own, as during a restart. */
+function isGone(error) {
+  return error instanceof Failure && (error.status === 0 || error.status >= 500);
+}
+
+/** The answers from a part on; none if the job has ended in the meantime, or the server is gone. */
 async function answersFrom(id, part, controller) {
   try {
     return await getText(`/v1/batches/${id}/output?first_part=${part}`, controller);
   } catch (error) {
-    if (error instanceof Failure && error.status === 409) return { text: "" };
-    throw error;
+    if (controller.signal.aborted || !(isGone(error) || error.status === 409)) throw error;
+    return { text: "" };
   }
 }
 

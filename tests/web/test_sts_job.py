@@ -102,6 +102,15 @@ def test_the_words_of_a_running_job_change_with_the_language(web: WebPage, stub:
     expect(web.sts_file.verdict).to_have_text("1 of 3 pairs seem to mean the same.")
 
 
+def test_a_job_is_followed_over_a_restart_of_its_server(web: WebPage, stub: Stub, site: str) -> None:
+    give_job(stub, RUNNING, RUNNING)  # then the connection breaks
+    stub.give_events(EVENTS, ("batch", RUNNING), ("batch", COMPLETED))
+    web.open(site)
+    web.compare_file(LARGE)
+    expect(web.sts_file.verdict).to_have_text("3쌍 가운데 1쌍이 같은 뜻으로 보입니다.")
+    assert paths(stub).count(EVENTS) == 2
+
+
 def test_sending_another_file_cancels_the_job(web: WebPage, stub: Stub, site: str) -> None:
     gate = give_job(stub, RUNNING, COMPLETED)
     gate.clear()
