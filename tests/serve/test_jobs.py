@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import httpx2
 import openai
 import pytest
 
-from tests.serve.server import Server, environment, running, write_config
+from tests.docs import Example, examples
+from tests.serve.server import ROOT, Server, environment, running, write_config
 
 pytestmark = pytest.mark.serve
 
@@ -57,6 +60,42 @@ def test_a_row_of_a_job_gets_the_answer_that_its_request_gets(server: Server, ur
     assert error["response"]["status_code"] == 422
     repeated = [name for name, content in server.logs().items() if CANARY in content]
     assert repeated == []
+
+
+def shown_commands() -> list[Example]:
+    """What docs/jobs.md shows of `munjang jobs`, up to the results."""
+    shown = [one for one in examples() if one.words[:2] == ["munjang", "jobs"]]
+    return shown[: [one.words[2] for one in shown].index("results") + 1]
+
+
+def test_the_commands_that_the_page_shows_score_a_file(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "sentence1,sentence2\n가,나\n오늘 비가 온다,오늘 비가 온다\n다,라\n", encoding="utf-8"
+    )
+    submit, *others = shown_commands()
+    (shown_id,) = submit.output
+    (job,) = munjang(server, tmp_path, *submit.words[1:])
+    for example in others:
+        output = munjang(server, tmp_path, *(job if word == shown_id else word for word in example.words[1:]))
+        assert output[-1:] == example.output
+    rows = (tmp_path / "scores.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["pred"] for row in rows][1] == 1
+    assert len(rows) == 3
+
+
+def munjang(server: Server, folder: Path, *words: str) -> list[str]:
+    """The lines that a command prints."""
+    command = [sys.executable, "-m", "deployments", *words, "--url", server.url]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.splitlines()
 
 
 def test_a_job_goes_on_after_a_kill_of_the_whole_server_and_no_row_is_lost_or_there_twice(tmp_path: Path) -> None:

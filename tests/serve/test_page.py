@@ -34,6 +34,17 @@ def test_a_pair_a_file_and_a_sentence_get_their_scores(web: WebPage, server: Ser
     expect(web.cola.verdict).not_to_be_empty()
 
 
+def test_a_large_file_becomes_a_job_whose_answers_appear_in_its_order(web: WebPage, server: Server) -> None:
+    pairs = [(f"오늘 {number}번 문제를 풀었습니다. {'아주 ' * 20}", "날씨가 좋아요.") for number in range(400)]
+    content = "".join(f"{left},{right}\n" for left, right in [("sentence1", "sentence2"), *pairs])
+    web.open(server.url)
+    web.compare_file(content.encode(), "pairs.csv")
+    expect(web.sts_file.progress).to_be_visible()
+    expect(web.sts_file.verdict).to_contain_text("400쌍 가운데", timeout=120_000)
+    expect(web.sts_file.rows.nth(199)).to_contain_text("오늘 199번")
+    expect(web.sts_file.error).to_be_empty()
+
+
 def test_a_refused_file_is_explained(web: WebPage, server: Server) -> None:
     web.open(server.url)
     web.compare_file(b"not json")
