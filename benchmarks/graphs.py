@@ -39,7 +39,7 @@ def main() -> None:
         items, tokens = map(int, shape.split("x"))
         shortest = alternate(engines, batch_of(items, tokens), names, arguments.rounds)
         milliseconds = {f"{name}_ms": round(1000 * seconds, 3) for name, seconds in shortest.items()}
-        faster = {f"over_{name}": round(seconds / shortest["joined"], 3) for name, seconds in shortest.items()}
+        faster = {f"over_{name}": round(shortest[name] / shortest["joined"], 3) for name in engines if name != "joined"}
         print(json.dumps({"batch": shape, "dtype": choice.dtype, **milliseconds, **faster}), flush=True)
 
 

@@ -1,6 +1,7 @@
 """Join nodes of a graph into larger ones for which ONNX Runtime has fast kernels on the CPU, before it is loaded.
 
-Results change by rounding only. ONNX Runtime joins many nodes by itself, but not these:
+Results change by rounding only; in int8, a number that is rounded the other way differs by a whole step. ONNX Runtime
+joins many nodes by itself, but not these:
 
 - an int8 product (MatMulInteger, Cast, Mul, and Add for the bias), as MatMulIntegerToFloat: ONNX Runtime looks for the
   product of two scales, but has replaced it by a constant already;
