@@ -37,7 +37,7 @@ def fuse(model: ModelProto) -> Fused:
     products = _each(nodes, "Mul", _product)
     _each(nodes, "Add", _bias)
     standard = _opset(model, "")
-    attentions = _each(nodes, "Transpose", _attention) if standard.version >= OLDEST_OPSET else 0
+    attentions = _each(nodes, "MatMul", _attention) if standard.version >= OLDEST_OPSET else 0
     nodes.remove_unused()
     if products:
         _opset(model, MICROSOFT).version = 1
@@ -96,14 +96,12 @@ def _operands(nodes: Nodes, node: NodeProto, operator: str) -> tuple[NodeProto, 
     return nodes.maker(second, operator), first
 
 
-def _attention(nodes: Nodes, transpose: NodeProto) -> None:
-    """From softmax(query x key^T * scale + mask) x value, each (items, heads, tokens, head), with tokens first again.
+def _attention(nodes: Nodes, product: NodeProto) -> None:
+    """From softmax(query x key^T * scale + mask) x value, each (items, heads, tokens, head).
 
-    The new output is (items, tokens, heads * head), which a Reshape node has made of it so far.
+    Where they are views of rows (items, tokens, heads * head), and the result becomes such rows, Attention takes and
+    gives these, so that nothing is transposed.
     """
-    if attribute(transpose, "perm", []) != HEADS_FIRST or set(nodes.users(transpose.output[0])) != {"Reshape"}:
-        raise NoMatch
-    product = nodes.maker(transpose.input[0], "MatMul")
     softmax = _softmax(nodes, product.input[0])
     masked = nodes.made_by(softmax.input[0], "Add")
     if masked:
@@ -111,15 +109,26 @@ def _attention(nodes: Nodes, transpose: NodeProto) -> None:
     else:
         scores, mask = nodes.maker(softmax.input[0], "MatMul"), ""
     query, query_scale = _scaled(nodes, scores.input[0])
-    key, key_scale = _scaled(nodes, scores.input[1])
-    parts = [_joined_heads(nodes, name) for name in (query, _untransposed(nodes, key), product.input[1])]
-    heads = {count for _, count in parts}
-    if len(heads) != 1:
+    transposed, key_scale = _scaled(nodes, scores.input[1])
+    heads = [query, _untransposed(nodes, transposed), product.input[1]]
+    extra, scale = [mask] if masked else [], query_scale * key_scale
+    with suppress(NoMatch):
+        transpose, rows, count = _rows(nodes, product, heads)
+        nodes.replace(transpose, "Attention", rows + extra, q_num_heads=count, kv_num_heads=count, scale=scale)
+        return
+    nodes.replace(product, "Attention", heads + extra, scale=scale)
+
+
+def _rows(nodes: Nodes, product: NodeProto, heads: list[str]) -> tuple[NodeProto, list[str], int]:
+    """The node that puts the tokens of the result first, the rows of query, key and value, and the number of heads."""
+    transpose = nodes.only_user(product.output[0], "Transpose")
+    if attribute(transpose, "perm", []) != HEADS_FIRST:
         raise NoMatch
-    count = heads.pop()
-    inputs = [name for name, _ in parts] + ([mask] if masked else [])
-    scale = query_scale * key_scale
-    nodes.replace(transpose, "Attention", inputs, q_num_heads=count, kv_num_heads=count, scale=scale)
+    nodes.only_user(transpose.output[0], "Reshape")
+    parts = [_joined_heads(nodes, name) for name in heads]
+    if len({count for _, count in parts}) != 1:
+        raise NoMatch
+    return transpose, [name for name, _ in parts], parts[0][1]
 
 
 def _softmax(nodes: Nodes, name: str) -> NodeProto:

@@ -17,6 +17,7 @@ class Nodes:
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
         self._makers: dict[str, NodeProto] = {output: node for node in graph.node for output in node.output}
+        self._outputs = {output.name for output in graph.output}
         self._tensors: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
 
     def of(self, operator: str) -> list[NodeProto]:
@@ -33,10 +34,12 @@ class Nodes:
             raise NoMatch
         return self._makers[name]
 
-    def users(self, name: str) -> list[str]:
-        """The operators of the nodes that use `name`; "" stands for an output of the graph."""
-        outputs = ["" for output in self._graph.output if output.name == name]
-        return outputs + [node.op_type for node in self._graph.node if name in _uses(node)]
+    def only_user(self, name: str, operator: str) -> NodeProto:
+        """The node that uses `name`. Raises NoMatch if others use it, too, or if it is of another operator."""
+        users: list[NodeProto] = [node for node in self._graph.node if name in _uses(node)]
+        if len(users) != 1 or users[0].op_type != operator or name in self._outputs:
+            raise NoMatch
+        return users[0]
 
     def constant(self, name: str) -> NDArray[Any]:
         """The values of a constant. Raises NoMatch for other tensors, and for weights that another file holds."""
@@ -67,7 +70,7 @@ class Nodes:
 
     def remove_unused(self) -> None:
         """Remove the nodes and constants on which no output of the graph depends."""
-        needed = {output.name for output in self._graph.output}
+        needed = set(self._outputs)
         kept = []
         for node in reversed(self._graph.node):
             if needed.intersection(node.output):

@@ -303,26 +303,43 @@ def test_attention_becomes_one_node_with_the_same_results(changes: dict[str, lis
 
 @pytest.mark.parametrize(
     "changes",
+    [{"q_view": ["q_product", "view"]}, {"k_flat": ["q_heads", "flat"]}, {"v_heads": {"perm": [0, 2, 1, 3]}}],
+    ids=["no bias, so unknown width", "query is key", "as it is"],
+)
+def test_attention_of_tensors_with_heads_first_keeps_them(changes: dict[str, object]) -> None:
+    """As with rotary positions, which come between the views and the scores."""
+    model = attention(**changes)
+    turned = helper.make_node("Add", ["q_heads", "root"], ["q_rotated"])
+    model.graph.node.insert([node.output[0] for node in model.graph.node].index("q_scaled"), turned)
+    next(node for node in model.graph.node if node.output[0] == "q_scaled").input[0] = "q_rotated"
+    expected = run(model, **ATTENDED)
+    assert fuse(model).attentions == 1
+    left = operators(model.graph)
+    assert (left["Softmax"], left["Attention"], left["MatMul"]) == (0, 1, 2 if "k_flat" in changes else 3)
+    np.testing.assert_allclose(run(model, **ATTENDED), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
     [
         {"weights": {"axis": 2}},
-        {"q_heads": {"perm": [0, 1, 2, 3]}},
         {"k_turned": {"perm": [0, 1, 2]}},
         {"defined": ["undefined", "root", "weights"]},
         {"q_scaled": ["q_heads", "x"]},
-        {"q_view": ["q_product", "view"]},
-        {"weighted": ["defined", "x"]},
     ],
-    ids=[
-        "softmax over queries",
-        "heads not first",
-        "key not transposed",
-        "another value for NaN",
-        "not scaled by a constant",
-        "no bias, so unknown width",
-        "value without heads",
-    ],
+    ids=["softmax over queries", "key not transposed", "another value for NaN", "not scaled by a constant"],
 )
 def test_attention_in_another_form_stays_as_it_is(changes: dict[str, object]) -> None:
     model = attention(**changes)
     assert fuse(model).attentions == 0
     assert operators(model.graph)["Softmax"] == 1
+
+
+def test_a_result_that_is_used_before_its_tokens_come_first_keeps_its_form() -> None:
+    model = attention()
+    model.graph.node.append(helper.make_node("Transpose", ["weighted"], ["other"], perm=[0, 2, 1, 3]))
+    model.graph.node.append(helper.make_node("Reshape", ["other", "joined"], ["z"]))
+    model.graph.output.append(onnx.ValueInfoProto(name="z"))
+    expected = run(model, **ATTENDED)
+    assert fuse(model).attentions == 1
+    np.testing.assert_allclose(run(model, **ATTENDED), expected, rtol=1e-5, atol=1e-6)
