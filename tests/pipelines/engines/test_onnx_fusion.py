@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines import onnx_engine
 from pipelines.engines.choice import REFERENCE, Choice
 from pipelines.engines.loading import load_engine
@@ -90,6 +92,18 @@ def test_outputs_are_those_of_the_stored_graph(folder: Path, choice: Choice) -> 
 def test_attention_of_other_architectures_is_joined_too(imported: MakeCheckpoint, kind: str) -> None:
     fused = fuse(read(imported(kind) / "model.onnx"))
     assert fused == Fused(products=0, attentions=LAYERS)
+
+
+@pytest.mark.parametrize(
+    "graph", sorted((ROOT / "checkpoints").glob("*/model*.onnx")), ids=lambda path: path.parent.name
+)
+def test_no_product_and_no_attention_of_the_shipped_checkpoints_is_left_apart(graph: Path) -> None:
+    layers = json.loads(graph.with_name("config.json").read_text())["num_hidden_layers"]
+    model = read(graph)
+    products = operators(model.graph)["MatMulInteger"]
+    assert (products > 0) is (graph.name == "model.int8.onnx")
+    assert fuse(model) == Fused(products, attentions=layers)
+    assert not {"MatMulInteger", "Softmax"} & operators(model.graph).keys()
 
 
 def test_an_item_without_tokens_gets_what_pytorch_gives(folder: Path) -> None:
