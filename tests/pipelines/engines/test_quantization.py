@@ -53,6 +53,12 @@ def test_every_activation_has_a_constant_scale(folder: Path) -> None:
     assert all(set(node.input[1:]) <= constants for node in quantized)
 
 
+def test_a_channel_with_large_values_does_not_hide_the_others(tmp_path: Path) -> None:
+    """One channel has 400 times the values of the other seven, and a weight of 0."""
+    engine = linear(tmp_path, shift=0, calibrated_on=list(range(101)), features=8, large=400)
+    assert outputs(engine, 10, 50, 100) == pytest.approx([7 * WEIGHT * one for one in (10, 50, 100)], rel=0.03)
+
+
 def test_float32_weights_are_read_from_the_weights_file(folder: Path) -> None:
     graph = onnx.load(folder / "model.int8.onnx", load_external_data=False).graph
     assert any(tensor.external_data for tensor in graph.initializer)
@@ -111,8 +117,11 @@ def test_the_same_calibration_gives_the_same_bytes(folder: Path, imported: MakeC
     assert write_int8(again, calibration()).read_bytes() == (folder / "model.int8.onnx").read_bytes()
 
 
-def linear(folder: Path, *, shift: float, calibrated_on: list[int], features: int = 1) -> OnnxEngine:
-    """An int8 engine that computes features * (id - shift) * `WEIGHT` for each token, as a sum of products."""
+def linear(folder: Path, *, shift: float, calibrated_on: list[int], features: int = 1, large: float = 1) -> OnnxEngine:
+    """An int8 engine that computes features * (id - shift) * `WEIGHT` for each token, as a sum of products.
+
+    If `large` is not 1, the first channel is multiplied by it, and its weight is 0.
+    """
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["ids", "shift"], ["shifted"]),
@@ -120,8 +129,10 @@ def linear(folder: Path, *, shift: float, calibrated_on: list[int], features: in
         helper.make_node("Mul", ["one", "ones"], ["features"]),
         helper.make_node("MatMul", ["features", "weight"], ["logits"]),
     ]
-    ones = np.ones((features, 1), dtype=np.float32)
-    constants = {"shift": np.float32(shift), "last": np.array([2]), "ones": ones[:, 0], "weight": WEIGHT * ones}
+    ones, weight = np.ones(features, dtype=np.float32), np.full((features, 1), WEIGHT, dtype=np.float32)
+    if large != 1:
+        ones[0], weight[0] = large, 0
+    constants = {"shift": np.float32(shift), "last": np.array([2]), "ones": ones, "weight": weight}
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["items", "tokens"])
         for name in ("input_ids", "attention_mask")
