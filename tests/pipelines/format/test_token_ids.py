@@ -95,9 +95,8 @@ def test_decoding_gives_the_text_back(shipped: tuple[TextTokenizer, IdTokenizer]
 
 def embed(folder: Path, inputs: list[tuple[object, str]]) -> list[object]:
     manifest = verify(folder, "sts")
-    pipeline = InputPipeline(
-        in_process(of(folder)[1].inputs), in_process_model(load(folder, manifest, EngineSettings()))
-    )
+    model = load(folder, manifest, EngineSettings(dtype="float32"))
+    pipeline = InputPipeline(in_process(of(folder)[1].inputs), in_process_model(model))
 
     async def run() -> list[object]:
         return list(await pipeline(inputs))  # type: ignore[arg-type]
