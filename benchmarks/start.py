@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--environment", nargs="*", default=[], metavar="NAME=VALUE", help="variables of the server")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server (%(default)s)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left
     environment = OWN_CLUSTER | dict(pair.split("=", 1) for pair in arguments.environment)
     for run in range(arguments.runs):
         with TemporaryDirectory() as scratch:
