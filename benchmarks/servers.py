@@ -126,7 +126,7 @@ OWN_CLUSTER = {"RAY_ADDRESS": "local"}
 
 TRANSFORMERS = ("small", "base")
 VARIANTS = [
-    Munjang("int8", {"dtype": "int8"}, precision="int8", models=TRANSFORMERS),
+    Munjang("int8", {"dtype": "int8"}, precision="int8"),
     Munjang("fp32", {"dtype": "float32"}),
     Munjang("fp32-torch", {"dtype": "float32", "backend": "torch", "threads": 2}, models=TRANSFORMERS),
 ]

@@ -77,6 +77,10 @@ class Machine:
         for started in self.started:
             started.wait(10)
 
+    def wipe(self) -> None:
+        """Delete its own folders: a new container in its place has none of their files."""
+        shutil.rmtree(self._folder)
+
 
 def reachable(machine: Machine, ports: Iterable[int]) -> set[int]:
     """Those ports on which the machine takes connections from this one."""

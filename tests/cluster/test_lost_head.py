@@ -51,6 +51,7 @@ def test_no_request_to_a_worker_fails_while_the_head_is_away_and_replicas_are_re
     with load(worker.url) as loads:
         loads[0].wait_for(20)
         machine.kill()
+        machine.wipe()
         loads[0].wait_for(AWAY_REQUESTS)
         nodes.start_head(machine)
         loads[0].wait_for(100)
