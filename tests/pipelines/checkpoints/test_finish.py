@@ -62,12 +62,12 @@ def test_an_int8_graph_that_passes_is_added_with_both_scores(folder: Path) -> No
 
 def saturate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calibrate on ranges a hundred times smaller than the real ones."""
-    measure = quantization._ranges
+    measure = quantization.ranges
 
     def shrunk(*args: Any) -> dict[str, tuple[float, float]]:
         return {name: (low / 100, high / 100) for name, (low, high) in measure(*args).items()}
 
-    monkeypatch.setattr(quantization, "_ranges", shrunk)
+    monkeypatch.setattr(quantization, "ranges", shrunk)
 
 
 def test_an_int8_graph_that_loses_points_is_refused_with_both_scores_and_deleted(
@@ -106,7 +106,7 @@ def test_an_int8_graph_with_another_golden_answer_is_refused(folder: Path) -> No
     assert files_of(folder) == before
 
 
-@pytest.mark.parametrize("where", ["_quantize_weights", "_ranges", "share_weights"])
+@pytest.mark.parametrize("where", ["_quantize_weights", "ranges", "share_weights"])
 def test_an_error_leaves_the_folder_unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: object) -> None:
         raise MemoryError

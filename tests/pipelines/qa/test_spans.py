@@ -237,7 +237,9 @@ def test_the_answer_is_empty_if_the_margin_is_above_the_threshold(
     if answered:
         assert (answer.score, answer.text) == (3.0, context[answer.start : answer.end])
     else:
-        assert answer == Answer("", 0, 0, 5.0, 5.0, len(windows.tokens), windows.tokens.checkpoint.digest)
+        tokens = int(windows.tokens.lengths.sum())
+        digest = windows.tokens.checkpoint.digest
+        assert answer == Answer("", 0, 0, 5.0, 5.0, len(windows.tokens), digest, tokens=tokens)
 
 
 def test_the_first_of_equal_spans_is_the_answer(imported: MakeCheckpoint) -> None:
