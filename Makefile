@@ -16,6 +16,9 @@ PARALLEL := --numprocesses auto --dist loadfile
 # Files with tests that start Ray; importing all others takes seconds.
 ON_RAY = $$(grep --recursive --files-with-matches --extended-regexp --include='*.py' 'mark\.(serve|train)\b' tests | sort)
 
+# Without bytecode on disk, each of Ray's processes would compile all its packages again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYPI_ANSWERS := import urllib.request as r; r.urlopen('https://pypi.org/pypi/pip/json', timeout=5)
 
 .PHONY: serve test test-quick test-faults test-cluster test-clients bench lint audit sbom format clean
