@@ -3,7 +3,7 @@
 #              other machines, which needs API keys (docs/access.md)
 # make test    set up, then run lint and all tests
 # make test-clients   set up, then use real clients of other servers (OpenAI, Hugging Face and others, 545 MB)
-# make test-faults   set up, then kill processes of a real graph and overload it; prints figures
+# make test-faults   set up, then kill processes of real graphs, jobs and trainings, and overload a graph; prints figures
 # make test-cluster  set up, then start Ray nodes in network namespaces (as root) and let them come and go; prints figures
 # make bench   set up, then compare Munjang with other servers on this machine (takes hours; ARGS= passes options that
 #              measure less, see benchmarks/README.md)
@@ -37,7 +37,7 @@ ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	$(BIN)/python -m pytest $(PARALLEL) -m "not serve and not train and not faults and not cluster and not clients"
-	$(BIN)/python -m pytest -m "serve or train" $(ON_RAY)
+	$(BIN)/python -m pytest -m "(serve or train) and not faults" $(ON_RAY)
 endif
 
 test-quick: .venv/dev

@@ -98,6 +98,7 @@ def munjang(server: Server, folder: Path, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.faults
 def test_a_job_goes_on_after_a_kill_of_the_whole_server_and_no_row_is_lost_or_there_twice(tmp_path: Path) -> None:
     config = write_config(tmp_path, jobs={"folder": str(tmp_path / "jobs"), "rows_per_part": 50, "lease_s": 5})
     rows = "".join(f"{n}\t오늘 과제 {n}번은 무엇인가요?\t{n}번 과제가 무엇인지 알려 주세요.\n" for n in range(PAIRS))

@@ -73,7 +73,8 @@ def test_weights_whose_outputs_differ_from_the_golden_outputs_are_not_served(tmp
     manifest = read_manifest(damaged)
     wrong = [golden.model_copy(update={"output": 1 - float(golden.output)}) for golden in manifest.golden]
     write_manifest(damaged, manifest.model_copy(update={"golden": wrong}))  # the hashes of the files stay correct
-    server = Server(write_config(tmp_path), environment(), "--cola", str(damaged))
+    once = environment(RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT="1")  # Serve tries three times by default
+    server = Server(write_config(tmp_path), once, "--cola", str(damaged))
     try:
         assert server.process.wait(200) == 1
     finally:

@@ -91,6 +91,7 @@ async def _results(checkpoint: Path, passages: list[str]) -> list[float]:
 
 
 @pytest.mark.train
+@pytest.mark.faults
 def test_a_run_that_was_killed_goes_on_with_what_is_missing_and_the_death_of_a_worker_costs_no_row(
     command: list[str], parts: Callable[[], list[Path]], imported: MakeCheckpoint, tmp_path: Path
 ) -> None:

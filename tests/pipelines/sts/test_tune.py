@@ -73,6 +73,7 @@ def test_a_model_that_can_not_be_trained_is_refused_before_the_first_trial(
 
 
 @pytest.mark.train
+@pytest.mark.faults
 def test_a_killed_search_continues_and_repeats_no_finished_trial(tmp_path: Path, options: list[str]) -> None:
     killed = start(tmp_path, options)
     assert killed.stdout is not None

@@ -65,6 +65,7 @@ def assert_same_as_without_ray(result: dict[str, Any], tolerance: float) -> None
         torch.testing.assert_close(torch.tensor(result["weights"][name]), weights, atol=tolerance, rtol=0)
 
 
+@pytest.mark.faults
 def test_a_run_of_two_workers_has_the_same_result_if_one_of_them_is_killed(tmp_path: Path) -> None:
     ended = fit(tmp_path / "storage", 2, "die")
     assert (tmp_path / "storage" / "die").exists()
@@ -76,6 +77,7 @@ def test_a_run_of_two_workers_has_the_same_result_if_one_of_them_is_killed(tmp_p
     assert steps == list(range(STEPS))
 
 
+@pytest.mark.faults
 def test_an_interrupted_run_continues_when_it_is_started_again(tmp_path: Path) -> None:
     ended = fit(tmp_path / "storage", 1, "interrupt")
     assert ended.code == 130, ended.errors
