@@ -138,7 +138,7 @@ def test_the_proxy_is_started_again_when_it_is_killed(graph: Server, report: Rep
     with open_loop(graph.url) as load:
         load.wait_for(40)
     report(**figures(load.outcomes), recovered_s=round(recovered_s, 1))
-    assert recovered_s < 30
+    assert recovered_s < 15
     assert all_good(load.outcomes)
 
 
