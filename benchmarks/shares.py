@@ -15,6 +15,7 @@ With `--flame-graphs`, py-spy (https://github.com/benfred/py-spy) then samples e
 
 import argparse
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=10, help="seconds")
     parser.add_argument("--flame-graphs", type=Path, metavar="FOLDER")
+    parser.add_argument("--sts", type=json.loads, metavar="JSON", help="settings of the task, as in serve_config.yaml")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -53,7 +55,7 @@ def main() -> None:
         parser.error("py-spy is not installed: pip install py-spy")
     url = f"http://127.0.0.1:{arguments.port}"
     with TemporaryDirectory() as scratch:
-        command = munjang(arguments.checkpoint, arguments.port, Path(scratch))
+        command = munjang(arguments.checkpoint, arguments.port, Path(scratch), arguments.sts)
         with running(command, f"{url}/readyz", Path(scratch) / "log") as tree:
             asyncio.run(measure(Watch(tree), url, arguments))
 
