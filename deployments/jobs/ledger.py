@@ -1,4 +1,4 @@
-"""Which files and jobs there are: a SQLite file that ingress replicas and job runners open.
+"""Which files and jobs there are, and the rules by which they change. Ingress replicas and job runners share it.
 
 Every method is one transaction, so a process may be killed between any two of them.
 """
@@ -6,12 +6,10 @@ Every method is one transaction, so a process may be killed between any two of t
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from deployments.jobs.database import PART, Database, file_with, insert_file, job_with, page, save_job, used_bytes
-from deployments.jobs.documents import file_of, job_document, job_of
-from deployments.jobs.records import FINAL, Job, Part, Scored, StoredFile
-from pipelines.errors import Conflict, Overloaded, StorageFull
+from deployments.jobs.records import Job, Part, Scored, StoredFile
+from deployments.jobs.tables import Database, Tables, transaction
+from pipelines.errors import Conflict, Overloaded, StorageFull, UnknownId
 
 TRY_LATER_S = 60.0
 
@@ -19,12 +17,12 @@ TRY_LATER_S = 60.0
 class Ledger:
     """What the owners of files and jobs do with them. See `Database` for what all methods raise.
 
-    path     the file, which is made with its folder if there is none
-    clock_s  the time in seconds since 1970
+    database  what keeps the files and jobs
+    clock_s   the time in seconds since 1970
     """
 
-    def __init__(self, path: Path, *, clock_s: Callable[[], float] = time.time) -> None:
-        self._database, self._clock_s = Database(path), clock_s
+    def __init__(self, database: Database, *, clock_s: Callable[[], float] = time.time) -> None:
+        self.database, self._clock_s = database, clock_s
 
     def now_s(self) -> float:
         """The time by which leases and expiry are judged."""
@@ -32,97 +30,106 @@ class Ledger:
 
     # Files.
 
-    def add_file(self, file: StoredFile, max_bytes: int) -> None:
+    @transaction
+    def add_file(self, tables: Tables, file: StoredFile, max_bytes: int) -> None:
         """Add a file. Raises StorageFull if all files and results together would have more than `max_bytes`."""
-        with self._database.transaction() as database:
-            if used_bytes(database) + file.size > max_bytes:
-                raise StorageFull
-            insert_file(database, file)
+        if tables.used_bytes() + file.size > max_bytes:
+            raise StorageFull
+        tables.add_file(file)
 
-    def used_bytes(self) -> int:
+    @transaction
+    def used_bytes(self, tables: Tables) -> int:
         """The bytes of all files and results."""
-        with self._database.transaction() as database:
-            return used_bytes(database)
+        return tables.used_bytes()
 
-    def file(self, owner: str, file_id: str) -> StoredFile:
+    @transaction
+    def file(self, tables: Tables, owner: str, file_id: str) -> StoredFile:
         """The file of an owner. Raises UnknownId."""
-        with self._database.transaction() as database:
-            return file_with(database, owner, file_id)
+        return file_with(tables, owner, file_id)
 
-    def files(self, owner: str, after: str | None, limit: int, *, newest_first: bool = True) -> list[StoredFile]:
+    @transaction
+    def files(
+        self, tables: Tables, owner: str, after: str | None, limit: int, *, newest_first: bool = True
+    ) -> list[StoredFile]:
         """At most `limit` files of an owner, from the one behind `after` on. Raises UnknownId."""
-        with self._database.transaction() as database:
-            documents = page(database, "files", owner, after, limit, newest_first=newest_first)
-        return [file_of(document) for document in documents]
+        return tables.files_of(owner, after, limit, newest_first=newest_first)
 
-    def delete_file(self, owner: str, file_id: str) -> StoredFile:
+    @transaction
+    def delete_file(self, tables: Tables, owner: str, file_id: str) -> StoredFile:
         """Remove a file, but not its bytes. Raises UnknownId, and Conflict while a job reads it."""
-        with self._database.transaction() as database:
-            file = file_with(database, owner, file_id)
-            for (document,) in database.execute("SELECT document FROM jobs WHERE owner = ?", (owner,)):
-                job = job_of(document)
-                if job.input_file_id == file_id and job.status not in FINAL:
-                    raise Conflict("a batch that has not ended reads this file; cancel the batch first")
-            database.execute("DELETE FROM files WHERE id = ?", (file_id,))
-            return file
+        file = file_with(tables, owner, file_id)
+        if any(job.input_file_id == file_id for job in tables.unfinished_jobs(owner)):
+            raise Conflict("a batch that has not ended reads this file; cancel the batch first")
+        tables.delete_files([file])
+        return file
 
     # Jobs, as their owner sees them.
 
-    def add_job(self, job: Job, max_active: int, key: str | None = None, fingerprint: str = "") -> Job:
+    @transaction
+    def add_job(self, tables: Tables, job: Job, max_active: int, key: str | None = None, fingerprint: str = "") -> Job:
         """Add a job, or return the one that the owner has added with the same key.
 
         Raises UnknownId for an unknown input file, Conflict if the key was used for a request with another fingerprint,
         and Overloaded if the owner has `max_active` unfinished jobs.
         """
-        with self._database.transaction() as database:
-            columns = "SELECT document, fingerprint FROM jobs WHERE owner = ? AND key = ?"
-            if key is not None and (found := database.execute(columns, (job.owner, key)).fetchone()):
-                if found[1] != fingerprint:
-                    raise Conflict("this Idempotency-Key was used for another request")
-                return job_of(found[0])
-            file_with(database, job.owner, job.input_file_id)
-            statuses = database.execute("SELECT status FROM jobs WHERE owner = ?", (job.owner,)).fetchall()
-            if sum(status not in FINAL for (status,) in statuses) >= max_active:
-                raise Overloaded(TRY_LATER_S)
-            database.execute(
-                """INSERT INTO jobs (id, owner, status, expires_s, key, fingerprint, document)
-                VALUES (?, ?, ?, ?, ?, ?, ?)""",
-                (job.id, job.owner, job.status, job.expires_s, key, fingerprint, job_document(job)),
-            )
-            return job
+        if key is not None and (found := tables.job_with_key(job.owner, key)):
+            earlier, of_earlier = found
+            if of_earlier != fingerprint:
+                raise Conflict("this Idempotency-Key was used for another request")
+            return earlier
+        file_with(tables, job.owner, job.input_file_id)
+        if len(tables.unfinished_jobs(job.owner)) >= max_active:
+            raise Overloaded(TRY_LATER_S)
+        tables.add_job(job, key, fingerprint)
+        return job
 
-    def job(self, owner: str, job_id: str) -> Job:
+    @transaction
+    def job(self, tables: Tables, owner: str, job_id: str) -> Job:
         """The job of an owner. Raises UnknownId."""
-        with self._database.transaction() as database:
-            return job_with(database, job_id, owner)
+        return job_with(tables, owner, job_id)
 
-    def jobs(self, owner: str, after: str | None, limit: int) -> list[Job]:
+    @transaction
+    def jobs(self, tables: Tables, owner: str, after: str | None, limit: int) -> list[Job]:
         """At most `limit` jobs of an owner, newest first, from the one behind `after` on. Raises UnknownId."""
-        with self._database.transaction() as database:
-            return [job_of(document) for document in page(database, "jobs", owner, after, limit, newest_first=True)]
+        return tables.jobs_of(owner, after, limit)
 
-    def cancel(self, owner: str, job_id: str) -> Job:
+    @transaction
+    def cancel(self, tables: Tables, owner: str, job_id: str) -> Job:
         """Let a job end as soon as possible. Raises UnknownId, and Conflict if it has ended or is ending."""
-        with self._database.transaction() as database:
-            job = job_with(database, job_id, owner)
-            if job.status == "cancelling":
-                return job
-            if job.status not in ("validating", "in_progress"):
-                raise Conflict(f"the batch is {job.status} and can't be cancelled")
-            return save_job(database, self._with_status(job, "cancelling"))
+        job = job_with(tables, owner, job_id)
+        if job.status == "cancelling":
+            return job
+        if job.status not in ("validating", "in_progress"):
+            raise Conflict(f"the batch is {job.status} and can't be cancelled")
+        cancelled = self._with_status(job, "cancelling")
+        tables.save_job(cancelled)
+        return cancelled
 
-    def done_parts(self, job_id: str, first: int = 0) -> list[tuple[Part, Scored]]:
+    @transaction
+    def done_parts(self, tables: Tables, job_id: str, first: int = 0) -> list[tuple[Part, Scored]]:
         """The parts of a job that are done, from the one with the number `first` on, with what became of them."""
-        query = f"""SELECT {PART}, completed, failed, output_bytes, error_bytes, token FROM parts
-            WHERE job = ? AND done AND number >= ? ORDER BY number"""  # noqa: S608  the columns are constants
-        with self._database.transaction() as database:
-            return [(Part(*row[:6]), Scored(*row[6:])) for row in database.execute(query, (job_id, first))]
+        return tables.done_parts(job_id, first)
 
-    def open_parts(self, job_id: str) -> list[Part]:
+    @transaction
+    def open_parts(self, tables: Tables, job_id: str) -> list[Part]:
         """The parts of a job that are not done."""
-        query = f"SELECT {PART} FROM parts WHERE job = ? AND NOT done ORDER BY number"  # noqa: S608  constants
-        with self._database.transaction() as database:
-            return [Part(*row) for row in database.execute(query, (job_id,))]
+        return tables.open_parts(job_id)
 
     def _with_status(self, job: Job, status: str) -> Job:
         return replace(job, status=status, times=job.times | {status: self.now_s()})  # type: ignore[arg-type]
+
+
+def file_with(tables: Tables, owner: str, file_id: str) -> StoredFile:
+    """The file of an owner. Raises UnknownId."""
+    file = tables.file(file_id)
+    if file is None or file.owner != owner:
+        raise UnknownId("file")
+    return file
+
+
+def job_with(tables: Tables, owner: str, job_id: str) -> Job:
+    """The job of an owner. Raises UnknownId."""
+    job = tables.job(job_id)
+    if job is None or job.owner != owner:
+        raise UnknownId("batch")
+    return job

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from deployments.jobs.runner_ledger import RunnerLedger
+from deployments.jobs.sqlite_database import SqliteDatabase
 from deployments.jobs.storage import Storage
 from deployments.settings import JobSettings
 from pipelines.checkpoints.resolve import ROOT
@@ -19,4 +20,4 @@ def ledger_of(settings: JobSettings) -> RunnerLedger:
     if settings.database is None and "://" in settings.folder:
         raise ConfigError("jobs.database must name a file on a disk where jobs.folder is a URL")
     path = settings.database or f"{settings.folder}/jobs.sqlite"
-    return RunnerLedger(ROOT / Path(path).expanduser(), lease_s=settings.lease_s)
+    return RunnerLedger(SqliteDatabase(ROOT / Path(path).expanduser()), lease_s=settings.lease_s)

@@ -146,6 +146,11 @@ class Scored:
     token: str = ""
 
 
+def ended_s(job: Job) -> float | None:
+    """When a job ended, in seconds since 1970; None while it has not."""
+    return max(job.times.values()) if job.status in FINAL else None
+
+
 def output_name(job: str, number: int, token: str) -> str:
     """The name in the storage of the answers of a part."""
     return f"results/{job}/{number:06}-{token}.output.jsonl"

@@ -12,7 +12,9 @@ from deployments.jobs.endpoints import BulkServices, endpoints_of
 from deployments.jobs.records import Job, StoredFile, new_file_id, new_job_id, upload_name
 from deployments.jobs.runner import Runner, names_of
 from deployments.jobs.runner_ledger import RunnerLedger
+from deployments.jobs.sqlite_database import SqliteDatabase
 from deployments.jobs.storage import Storage
+from deployments.jobs.tables import Database
 from deployments.settings import JobSettings, Settings
 from pipelines.cola.pipeline import Acceptability
 from pipelines.qa.spans import Answer
@@ -41,20 +43,20 @@ async def no_models() -> dict[str, Any]:
 
 @dataclass
 class Place:
-    """The jobs in a folder, and their clock, which stands still."""
+    """The jobs in a folder, and their clock, which stands still. Their database is a SQLite file if none is given."""
 
     folder: Path
     settings: JobSettings = field(default_factory=lambda: JobSettings(rows_per_part=3, patience_s=0))
     now_s: float = START_S
+    database: Database | None = None
     services: BulkServices = field(init=False)
     ledger: RunnerLedger = field(init=False)
     storage: Storage = field(init=False)
 
     def __post_init__(self) -> None:
         self.services = services(self.settings)
-        self.ledger = RunnerLedger(
-            self.folder / "jobs.sqlite", lease_s=self.settings.lease_s, clock_s=lambda: self.now_s
-        )
+        database = self.database or SqliteDatabase(self.folder / "jobs.sqlite")
+        self.ledger = RunnerLedger(database, lease_s=self.settings.lease_s, clock_s=lambda: self.now_s)
         self.storage = Storage(str(self.folder))
 
     def upload(self, content: bytes, owner: str = "") -> str:
