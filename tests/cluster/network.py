@@ -6,6 +6,7 @@ for the folders of Ray and HAProxy, and its processes.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -57,9 +58,13 @@ class Machine:
         return titles
 
     def replicas(self) -> list[str]:
-        """The deployments of the replicas that run here, one name for each replica, in alphabetical order."""
+        """The deployments of the replicas that run here, one name for each replica, in alphabetical order.
+
+        While a replica answers its controller, its title also has the name of the method.
+        """
         start = "ray::ServeReplica:munjang:"
-        return sorted(title.removeprefix(start).split()[0] for title in self.titles() if title.startswith(start))
+        titles = [title.removeprefix(start) for title in self.titles() if title.startswith(start)]
+        return sorted(re.split(r"[. ]", title, maxsplit=1)[0] for title in titles)
 
     def listening(self) -> set[int]:
         """The TCP ports on which any process here listens beyond loopback."""

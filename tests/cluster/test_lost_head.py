@@ -48,6 +48,7 @@ def test_no_request_to_a_worker_fails_while_the_head_is_away_and_replicas_are_re
 ) -> None:
     worker, machine = nodes.workers["cpu1"], nodes.head.machine
     before = nodes.replicas()
+    wait_until(lambda: worker.answers("/readyz"), 30, "the worker's HAProxy, which started after the head's, is ready")
     with load(worker.url) as loads:
         loads[0].wait_for(20)
         machine.kill()
@@ -56,8 +57,9 @@ def test_no_request_to_a_worker_fails_while_the_head_is_away_and_replicas_are_re
         nodes.start_head(machine)
         loads[0].wait_for(100)
         assert nodes.replicas() == before
+    report_loads(report, loads)
     assert all(all_good(one.outcomes) for one in loads)
     victim = next(one for one in nodes.workers["gpu1"].machine.processes() if one.cmdline()[0].endswith("StsEncoder"))
     victim.kill()
     replaced_s = wait_until(lambda: not victim.is_running() and nodes.replicas() == before, MOVED_S, "a new replica")
-    report_loads(report, loads, replaced_after_s=round(replaced_s, 1))
+    report(replaced_after_s=round(replaced_s, 1))
