@@ -92,6 +92,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk]'
 	touch $@
 
+.venv/redis: .venv/serve
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[redis]'
+	touch $@
+
 .venv/tracing: .venv/serve
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tracing]'
 	touch $@

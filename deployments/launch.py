@@ -20,6 +20,7 @@ import psutil
 import yaml
 
 from deployments.exposure import LOOPBACK, add_launcher_key, haproxy_variables, refuse_open
+from deployments.jobs.place import database_of
 from deployments.ports import is_taken, own_ports
 from deployments.ready_probe import ReadyProbe
 from deployments.serve_config import POLICY, read_config, read_settings, section
@@ -98,6 +99,7 @@ def configure(
     http["host"] = host or http.get("host") or LOOPBACK  # Serve's own default depends on the environment
     if settings.tracing:
         check_installed()
+    database_of(settings.jobs)  # refuses at once what each replica would refuse
     refuse_open(settings.ingress.access, http["host"], os.environ)
     for task in TASKS:
         task_settings = getattr(settings, task)

@@ -231,7 +231,9 @@ class JobSettings(Frozen):
         "of an object store that fsspec knows.",
     )
     database: str | None = Field(
-        None, description="SQLite file of files and jobs, on a local disk; null: jobs.sqlite in the folder."
+        None,
+        description="What keeps the list of files and jobs: a SQLite file on a local disk, or the URL of a Redis for "
+        "several nodes, whose password is in $MUNJANG_REDIS_PASSWORD; null: jobs.sqlite in the folder.",
     )
     max_file_bytes: int = Field(2**30, ge=1, description="Most bytes of an uploaded file; a larger one gets 413.")
     max_rows: int = Field(10_000_000, ge=1, description="Most rows of a job; a job with more fails.")

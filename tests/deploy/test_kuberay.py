@@ -8,12 +8,15 @@ from copy import deepcopy
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import ray
 import yaml
 from jsonschema import Draft202012Validator
 
+from deployments.jobs.place import PASSWORD_VARIABLE
+from deployments.settings import JobSettings
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.command_line import COMMANDS
 from tests.deploy.manifests import FOLDER, crd_schema, documents, environment, groups
@@ -76,7 +79,7 @@ def test_the_version_of_ray_is_the_installed_one() -> None:
 
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
-    return {variable["name"]: variable["value"] for variable in container["env"]}
+    return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
 
 
 def test_a_worker_that_is_to_end_has_the_time_to_move_its_replicas_and_ends_in_its_grace_period() -> None:
@@ -141,6 +144,23 @@ def test_the_page_creates_every_secret() -> None:
         SERVING["authOptions"]["secretName"]: "auth_token",
         "munjang-keys": "keys.toml",
     }
+
+
+def test_workers_get_the_password_of_redis_for_the_jobs_that_the_page_puts_there() -> None:
+    password = SERVING["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]
+    for container in containers(SERVING)[1:]:
+        secrets = {one["name"]: one["valueFrom"] for one in container["env"] if "valueFrom" in one}
+        assert secrets == {PASSWORD_VARIABLE: password}
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n( +jobs:.+?)```", page, re.DOTALL)
+    jobs = JobSettings.model_validate(yaml.safe_load(block)["jobs"])
+    url = urlsplit(str(jobs.database))
+    service = documents("redis.yaml")[0]
+    assert (url.scheme, url.hostname) == ("redis", service["metadata"]["name"])
+    assert url.port == service["spec"]["ports"][0]["port"]
+    assert url.path not in ("", "/", "/0")  # Ray's state is in 0
+    (command,) = [one["command"][-1] for one in documents("redis.yaml")[1]["spec"]["template"]["spec"]["containers"]]
+    assert "--appendonly yes" in command
 
 
 def test_the_kustomization_names_existing_files() -> None:

@@ -12,7 +12,7 @@ from pipelines.checkpoints.resolve import ROOT
 
 NEVER = {
     *("torch", "transformers", "sentence_transformers", "peft", "onnxscript", "sklearn", "scipy"),
-    *("datasets", "matplotlib", "faiss", "langchain", "huggingface_hub", "ray.data", "ray.train"),
+    *("datasets", "matplotlib", "faiss", "langchain", "huggingface_hub", "redis", "ray.data", "ray.train"),
 }
 MODELS_ONLY = {"onnxruntime", "onnx"}
 CALLERS_ONLY = {"sqlite3", "fsspec"}

@@ -91,6 +91,16 @@ def test_traces_without_their_packages_stop_the_start(config: Path, monkeypatch:
         configure(config, {})
 
 
+def test_jobs_in_redis_without_its_package_stop_the_start(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = yaml.safe_load(config.read_text())
+    written["applications"][0]["args"]["jobs"] = {"database": "redis://redis:6379/0"}
+    config.write_text(yaml.safe_dump(written))
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "deployments.jobs.redis_database", raising=False)
+    with pytest.raises(ConfigError, match=r"munjang\[redis\]"):
+        configure(config, {})
+
+
 def test_a_relative_path_is_made_absolute_for_the_replicas(
     config: Path, imported: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
