@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deployments.jobs import endpoints
 from deployments.jobs.records import Job
+from deployments.jobs.storage import NewFile
 from deployments.settings import JobSettings
 from pipelines.errors import Conflict, EngineError, StageUnavailable, StorageFull, UnknownId
 from tests.deployments.jobs.conftest import MakeDatabase
@@ -219,6 +220,8 @@ class Fragile:
                 raise Killed
             result = found(*args, **kwargs)
             if late is True:
+                if isinstance(result, NewFile):
+                    result._file.close()  # as a kill does
                 raise Killed
             return result
 
