@@ -100,30 +100,33 @@ class RedisTables(RedisRecords):
 
     def next_part(self, now_s: float) -> tuple[Job, Part, int] | None:
         """See `Tables`."""
-        for job_id in self._by_parts_in_work(now_s):
-            self.watch(job_id)
-            number = self._next_number(job_id, now_s)
-            expires_s = self.client.zscore(key_of("running"), job_id)
-            if number is not None and expires_s is not None and expires_s > now_s:
-                lease = self.client.hget(key_of("leases", job_id), number)
-                document = self.client.hget(key_of("job", job_id), "document")
-                part = _part(number, self.client.hget(key_of("parts", job_id), number))
-                return job_of(document), part, json.loads(lease)[1] if lease else 0
-        return None
+        found = (self._next_part_of(job_id, now_s) for job_id in self._by_parts_in_work(now_s))
+        return next(filter(None, found), None)
 
     def _by_parts_in_work(self, now_s: float) -> list[str]:
         """The jobs in progress, in the order in which they get the next claim. Nothing is watched yet."""
         job_ids = self.client.zrangebyscore(key_of("running"), f"({now_s!r}", "+inf")
-        in_work = self.read_all(*(("ZCOUNT", key_of("leased", job_id), f"({now_s!r}", "+inf") for job_id in job_ids))
-        places = self.read_all(*(("HGET", key_of("job", job_id), "place") for job_id in job_ids))
-        order = sorted(zip(in_work, (int(place or 0) for place in places), job_ids, strict=True))
+        in_work = [("ZCOUNT", key_of("leased", job_id), f"({now_s!r}", "+inf") for job_id in job_ids]
+        places = [("HGET", key_of("job", job_id), "place") for job_id in job_ids]
+        found = self.read_all(*in_work, *places)
+        order = sorted(zip(found[: len(job_ids)], map(_place, found[len(job_ids) :]), job_ids, strict=True))
         return [job_id for _, _, job_id in order]
 
-    def _next_number(self, job_id: str, now_s: float) -> int | None:
-        """The lowest number of a part of a job on which nobody works. Few leases can have run out."""
-        over, new = key_of("leased", job_id), key_of("unclaimed", job_id)
-        found = self.read_all(("ZRANGEBYSCORE", over, "-inf", now_s), ("ZRANGE", new, 0, 0))
-        return min((int(number) for some in found for number in some), default=None)
+    def _next_part_of(self, job_id: str, now_s: float) -> tuple[Job, Part, int] | None:
+        """The part of a job with the lowest number among those on which nobody works. Few leases can have run out."""
+        self.watch(job_id)
+        over, new, expires_s, document = self.read_all(
+            ("ZRANGEBYSCORE", key_of("leased", job_id), "-inf", now_s),
+            ("ZRANGE", key_of("unclaimed", job_id), 0, 0),
+            ("ZSCORE", key_of("running"), job_id),
+            ("HGET", key_of("job", job_id), "document"),
+        )
+        numbers = [int(number) for number in (*over, *new)]
+        if not numbers or expires_s is None or float(expires_s) <= now_s:
+            return None
+        number = min(numbers)
+        row, lease = self.read_all(*(("HGET", key_of(kind, job_id), number) for kind in ("parts", "leases")))
+        return job_of(document), _part(number, row), json.loads(lease)[1] if lease else 0
 
     def next_job(self, now_s: float) -> Job | None:
         """See `Tables`."""
@@ -190,6 +193,11 @@ class RedisTables(RedisRecords):
         if token := self.client.hget(key_of("job", job_id), "token"):
             self.write("HDEL", key_of("claims"), token)
         self.write("HDEL", key_of("job", job_id), "token", "until_s")
+
+
+def _place(found: str | None) -> int:
+    """The place of a job; before all others if the job was removed meanwhile, which is noticed later."""
+    return int(found or 0)
 
 
 def _part(number: int, row: str) -> Part:
