@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from deployments.jobs import runner
 from deployments.jobs.place import database_of, ledger_of
@@ -73,6 +74,23 @@ def test_the_password_comes_from_the_environment(own_redis: RedisServer, monkeyp
         client.config_set("requirepass", SECRET)
     monkeypatch.setenv("MUNJANG_REDIS_PASSWORD", SECRET)
     assert ledger_of(JobSettings(database=own_redis.url)).used_bytes() == 0
+
+
+def test_tls_checks_the_certificate_of_the_server(tmp_path: Path) -> None:
+    authority, port = trustme.CA(), free_port()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", str(tmp_path / "ca.pem")]
+    for name in ("--tls-cert-file", "--tls-key-file"):
+        options += [name, str(tmp_path / "server.pem")]
+    server = RedisServer(tmp_path, *options)
+    try:
+        url = f"rediss://127.0.0.1:{port}/0"
+        with pytest.raises(StorageFailed, match="ConnectionError"):
+            ledger_of(JobSettings(database=url)).used_bytes()
+        assert ledger_of(JobSettings(database=f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}")).used_bytes() == 0
+    finally:
+        server.kill()
 
 
 def test_everything_is_there_after_redis_was_killed_and_started_again(own_redis: RedisServer) -> None:
