@@ -24,7 +24,7 @@ from pipelines.errors import ConfigError, StorageFailed, StorageFull
 CONNECT_S = 2.0
 ANSWER_S = 5.0
 BUSY_S = 10.0
-LONGEST_PAUSE_S = 0.05
+PAUSE_S = 0.05
 COMMIT = """
 -- KEYS: versions. ARGV: those that were read, the next one, and the commands, each behind the number of its words.
 for i, key in ipairs(KEYS) do
@@ -57,8 +57,12 @@ class RedisDatabase:
         self._commit = self._client.register_script(COMMIT)
 
     def run(self, body: Callable[[Tables], T]) -> T:
-        """See `Database.run`. Repeats a transaction for `BUSY_S` at most."""
-        until_s, attempts = time.monotonic() + BUSY_S, 0
+        """See `Database.run`. Repeats a transaction for `BUSY_S` at most.
+
+        The pauses are random, so that transactions on one job get out of each other's way. They do not grow: those that
+        have waited long would lose to new ones.
+        """
+        until_s = time.monotonic() + BUSY_S
         with redis_errors():
             while True:
                 tables = RedisTables(self._client)
@@ -74,8 +78,7 @@ class RedisDatabase:
                         return result
                 if time.monotonic() > until_s:
                     raise StorageFailed("Busy")
-                attempts += 1
-                time.sleep(random.uniform(0, min(0.001 * 2**attempts, LONGEST_PAUSE_S)))
+                time.sleep(random.uniform(0, PAUSE_S))
 
     def _commits(self, watched: dict[str, str], writes: list[tuple[str | float, ...]]) -> bool:
         """Write if nothing that was read has changed. An error after the script was sent leaves open which it was.
