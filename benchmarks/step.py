@@ -27,7 +27,7 @@ from benchmarks.pairs import Pair, read_pairs, stream
 from benchmarks.processes import Command, Tree, running
 from benchmarks.replicas import Samples, Watch, changes, first_time, has, most_running, serve_states
 from deployments.graph import SCALING
-from deployments.launch import dashboard_address
+from deployments.server_process import dashboard_address
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.text.files import data_folder
 

@@ -11,8 +11,9 @@ SERVING = """
 import sys
 from pathlib import Path
 
+import deployments.configuration
 import deployments.graph
-import deployments.launch
+import deployments.server_process
 from pipelines.checkpoints.in_process import load_pipeline
 
 for task in ("sts", "cola", "qa"):

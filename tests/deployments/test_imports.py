@@ -22,7 +22,7 @@ REPLICAS = {
     "deployments.persona_chat": MODELS_ONLY | CALLERS_ONLY | {"httpx2"},
     "deployments.ingress": MODELS_ONLY,
     "deployments.job_runner": MODELS_ONLY,
-    "deployments.launch": MODELS_ONLY,
+    "deployments.configuration": MODELS_ONLY,  # the launcher
 }
 
 

@@ -18,7 +18,7 @@ import psutil
 import yaml
 
 from deployments.ingress import FAST_FLAGS
-from deployments.launch import dashboard_address
+from deployments.server_process import dashboard_address
 from deployments.tls import TLS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -95,9 +95,8 @@ class Server:
 
     def deploy(self, config: Path) -> None:
         """Run `serve deploy`, which returns as soon as the update has started."""
-        (session,) = [process.pid for process in psutil.Process(self.process.pid).children()]
-        address = dashboard_address(session)
-        assert address is not None
+        sessions = psutil.Process(self.process.pid).children()
+        address = next(filter(None, (dashboard_address(session.pid) for session in sessions)))
         command = [str(Path(sys.executable).with_name("serve")), "deploy", str(config), "--address", address]
         environment = os.environ | {"RAY_AUTH_MODE": "token"}
         done = subprocess.run(

@@ -1,4 +1,3 @@
-import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +8,7 @@ import yaml
 from ray.serve.config import AutoscalingPolicy
 from ray.serve.schema import ServeDeploySchema
 
-from deployments import launch
-from deployments.launch import build_sample_store, configure
+from deployments.configuration import build_sample_store, configure
 from deployments.settings import Settings
 from deployments.valid_keys import KEY_VARIABLE
 from pipelines.chat.sample import SAMPLE_STORE
@@ -191,8 +189,9 @@ def test_a_damaged_checkpoint_is_refused_before_anything_starts(tmp_path: Path, 
 
 @pytest.mark.parametrize("args", ["args:", "args: {sts:, cola: }", "args: {}"])
 def test_a_named_checkpoint_is_served_if_the_file_has_no_arguments(
-    config: Path, imported: MakeCheckpoint, args: str
+    config: Path, imported: MakeCheckpoint, args: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("deployments.configuration.is_taken", lambda _port: False)  # 8000 may be, on this machine
     config.write_text(f"applications:\n- {{import_path: 'deployments.graph:build', {args}}}\nhttp_options:\n")
     named = {"sts": str(imported("static")), "cola": str(imported("classifier")), "qa": str(imported("extractor"))}
     made = configure(config, named)  # type: ignore[arg-type]
@@ -306,11 +305,3 @@ def test_a_failed_build_of_the_sample_store_is_only_reported(
     (tmp_path / SAMPLE_STORE).write_text("a file where its folder should be")
     build_sample_store({"sts": {"checkpoint": str(imported("static"))}, "chat": {"stores": str(tmp_path)}})
     assert "can't be built" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_serve_is_found_where_its_environment_is_not_activated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    monkeypatch.setattr(launch, "dashboard_address", lambda _: "http://127.0.0.1:1")
-    assert launch.environment()["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert launch._failure(0) is None  # no server answers there; without `serve` this would raise FileNotFoundError

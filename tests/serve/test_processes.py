@@ -1,0 +1,15 @@
+"""The processes of a server: those that it needs, and no more."""
+
+import pytest
+
+from deployments.local_ray import MODULES
+from tests.serve.server import Server
+
+pytestmark = pytest.mark.serve
+
+
+def test_ray_runs_only_what_a_server_needs(server: Server) -> None:
+    titles = [" ".join(process.cmdline()) for process in server.processes()]
+    parts = {title.split()[0] for title in titles if title.startswith("ray-dashboard")}
+    assert parts == {f"ray-dashboard-{name}-0" for name in MODULES}
+    assert not any("autoscaler/_private/monitor.py" in title for title in titles)
