@@ -108,9 +108,13 @@ class ModelReplica:
         return self._recent.report(requests=self._calls, waiting=self._batcher.waiting_items)
 
     def check_health(self) -> None:
-        """Raise RuntimeError if a batch runs longer than the settings allow, or if too many batches in a row failed."""
+        """Raise RuntimeError if a batch runs longer than the settings allow, if items wait as long while none runs, or
+        if too many in a row failed.
+        """
         if self._batcher.batch_age_s > self._max_batch_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.batch_age_s:.0f} s")
+        if self._batcher.stalled_s > self._max_batch_s:
+            raise RuntimeError(f"items have been waiting for {self._batcher.stalled_s:.0f} s, and no batch runs")
         if self._batcher.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise RuntimeError(f"the last {self._batcher.failures_in_a_row} batches failed")
 

@@ -37,6 +37,11 @@ class BatchSettings(Frozen):
         gt=0,
         description="Intended longest time of a batch in seconds: a new item may wait for the batch that runs.",
     )
+    small_bulk_batch_s: float = Field(
+        0.025,
+        gt=0,
+        description="The same for a batch of a file or a job while single requests come, which would wait for its end.",
+    )
     interactive_max_age_s: float = Field(
         0.1, ge=0, description="Seconds of waiting after which an item is in the next batch."
     )

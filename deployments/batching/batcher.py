@@ -1,6 +1,5 @@
 """The batcher in a model replica: model threads take their batches directly from one queue."""
 
-import asyncio
 import contextlib
 import logging
 import math
@@ -9,81 +8,26 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.batching.call import Call, Ran
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
 from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.metrics.model import ModelMetrics
 from deployments.reports import Sums
 from deployments.settings import BatchSettings
-from deployments.tracing.spans import current, record
-from pipelines.engines.model_stage import NO_WORK, Outcome, Work, finite
+from deployments.tracing.spans import record
+from pipelines.engines.model_stage import Outcome, finite
 from pipelines.errors import EngineError, MunjangError
 from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 
 
-class _Ran(NamedTuple):
-    """A batch that has run: the monotonic time at which it began, its seconds, items, and share of padding."""
-
-    began_s: float
-    seconds: float
-    items: int
-    padding: float
-
-
-class _Call:
-    """One submitted batch and the results of its items so far. Only its event loop uses it."""
-
-    def __init__(self, batch: TokenBatch) -> None:
-        self.batch = batch
-        self.submitted_s = time.monotonic()
-        self.traceparent = current()
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._rows: NDArray[Any] | None = None
-        self._errors: dict[int, MunjangError] = {}
-        self._ran: list[tuple[int, _Ran]] = []
-        self._left = len(batch)
-
-    def succeed(self, items: Items, rows: NDArray[Any], ran: _Ran) -> None:
-        """Record the rows of these items, and the batch that computed them."""
-        if self._rows is None:
-            self._rows = np.empty((len(self.batch), *rows.shape[1:]), dtype=rows.dtype)
-        self._rows[items] = rows
-        self._ran.append((len(items), ran))
-        self._settle(len(items))
-
-    def fail(self, items: Items, error: MunjangError) -> None:
-        """Record the error of these items."""
-        self._errors.update(dict.fromkeys(items.tolist(), error))
-        self._settle(len(items))
-
-    def _settle(self, count: int) -> None:
-        self._left -= count
-        if self._left == 0 and not self.outcome.done():
-            self.outcome.set_result(Outcome(self._good_rows(), self._errors, self._work()))
-
-    def _work(self) -> Work:
-        """The means over all items that have rows."""
-        if not self._ran:
-            return NO_WORK
-        items = sum(count for count, _ in self._ran)
-        waited_s = sum(count * (ran.began_s - self.submitted_s) for count, ran in self._ran) / items
-        ran_s = sum(count * ran.seconds for count, ran in self._ran) / items
-        batch_items = sum(count * ran.items for count, ran in self._ran) / items
-        return Work(waited_s, ran_s, batch_items, sum(count * ran.padding for count, ran in self._ran) / items)
-
-    def _good_rows(self) -> NDArray[Any]:
-        if self._rows is None:
-            return np.array([])
-        return np.delete(self._rows, list(self._errors), axis=0) if self._errors else self._rows
-
-
-Shares: TypeAlias = list[Share[_Call]]
+Shares: TypeAlias = list[Share[Call]]
 
 
 class Batcher:
@@ -118,7 +62,7 @@ class Batcher:
         self._slots = slots
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="model")
         self._lock = threading.Lock()  # guards all attributes below, which the event loop and the model threads share
-        self._queue = LengthQueue[_Call]((settings.interactive_max_age_s, settings.bulk_max_age_s))
+        self._queue = LengthQueue[Call]((settings.interactive_max_age_s, settings.bulk_max_age_s))
         self._model = LatencyModel()
         self._working = 0
         self._started_s: dict[int, float] = {}  # start of the running batch, by thread id
@@ -166,11 +110,17 @@ class Batcher:
         with self._lock:
             return time.monotonic() - min(self._started_s.values()) if self._started_s else 0.0
 
+    @property
+    def stalled_s(self) -> float:
+        """Seconds since the oldest waiting items were submitted, if no batch runs; 0 otherwise."""
+        with self._lock:
+            return 0.0 if self._started_s else self._queue.age_s(time.monotonic())
+
     async def submit(self, batch: TokenBatch, priority: Priority = Priority.INTERACTIVE) -> Outcome:
         """Return the outcome of the batch's items. Cancelling the task removes waiting items from the queue."""
         if not len(batch):
             return Outcome(np.array([]))
-        call = _Call(batch)
+        call = Call(batch)
         with self._lock:
             self._queue.add(call, batch.lengths, priority, call.submitted_s)
             self._use_threads()
@@ -181,8 +131,9 @@ class Batcher:
                 with self._lock:
                     self._queue.discard(call)
 
-    def _limits(self) -> BatchLimits:
-        return limits_of(self._model, max_tokens=self._settings.max_tokens, target_s=self._settings.target_batch_s)
+    def _limits(self, target_s: float | None = None) -> BatchLimits:
+        target_s = target_s or self._settings.target_batch_s
+        return limits_of(self._model, max_tokens=self._settings.max_tokens, target_s=target_s)
 
     def _use_threads(self) -> None:
         if len(self._queue) and self._working < self._slots:
@@ -197,7 +148,7 @@ class Batcher:
     def _next_batch(self) -> Shares:
         with self._lock:
             now_s = time.monotonic()
-            shares = self._queue.take(now_s, self._limits())
+            shares = self._queue.take(now_s, self._limits(), self._limits(self._settings.small_bulk_batch_s))
             if shares:
                 self._use_threads()
             else:
@@ -241,7 +192,7 @@ class Batcher:
             return
         _deliver(_fail, shares, error if isinstance(error, MunjangError) else EngineError(type(error).__name__))
 
-    def _rows(self, shares: Shares) -> tuple[NDArray[Any], _Ran]:
+    def _rows(self, shares: Shares) -> tuple[NDArray[Any], Ran]:
         began_s = time.monotonic()
         with self._lock:
             self._started_s[threading.get_ident()] = began_s
@@ -256,7 +207,7 @@ class Batcher:
             done = batch
         finally:
             seconds, padded = self._account(done, [call.traceparent for call, _ in shares if call.traceparent])
-        return rows, _Ran(began_s, seconds, len(batch), 1 - len(batch.ids) / max(padded, 1))
+        return rows, Ran(began_s, seconds, len(batch), 1 - len(batch.ids) / max(padded, 1))
 
     def _account(self, done: TokenBatch | None, traceparents: Sequence[str]) -> tuple[float, int]:
         """Record the end of this thread's batch, which worked for these spans; None means that it failed.
@@ -291,7 +242,7 @@ def _deliver(callback: Callable[[Shares, Any], None], shares: Shares, result: An
         shares[0].owner.outcome.get_loop().call_soon_threadsafe(callback, shares, result)
 
 
-def _succeed(shares: Shares, result: tuple[NDArray[Any], _Ran]) -> None:
+def _succeed(shares: Shares, result: tuple[NDArray[Any], Ran]) -> None:
     rows, ran = result
     start = 0
     for call, items in shares:

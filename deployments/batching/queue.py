@@ -13,6 +13,8 @@ from sortedcontainers import SortedDict
 
 from deployments.batching.latency_model import BatchLimits
 
+RECENT_S = 1.0
+
 Owner = TypeVar("Owner", bound=Hashable)
 Items = NDArray[np.intp]
 
@@ -42,9 +44,10 @@ class LengthQueue(Generic[Owner]):
     its additional padding costs less than a second batch. The time to choose a batch depends on the number of different
     lengths, not on the number of waiting items.
 
-    Bulk items go when no interactive item waits. If bulk items have waited longer than their `max_age_s` and no bulk
-    batch has gone for as long, one bulk batch goes before the interactive items. So no item starves, and an interactive
-    item waits for at most one bulk batch.
+    Bulk items go when no interactive item waits, in small batches while interactive items have come within the last
+    `RECENT_S` seconds: the next one waits until a batch ends. If bulk items have waited longer than their `max_age_s`
+    and no bulk batch has gone for as long, one bulk batch goes before the interactive items. So no item starves, and an
+    interactive item waits for at most one bulk batch.
 
     Cutting the sorted items where padding would cost more than another batch is part-period balancing (DeMatteis
     1968, https://doi.org/10.1147/sj.71.0030). The sum of fixed costs and padding is at most twice that of the best cuts
@@ -54,7 +57,7 @@ class LengthQueue(Generic[Owner]):
 
     def __init__(self, max_age_s: tuple[float, float]) -> None:
         self._by_priority = [_WaitingItems[Owner](age) for age in max_age_s]
-        self._bulk_gone_s = -math.inf
+        self._bulk_gone_s = self._interactive_came_s = -math.inf
 
     def __len__(self) -> int:
         return sum(items.count for items in self._by_priority)
@@ -71,6 +74,8 @@ class LengthQueue(Generic[Owner]):
     def add(self, owner: Owner, lengths: NDArray[np.integer], priority: Priority, now_s: float) -> None:
         """Add an owner's items of these `lengths` (items,). An item without tokens counts as one token."""
         if len(lengths):
+            if priority is Priority.INTERACTIVE:
+                self._interactive_came_s = now_s
             self._by_priority[priority].add(owner, np.maximum(lengths, 1), now_s)
 
     def discard(self, owner: Owner) -> None:
@@ -78,13 +83,18 @@ class LengthQueue(Generic[Owner]):
         for items in self._by_priority:
             items.discard(owner)
 
-    def take(self, now_s: float, limits: BatchLimits) -> list[Share[Owner]]:
-        """Remove and return the next batch, with the longest items of each owner first; empty if nothing waits."""
+    def take(self, now_s: float, limits: BatchLimits, small: BatchLimits | None = None) -> list[Share[Owner]]:
+        """Remove and return the next batch, with the longest items of each owner first; empty if nothing waits.
+
+        `small` are the limits of a batch of bulk items while interactive items come; None: `limits` apply to it, too.
+        """
         items = self._next_items(now_s)
         if items is None:
             return []
         if items is self._by_priority[Priority.BULK]:
             self._bulk_gone_s = now_s
+            if small is not None and now_s - self._interactive_came_s < RECENT_S:
+                return items.take(now_s, small)
         return items.take(now_s, limits)
 
     def _next_items(self, now_s: float) -> "_WaitingItems[Owner] | None":

@@ -96,6 +96,23 @@ def test_a_replica_whose_batches_all_fail_is_not_healthy_until_one_succeeds() ->
     asyncio.run(scenario())
 
 
+def test_a_replica_is_not_healthy_if_items_wait_while_no_batch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise TypeError("the thread ends")
+
+    async def scenario() -> None:
+        serving = ModelReplica(MANIFEST, Ones(), BatchSettings(max_batch_s=1e-9))
+        monkeypatch.setattr(serving._batcher, "_next_batch", broken)
+        call = asyncio.create_task(serving.run(tokens(1), Priority.INTERACTIVE))
+        await asyncio.sleep(0)  # the task submits the item
+        serving._batcher._threads.shutdown()
+        with pytest.raises(RuntimeError, match="waiting for 0 s, and no batch runs"):
+            serving.check_health()
+        call.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_busy_time_is_reported_as_a_share_of_time() -> None:
     async def scenario() -> None:
         serving = replica(Ones())

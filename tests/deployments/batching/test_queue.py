@@ -54,6 +54,15 @@ def drained(waiting: Waiting) -> list[list[int]]:
     return list(iter(waiting.take_lengths, []))
 
 
+def test_bulk_batches_are_small_while_interactive_items_come() -> None:
+    queue = LengthQueue[str](AGES_S)
+    queue.add("file", np.full(20, 4), Priority.BULK, 0.0)
+    queue.add("pair", np.full(1, 4), Priority.INTERACTIVE, 0.5)
+    limits = BatchLimits(40, 0), BatchLimits(8, 0)
+    sizes = [(share.owner, len(share.items)) for now_s in (0.5, 0.6, 1.4, 1.6) for share in queue.take(now_s, *limits)]
+    assert sizes == [("pair", 1), ("file", 2), ("file", 2), ("file", 10)]
+
+
 @settings(deadline=None)
 @given(calls, budgets, paddings, st.floats(0, 5), st.data())
 def test_every_item_is_taken_once_and_limits_hold(
