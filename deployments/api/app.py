@@ -19,6 +19,7 @@ from deployments.api.clients.tei import EmbedRequest
 from deployments.api.connections import ClosesUnread, RoutePaths
 from deployments.api.deadlines import CallersDeadline
 from deployments.api.direct import Direct, DirectRoute
+from deployments.api.document import DocumentedApp
 from deployments.api.framing import NoFraming
 from deployments.api.hosts import Hosts
 from deployments.api.media_types import Kind
@@ -75,7 +76,7 @@ def make_api(services: Services, direct: Mapping[str, DirectRoute] = DIRECT) -> 
 
     Raises ConfigError if its API keys can't be read.
     """
-    app = FastAPI(
+    app = DocumentedApp(
         title="Munjang",
         summary="Sentence models on a Ray Serve graph: similarity, acceptability, question answering, chat.",
         version=version("munjang"),
