@@ -11,6 +11,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.deployments.jobs.redis_server import RedisServer
 from tests.docs import Example, examples
 from tests.serve.server import ROOT, Server, environment, running, write_config
 
@@ -98,9 +99,23 @@ def munjang(server: Server, folder: Path, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What `jobs.database` names."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "jobs.sqlite")
+        return
+    server = RedisServer(tmp_path)
+    yield server.url
+    server.kill()
+
+
 @pytest.mark.faults
-def test_a_job_goes_on_after_a_kill_of_the_whole_server_and_no_row_is_lost_or_there_twice(tmp_path: Path) -> None:
-    config = write_config(tmp_path, jobs={"folder": str(tmp_path / "jobs"), "rows_per_part": 50, "lease_s": 5})
+def test_a_job_goes_on_after_a_kill_of_the_whole_server_and_no_row_is_lost_or_there_twice(
+    tmp_path: Path, database: str
+) -> None:
+    jobs = {"folder": str(tmp_path / "jobs"), "database": database, "rows_per_part": 50, "lease_s": 5}
+    config = write_config(tmp_path, jobs=jobs)
     rows = "".join(f"{n}\t오늘 과제 {n}번은 무엇인가요?\t{n}번 과제가 무엇인지 알려 주세요.\n" for n in range(PAIRS))
     killed = Server(config, environment())
     try:
@@ -124,4 +139,5 @@ def test_a_job_goes_on_after_a_kill_of_the_whole_server_and_no_row_is_lost_or_th
         lines = sdk.files.content(str(ended["output_file_id"])).text.splitlines()
         assert ended["error_file_id"] is None
     assert [json.loads(line)["idx"] for line in lines] == [str(number) for number in range(PAIRS)]
-    assert os.stat(tmp_path / "jobs" / "jobs.sqlite").st_mode & 0o077 == 0
+    if not database.startswith("redis"):
+        assert os.stat(database).st_mode & 0o077 == 0
