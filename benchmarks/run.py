@@ -39,6 +39,8 @@ from pipelines.text.files import data_folder
 
 LOGS = ROOT / "benchmarks" / ".logs"
 ENGINE_S = 1200
+QUICK = {"models": ["shipped"], "rounds": 1, "seconds": 4.0, "warm_up": 3.0, "shares": [], "file": 500}
+"""The defaults of a quick run."""
 DEFAULT_SERVERS = [name for name in dict.fromkeys(server.name for server in SERVERS) if name != "original"]
 
 
@@ -98,11 +100,18 @@ def parse() -> argparse.Namespace:
         default=0,
         help="pairs of a large file; 20,000 without a number",
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round with the shipped model, 4 s for each load and without open loops: at most half an hour",
+    )
     parser.add_argument("--no-engine", action="store_true", help="do not measure the engine alone")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--port", type=int, default=8100)
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds for one server in one round")
     parser.add_argument("--output", type=Path, help="raw file (a new one in benchmarks/results/)")
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**QUICK)
     return parser.parse_args()
 
 

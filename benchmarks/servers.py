@@ -34,6 +34,7 @@ class Peer:
     variant     name of further settings, which `options` holds
     models      models that it can load
     folder      its folder in `peers`, where it is not `name`
+    environment its folder in `peers` with the packages that it needs, where it is not `folder`
     options     environment variables that its server.py reads
     file_pairs  most pairs of a file
     spread      whether each worker is a server on a port of its own, which the client asks in turn: if workers share
@@ -47,6 +48,7 @@ class Peer:
     precision: str = "fp32"
     models: tuple[str, ...] = models.NAMES
     folder: str = ""
+    environment: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     file_pairs: int = 1000
     spread: bool = False
@@ -58,7 +60,7 @@ class Peer:
 
     def prepare(self) -> Path:
         """The interpreter of its environment, which is installed where it is missing."""
-        return python_of(self.folder or self.name)
+        return python_of(self.environment or self.folder or self.name)
 
     def commands(self, model: str, data: Path, port: int, scratch: Path) -> list[Command]:  # noqa: ARG002
         """One command, or one for each worker."""
@@ -134,9 +136,25 @@ VARIANTS = [
 
 INFINITY = {"": {}, "bettertransformer": {"INFINITY_BETTERTRANSFORMER": "1", "INFINITY_BATCH_SIZE": "64"}}
 """The faster one depends on the model: BetterTransformer needs no padding, but costs time for each sentence."""
+BACKENDS = {"onnx": "int8", "openvino": "fp32"}
+"""Of sentence-transformers, with their precisions."""
 SERVERS: list[Server] = [
     *VARIANTS,
     *(Peer("fastapi", FastApiClient, setting, spread=True) for setting in SETTINGS),
+    *(
+        Peer(
+            f"fastapi-{backend}",
+            FastApiClient,
+            setting,
+            precision=precision,
+            folder="fastapi",
+            environment="backends",
+            options={"BACKEND": backend},
+            spread=True,
+        )
+        for backend, precision in BACKENDS.items()
+        for setting in SETTINGS
+    ),
     *(Peer("litserve", LitServeClient, setting) for setting in SETTINGS),
     *(Peer("bentoml", BentoMlClient, setting, spread=True) for setting in SETTINGS),
     *(Peer("mosec", MosecClient, setting) for setting in SETTINGS),
