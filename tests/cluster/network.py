@@ -111,6 +111,7 @@ class Network:
         self._bridge, self._folder, self._count = f"munjang{number}", folder, 1
         self._prefix = f"10.231.{number}"
         self.machines: list[Machine] = []
+        self._links: list[str] = []
         self.range = f"{self._prefix}.0/24"
 
     @property
@@ -131,6 +132,7 @@ class Network:
         run("ip", "netns", "add", namespace)
         self.machines.append(machine)
         run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", namespace)
+        self._links.append(outer)
         run("ip", "link", "set", outer, "master", self._bridge, "up")
         run("ip", "-n", namespace, "address", "add", f"{machine.address}/24", "dev", inner)
         run("ip", "-n", namespace, "link", "set", inner, "up")
@@ -141,6 +143,9 @@ class Network:
     def stop(self) -> None:
         for machine in self.machines:
             machine.kill()
+        for link in self._links:  # at once; the kernel removes those of a deleted namespace only some time later
+            run("ip", "link", "delete", link)
+        for machine in self.machines:
             run("ip", "netns", "delete", machine.namespace)
         run("ip", "link", "delete", self._bridge)
 
