@@ -34,7 +34,7 @@ def load(model: Path | str, threads: int, backend: str) -> SentenceTransformer:
     `onnx` is its int8 graph for CPUs with VNNI, which it makes by dynamic quantization.
     """
     if backend == "openvino":
-        limits = {"ov_config": {"INFERENCE_NUM_THREADS": str(threads)}}
+        limits = {"ov_config": {"INFERENCE_NUM_THREADS": str(threads), "INFERENCE_PRECISION_HINT": "f32"}}
         return SentenceTransformer(str(model), device="cpu", backend="openvino", model_kwargs=limits)
     if backend == "onnx":
         return load_int8(model, threads)
