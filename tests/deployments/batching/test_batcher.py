@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from deployments.batching.batcher import Batcher
+from deployments.batching.call import Call
+from deployments.batching.latency_model import BatchCost
 from deployments.batching.queue import Priority
 from deployments.settings import BatchSettings
 from pipelines.errors import EngineError, TooLarge
@@ -221,5 +223,20 @@ def test_sums_count_the_batches_that_succeeded_and_the_time_of_the_one_that_runs
         assert batching.sums()[1:] == done[1:]
         model.release.set()
         await running
+
+    asyncio.run(scenario())
+
+
+def test_batches_of_files_are_small_while_single_requests_come() -> None:
+    async def scenario() -> None:
+        batching = Batcher(Sums().run, BatchSettings(target_batch_s=0.1, small_bulk_batch_s=0.025))
+        batching._model.cost = BatchCost(0.0, 0.001)  # a second for 1,000 tokens
+        batching._working = 1  # so that no thread takes batches, too
+        file, pair = Call(tokens([[1]] * 200)), Call(tokens([[1]]))
+        batching._queue.add(file, file.batch.lengths, Priority.BULK, file.submitted_s)
+        large = batching._next_batch()
+        batching._queue.add(pair, pair.batch.lengths, Priority.INTERACTIVE, pair.submitted_s)
+        batches = [large, batching._next_batch(), batching._next_batch()]
+        assert [sum(len(items) for _, items in shares) for shares in batches] == [100, 1, 25]
 
     asyncio.run(scenario())
