@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from deployments.tls import TLS_VARIABLE
 ROOT = Path(__file__).parents[2]
 START_S = 240.0  # enough for a loaded machine with 2 cores; an idle one needs a tenth of this
 STOP_S = 30.0
+LOGGED_S = 30.0
 
 
 class Server:
@@ -66,6 +67,13 @@ class Server:
         assert self._ready.wait(START_S), f"not ready within {START_S} s:\n{self.output}"
         assert not self._ended.is_set(), f"ended before it was ready:\n{self.output}"
         return self
+
+    def wait_for(self, holds: Callable[[str], bool], within_s: float = LOGGED_S) -> None:
+        """Wait until `holds` is true of the output. Ray passes on the lines of other processes with some delay."""
+        until_s = time.monotonic() + within_s
+        while not holds(self.output):
+            assert time.monotonic() < until_s, f"not written within {within_s} s:\n{self.output}"
+            self._ended.wait(0.1)
 
     def processes(self) -> list[psutil.Process]:
         """All processes of the tree, including those of Ray."""
