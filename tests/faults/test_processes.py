@@ -11,6 +11,7 @@ import httpx2
 import psutil
 import pytest
 
+from deployments.workers.fork_server import TITLE
 from tests.faults.conftest import Report
 from tests.faults.open_loop import all_good, figures, open_loop
 from tests.serve.server import Server
@@ -166,3 +167,16 @@ def answers(url: str) -> bool:
         return httpx2.get(f"{url}/healthz", timeout=1).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+def test_replicas_start_when_the_process_they_were_forked_from_is_gone(graph: Server, report: Report) -> None:
+    (fork_server,) = titled(graph, TITLE)
+    fork_server.kill()
+    with open_loop(graph.url) as load:
+        load.wait_for(40)
+        victim = graph.replica("StsTokenizer")
+        victim.kill()
+        recovered_s = wait_until(lambda: replaced(graph, "StsTokenizer", victim))
+        load.wait_for(60)
+    report(**figures(load.outcomes), new_process_s=round(recovered_s, 1))
+    assert all_good(load.outcomes)

@@ -3,6 +3,7 @@
 import pytest
 
 from deployments.local_ray import MODULES
+from deployments.workers.fork_server import TITLE
 from tests.serve.server import Server
 
 pytestmark = pytest.mark.serve
@@ -13,3 +14,12 @@ def test_ray_runs_only_what_a_server_needs(server: Server) -> None:
     parts = {title.split()[0] for title in titles if title.startswith("ray-dashboard")}
     assert parts == {f"ray-dashboard-{name}-0" for name in MODULES}
     assert not any("autoscaler/_private/monitor.py" in title for title in titles)
+
+
+def test_replicas_and_the_controller_are_forks_of_one_process(server: Server) -> None:
+    controllers = [process for process in server.processes() if "ray::ServeController" in process.cmdline()[0]]
+    assert len(controllers) == 1
+    for process in [*controllers, *server.replicas()]:
+        parent = process.parent()
+        assert parent is not None
+        assert parent.cmdline()[0] == TITLE
