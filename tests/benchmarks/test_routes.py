@@ -11,7 +11,7 @@ import pytest
 from benchmarks import routes
 from benchmarks.load import ROUTES
 from benchmarks.loads import Outcome
-from benchmarks.routes import measure
+from benchmarks.routes import Route, measure
 
 CLIENTS = {client: route for route, client in ROUTES.items()}
 DATA = Path(__file__).parents[1]
@@ -24,8 +24,8 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     relative = {"pairs": 1000, "openai": 500, "tei": 250}
 
     @asynccontextmanager
-    async def session(url: str) -> AsyncIterator[Any]:
-        yield url
+    async def session(*urls: str) -> AsyncIterator[Any]:
+        yield urls
 
     async def closed_loop(ask: Any, pairs: object, callers: int, seconds: float) -> Outcome:
         order.append(CLIENTS[type(ask.__self__)])
@@ -40,7 +40,8 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_each_round_compares_the_routes_with_each_other_and_begins_with_another_one(
     order: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asyncio.run(measure(argparse.Namespace(data=DATA, seed=0, rounds=3, seconds=8.0, callers=1), "http://localhost"))
+    asked = {name: Route(client, ["http://localhost"]) for name, client in ROUTES.items()}
+    asyncio.run(measure(argparse.Namespace(data=DATA, seed=0, rounds=3, seconds=8.0, callers=1), asked))
     *rounds, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["round"] for one in rounds] == [0, 1, 2]
     assert rounds[0]["pairs_per_s"] == {"pairs": 500, "openai": 250, "tei": 125}  # after one round to warm up
