@@ -61,8 +61,8 @@ def growth(sizes: Sequence[tuple[float, int]]) -> float:
 
 
 def growth_by_process(memory: Sequence[tuple[float, dict[psutil.Process, int]]]) -> dict[str, float]:
-    """The growth of each process that was there at every time, by its name, the fastest first."""
-    stayed = set.intersection(*(set(sizes) for _, sizes in memory))
+    """The growth of each process that was there at every time and still is, by its name, the fastest first."""
+    stayed = [one for one in set.intersection(*(set(sizes) for _, sizes in memory)) if one.is_running()]
     grown = [(growth([(at_s, sizes[one]) for at_s, sizes in memory]), name_of(one.cmdline())) for one in stayed]
     return {name: rate for rate, name in sorted(grown, reverse=True) if rate > LEAST_GROWTH}
 

@@ -76,8 +76,12 @@ class Server:
             self._ended.wait(0.1)
 
     def processes(self) -> list[psutil.Process]:
-        """All processes of the tree, including those of Ray."""
-        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        """All processes of the tree, including those of Ray, and what is left of the session of Ray's driver: replicas
+        lose their parent when the process of which they are forks is killed.
+        """
+        tree = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        drivers = {process.pid for process in psutil.Process(self.process.pid).children()}
+        return list(dict.fromkeys(tree + [one for one in psutil.process_iter() if _session_of(one) in drivers]))
 
     def session(self) -> Path:
         """The folder of its Ray session."""
@@ -128,6 +132,13 @@ class Server:
             self.process.wait(within_s)
         alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=max(0, until_s - time.monotonic()))[1]
         return alive
+
+
+def _session_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def _title(process: psutil.Process) -> str:
