@@ -1,5 +1,7 @@
 """The processes of a server: those that it needs, and no more."""
 
+import stat
+
 import pytest
 
 from deployments.local_ray import MODULES
@@ -23,3 +25,7 @@ def test_replicas_and_the_controller_are_forks_of_one_process(server: Server) ->
         parent = process.parent()
         assert parent is not None
         assert parent.cmdline()[0] == TITLE
+
+
+def test_only_the_servers_user_can_ask_for_forks(server: Server) -> None:
+    assert stat.S_IMODE((server.session() / "sockets" / "fork_server").stat().st_mode) == 0o600
