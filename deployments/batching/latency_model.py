@@ -91,6 +91,10 @@ class BatchLimits:
     padded: float
     padding: float
 
+    def at_most(self, padded: float) -> "BatchLimits":
+        """The same limits with no more padded tokens than these."""
+        return BatchLimits(min(self.padded, padded), self.padding)
+
 
 def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> BatchLimits:
     """The limits of the next batch.

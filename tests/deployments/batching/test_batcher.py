@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,43 @@ def test_only_the_item_at_fault_gets_an_error(poisoned: list[list[bool]], slots:
             assert outcome.rows.tolist() == [[3, 2] for bad in call if not bad]
             assert all(isinstance(error, EngineError) for error in outcome.errors.values())
             assert "secret" not in "".join(map(str, outcome.errors.values()))
+
+    asyncio.run(scenario())
+
+
+def test_idle_threads_share_what_waits_evenly() -> None:
+    together = threading.Barrier(2)
+
+    def run(batch: TokenBatch) -> NDArray[Any]:
+        together.wait(30)  # raises BrokenBarrierError if the other thread gets no batch
+        return np.full((len(batch), 1), len(batch))
+
+    async def scenario() -> None:
+        outcome = await Batcher(run, BatchSettings(), slots=2).submit(tokens([[1] * 17, [1] * 12]))
+        assert not outcome.errors
+        assert outcome.rows.tolist() == [[1], [1]]
+
+    asyncio.run(scenario())
+
+
+def test_a_thread_takes_all_that_waits_while_the_others_work() -> None:
+    busy_with_one, go_on = threading.Event(), threading.Event()
+
+    def run(batch: TokenBatch) -> NDArray[Any]:
+        if batch.ids[0] == 1:
+            busy_with_one.set()
+            assert go_on.wait(30)
+        return np.full((len(batch), 1), len(batch))
+
+    async def scenario() -> None:
+        batching = Batcher(run, BatchSettings(), slots=2)
+        first = asyncio.ensure_future(batching.submit(tokens([[1]])))
+        await asyncio.to_thread(busy_with_one.wait, 30)
+        try:
+            assert (await batching.submit(tokens([[2] * 3] * 4))).rows.tolist() == [[4]] * 4
+        finally:
+            go_on.set()
+        assert (await first).rows.tolist() == [[1]]
 
     asyncio.run(scenario())
 
