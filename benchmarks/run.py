@@ -39,7 +39,15 @@ from pipelines.text.files import data_folder
 
 LOGS = ROOT / "benchmarks" / ".logs"
 ENGINE_S = 1200
-QUICK = {"models": ["shipped"], "rounds": 1, "seconds": 4.0, "warm_up": 3.0, "shares": [], "file": 500}
+QUICK = {
+    "models": ["shipped"],
+    "rounds": 1,
+    "callers": [1, 64],
+    "seconds": 4.0,
+    "warm_up": 3.0,
+    "shares": [],
+    "file": 300,
+}
 """The defaults of a quick run."""
 DEFAULT_SERVERS = [name for name in dict.fromkeys(server.name for server in SERVERS) if name != "original"]
 

@@ -35,8 +35,8 @@ class Batcher:
 
     A thread that has finished a batch schedules the delivery of its rows on the event loop, which is the same for all
     calls, and takes the next batch at once. So the model does not wait for a loop that is busy with a large call. A
-    further thread starts when a thread has taken a batch and items still wait. While threads are idle, a batch takes no
-    more than an even share of what waits, so that the two sentences of a lone pair are computed at the same time.
+    further thread starts when a thread has taken a batch and items still wait. If no more items wait than threads are
+    free, each takes one, so that the two sentences of a lone pair are computed at the same time.
 
     run      takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
     slots    number of model threads
@@ -149,9 +149,10 @@ class Batcher:
     def _next_batch(self) -> Shares:
         with self._lock:
             now_s = time.monotonic()
-            even = math.ceil(self._queue.tokens / (self._slots - self._working + 1))
             limits, small = self._limits(), self._limits(self._settings.small_bulk_batch_s)
-            shares = self._queue.take(now_s, limits.at_most(even), small.at_most(even))
+            if len(self._queue) <= self._slots - self._working + 1:
+                limits = small = limits.one_item()
+            shares = self._queue.take(now_s, limits, small)
             if shares:
                 self._use_threads()
             else:

@@ -91,9 +91,9 @@ class BatchLimits:
     padded: float
     padding: float
 
-    def at_most(self, padded: float) -> "BatchLimits":
-        """The same limits with no more padded tokens than these."""
-        return BatchLimits(min(self.padded, padded), self.padding)
+    def one_item(self) -> "BatchLimits":
+        """The limits of batches with one item each, whatever its length."""
+        return BatchLimits(0, self.padding)
 
 
 def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> BatchLimits:

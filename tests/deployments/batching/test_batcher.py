@@ -60,7 +60,7 @@ def test_only_the_item_at_fault_gets_an_error(poisoned: list[list[bool]], slots:
     asyncio.run(scenario())
 
 
-def test_idle_threads_share_what_waits_evenly() -> None:
+def test_items_that_are_no_more_than_the_free_threads_run_at_the_same_time() -> None:
     together = threading.Barrier(2)
 
     def run(batch: TokenBatch) -> NDArray[Any]:
