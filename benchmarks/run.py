@@ -111,7 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="one round with the shipped model, 4 s for each load, without open loops",
+        help="one round with the shipped model, 6 s for each load, without open loops",
     )
     parser.add_argument("--no-engine", action="store_true", help="do not measure the engine alone")
     parser.add_argument("--data", type=Path, default=data_folder())

@@ -1,7 +1,8 @@
 """FastAPI and uvicorn with the model loaded once, as most people write such a server.
 
 Plain `def` routes run on a pool of 40 threads, which compete for the cores. The pool is limited to the number of cores
-of the worker, as the Starlette documentation shows: with it 64 callers of `small` got 127 pairs/s instead of 75.
+of the worker, as the Starlette documentation shows: with it 64 callers of `small` got 127 pairs/s instead of 75. OpenVINO
+gets one thread, since two can't use its model at the same time (`Infer Request is busy`).
 """
 
 import os
@@ -20,7 +21,8 @@ scorer: Scorer
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     global scorer
-    anyio.to_thread.current_default_thread_limiter().total_tokens = int(os.environ["THREADS"])
+    at_once = 1 if os.environ.get("BACKEND") == "openvino" else int(os.environ["THREADS"])
+    anyio.to_thread.current_default_thread_limiter().total_tokens = at_once
     scorer = Scorer(os.environ["MODEL"], int(os.environ["THREADS"]))
     yield
 
