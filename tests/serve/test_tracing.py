@@ -48,12 +48,14 @@ def test_each_stage_of_a_request_has_a_span_in_the_trace_of_its_caller(
     assert (request.parent, request.deployment) == (caller, "Ingress")
     assert (request.attributes["munjang.request_id"], request.attributes["http.response.status_code"]) == (trace, 200)
     assert {one(spans, "group commit").parent, call.parent} == {request.id}
-    below = {name: one(spans, name) for name in ("tokenize", "queue", "forward", "post-process")}
-    assert {span.parent for span in below.values()} == {call.id}
-    assert below["tokenize"].deployment == f"{task}Tokenizer"
-    assert below["queue"].deployment == below["forward"].deployment
-    assert below["forward"].deployment.startswith(task)
-    assert int(below["forward"].attributes["munjang.items"]) >= 1
+    below = [span for span in spans if span.name in {"tokenize", "queue", "forward", "post-process"}]
+    assert {span.parent for span in below} == {call.id}
+    deployments = {name: {span.deployment for span in below if span.name == name} for name in STAGES - {"call"}}
+    assert deployments["tokenize"] == {f"{task}Tokenizer"}
+    assert deployments["queue"] == deployments["forward"]
+    assert all(name.startswith(task) for name in deployments["forward"])
+    # The two sentences of a lone pair may have a batch each, whose spans may arrive later than this trace was read.
+    assert all(int(span.attributes["munjang.items"]) >= 1 for span in below if span.name == "forward")
 
 
 def test_requests_that_share_a_batch_are_linked_from_it(client: httpx2.Client, collector: Collector) -> None:
