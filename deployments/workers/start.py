@@ -2,7 +2,7 @@
 
     python start.py PATH_OF_DEFAULT_WORKER ARGUMENT...
 
-It imports the standard library alone, and ends after some 30 ms.
+It imports the standard library alone, so that it ends soon.
 """
 
 import os
@@ -20,7 +20,8 @@ def main() -> None:
     """Start the worker of the command line."""
     request = Request(sys.argv[2:], str(Path.cwd()), initial_environment())
     if not is_forked(request):
-        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])  # noqa: S606
+        interpreter = sys.orig_argv[: -len(sys.argv)]  # with its options
+        os.execv(sys.executable, [*interpreter, *sys.argv[1:]])  # noqa: S606
 
 
 def is_forked(request: Request) -> bool:

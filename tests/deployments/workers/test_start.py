@@ -18,9 +18,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are for
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Path:
-    """A script that prints its arguments."""
+    """A script that prints its arguments, and whether Python was started with -s."""
     path = tmp_path / "default_worker.py"
-    path.write_text("import sys; print(sys.argv)")
+    path.write_text("import sys; print(sys.argv, sys.flags.no_user_site)")
     return path
 
 
@@ -33,7 +33,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def start(worker: Path, address: str) -> str:
-    command = [sys.executable, SCRIPT, str(worker), "--one", "two"]
+    command = [sys.executable, "-s", SCRIPT, str(worker), "--one", "two"]
     environment = os.environ | {SOCKET_VARIABLE: address}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
@@ -57,12 +57,12 @@ def answered(listener: socket.socket, answer: bytes) -> list[Request | None]:
 
 
 def test_without_a_fork_server_the_script_becomes_the_worker(worker: Path, tmp_path: Path) -> None:
-    assert start(worker, str(tmp_path / "nothing")) == f"{[str(worker), '--one', 'two']}\n"
+    assert start(worker, str(tmp_path / "nothing")) == f"{[str(worker), '--one', 'two']} 1\n"
 
 
 def test_a_fork_server_that_declines_leaves_the_worker_to_the_script(worker: Path, listener: socket.socket) -> None:
     requests = answered(listener, b"")
-    assert start(worker, listener.getsockname()) == f"{[str(worker), '--one', 'two']}\n"
+    assert start(worker, listener.getsockname()) == f"{[str(worker), '--one', 'two']} 1\n"
     assert len(requests) == 1
 
 
