@@ -1,8 +1,8 @@
 """FastAPI and uvicorn with the model loaded once, as most people write such a server.
 
 Plain `def` routes run on a pool of 40 threads, which compete for the cores. The pool is limited to the number of cores
-of the worker, as the Starlette documentation shows: with it 64 callers of `small` got 127 pairs/s instead of 75. OpenVINO
-gets one thread, since two can't use its model at the same time (`Infer Request is busy`).
+of the worker, as the Starlette documentation shows: with it 64 callers of `small` got 127 pairs/s instead of 75.
+OpenVINO gets one thread, since two can't use its model at the same time (`Infer Request is busy`).
 """
 
 import os
