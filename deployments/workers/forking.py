@@ -39,12 +39,13 @@ def listen(raylet: list[str]) -> socket.socket:
 
 def start_fork_server(listener: socket.socket, raylet_pid: int) -> None:
     """Start the fork server, with the variables that this raylet gives its workers. It ends with this process."""
+    jemalloc = {} if "LD_PRELOAD" in os.environ else {"RAY_LD_PRELOAD_ON_WORKERS": "0"}  # the raylet itself runs on it
     own = {"RAY_JOB_ID": JobID.from_int(1).hex(), "RAY_RAYLET_PID": str(raylet_pid), "SPT_NOENV": "1"}
     reader, _ = os.pipe()  # the other end stays open until this process ends
     subprocess.Popen(
         [sys.executable, "-m", "deployments.workers.fork_server", str(listener.fileno()), "-" * TITLE_LENGTH],
         cwd=ROOT,
-        env={"RAY_LD_PRELOAD_ON_WORKERS": "0"} | os.environ | own,
+        env=jemalloc | os.environ | own,
         stdin=reader,
         pass_fds=[listener.fileno()],
     )
