@@ -72,12 +72,13 @@ def end_session(session: int) -> None:
     """Kill what is left of a session. Ray's processes go with their driver; two of its dashboard's, and HAProxy after a
     failed start, do not.
     """
-    for process in psutil.wait_procs(_members(session), timeout=LINGER_S)[1]:
+    for process in psutil.wait_procs(members(session), timeout=LINGER_S)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-def _members(session: int) -> list[psutil.Process]:
+def members(session: int) -> list[psutil.Process]:
+    """The processes of a session, which has the id of its first process."""
     return [process for process in psutil.process_iter() if _session_of(process) == session]
 
 
@@ -152,7 +153,7 @@ def dashboard_address(session: int) -> str | None:
     """
     if os.environ.get("RAY_ADDRESS", "local") != "local":
         return os.environ.get("RAY_DASHBOARD_ADDRESS", "http://127.0.0.1:8265")
-    for process in _members(session):
+    for process in members(session):
         with contextlib.suppress(psutil.Error):  # it may end meanwhile
             if any(argument.endswith(DASHBOARD) for argument in process.cmdline()):
                 listening = [connection.laddr for connection in process.net_connections("tcp4") if not connection.raddr]

@@ -24,12 +24,11 @@ import sys
 from pathlib import Path
 
 from ray import actor
-from ray._private.workers import __path__ as scripts
 from ray._raylet import ActorClassID, UniqueID, setproctitle  # type: ignore[attr-defined]
 
+from deployments.workers.forking import DEFAULT_WORKER
 from deployments.workers.requests import STARTED, Request, initial_environment, is_waiting, receive
 
-DEFAULT_WORKER = str(Path(scripts[0], "default_worker.py"))
 IMPORTED = (
     "ray.serve._private.controller",
     "ray.serve._private.haproxy",

@@ -19,7 +19,7 @@ import psutil
 import yaml
 
 from deployments.ingress import FAST_FLAGS
-from deployments.server_process import dashboard_address
+from deployments.server_process import dashboard_address, members
 from deployments.tls import TLS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +80,8 @@ class Server:
         lose their parent when the process of which they are forks is killed.
         """
         tree = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-        drivers = {process.pid for process in psutil.Process(self.process.pid).children()}
-        return list(dict.fromkeys(tree + [one for one in psutil.process_iter() if _session_of(one) in drivers]))
+        drivers = psutil.Process(self.process.pid).children()
+        return list(dict.fromkeys(tree + [one for driver in drivers for one in members(driver.pid)]))
 
     def session(self) -> Path:
         """The folder of its Ray session."""
@@ -132,13 +132,6 @@ class Server:
             self.process.wait(within_s)
         alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=max(0, until_s - time.monotonic()))[1]
         return alive
-
-
-def _session_of(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except ProcessLookupError:
-        return None
 
 
 def _title(process: psutil.Process) -> str:

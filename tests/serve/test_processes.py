@@ -1,5 +1,6 @@
 """The processes of a server: those that it needs, and no more."""
 
+import os
 import stat
 
 import pytest
@@ -25,6 +26,7 @@ def test_replicas_and_the_controller_are_forks_of_one_process(server: Server) ->
         parent = process.parent()
         assert parent is not None
         assert parent.cmdline()[0] == TITLE
+        assert os.getpgid(process.pid) == process.pid  # Ray ends the whole group of a worker
 
 
 def test_only_the_servers_user_can_ask_for_forks(server: Server) -> None:

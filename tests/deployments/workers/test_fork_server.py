@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -40,17 +40,28 @@ def fork_server(path: Path, code: str = "main()") -> Iterator[subprocess.Popen[b
             process.kill()
 
 
-def ask(path: Path, environment: dict[str, str]) -> tuple[bytes, bytes]:
-    """The answer to a request, and what its worker has written to the standard error."""
+def ask(path: Path, environment: dict[str, str], patience_s: float = ENDED_S) -> tuple[bytes, bytes]:
+    """The answer to a request within so many seconds, and what its worker has written to the standard error."""
     reader, writer = os.pipe()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(ENDED_S)
         connection.connect(str(path))
         send(connection, Request(["--node-id=1"], "/", environment, (writer, writer)))
         os.close(writer)
-        answer = connection.recv(len(STARTED))
+        connection.settimeout(patience_s)
+        answer = b""
+        with suppress(OSError):  # no answer in time
+            answer = connection.recv(len(STARTED))
     with os.fdopen(reader, "rb") as written:
         return answer, written.read()
+
+
+def test_a_script_that_no_longer_waits_gets_no_worker(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with fork_server(path):  # which takes a second before it accepts the first connection
+        answer, written = ask(path, ENVIRONMENT, patience_s=0)
+        assert (answer, written) == (b"", b"")
+        assert ask(path, ENVIRONMENT)[0] == STARTED
 
 
 def test_it_forks_workers_of_its_own_environment_until_its_input_is_closed(tmp_path: Path) -> None:
