@@ -59,6 +59,7 @@ class ModelReplica:
             model.run,
             settings,
             slots=model.engine.slots,
+            padding_cost=model.engine.padding_cost,
             name=f"{manifest.name} ({model.engine.name})",
             metrics=metrics,
         )

@@ -38,10 +38,11 @@ class Batcher:
     further thread starts when a thread has taken a batch and items still wait. If no more items wait than threads are
     free, each takes one, so that the two sentences of a lone pair are computed at the same time.
 
-    run      takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
-    slots    number of model threads
-    name     the checkpoint and the engine, for the log
-    metrics  where batches and the queue are recorded
+    run           takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
+    slots         number of model threads
+    padding_cost  time of a token of padding in `run`, relative to that of any other token
+    name          the checkpoint and the engine, for the log
+    metrics       where batches and the queue are recorded
 
     If a batch fails, its two halves run again, and so on, so that only the item at fault fails, with its own error.
     A row that is not finite is a failure. A batch that failed is logged once, without the exception's message, which
@@ -54,6 +55,7 @@ class Batcher:
         settings: BatchSettings,
         *,
         slots: int = 1,
+        padding_cost: float = 1.0,
         name: str = "the model",
         metrics: ModelMetrics | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class Batcher:
         self._name = name
         self._settings = settings
         self._slots = slots
+        self._padding_cost = padding_cost
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="model")
         self._lock = threading.Lock()  # guards all attributes below, which the event loop and the model threads share
         self._queue = LengthQueue[Call]((settings.interactive_max_age_s, settings.bulk_max_age_s))
@@ -134,7 +137,8 @@ class Batcher:
 
     def _limits(self, target_s: float | None = None) -> BatchLimits:
         target_s = target_s or self._settings.target_batch_s
-        return limits_of(self._model, max_tokens=self._settings.max_tokens, target_s=target_s)
+        most = self._settings.max_tokens
+        return limits_of(self._model, max_tokens=most, target_s=target_s, padding_cost=self._padding_cost)
 
     def _use_threads(self) -> None:
         if len(self._queue) and self._working < self._slots:
@@ -224,7 +228,7 @@ class Batcher:
             self.seconds_busy += seconds
             self.failures_in_a_row = 0 if done else self.failures_in_a_row + 1
             if done:
-                self._model.learn(padded, seconds)
+                self._model.learn(len(done.ids) + self._padding_cost * (padded - len(done.ids)), seconds)
                 self.batches += 1
                 self.items += len(done)
                 self.tokens += len(done.ids)

@@ -10,17 +10,20 @@ MIN_SECONDS = 1e-6  # the clock does not measure shorter times well
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """seconds = fixed_s + s_per_token x padded tokens. Neither part is negative, and at least one is positive."""
+    """seconds = fixed_s + s_per_token x tokens. Neither part is negative, and at least one is positive.
+
+    Tokens of padding count as much as they cost, relative to any other token.
+    """
 
     fixed_s: float
     s_per_token: float
 
-    def seconds(self, padded: float) -> float:
-        """Seconds of one batch of `padded` tokens (longest item x number of items)."""
-        return self.fixed_s + self.s_per_token * padded
+    def seconds(self, tokens: float) -> float:
+        """Seconds of one batch of so many tokens."""
+        return self.fixed_s + self.s_per_token * tokens
 
     def tokens(self, seconds: float) -> float:
-        """Padded tokens that take this time, not counting the fixed part."""
+        """Tokens that take this time, not counting the fixed part."""
         return seconds / self.s_per_token if self.s_per_token else math.inf
 
 
@@ -45,19 +48,19 @@ class LatencyModel:
 
     def __init__(self) -> None:
         self.cost = PRIOR
-        self.largest = PRIOR_LARGEST
+        self.largest: float = PRIOR_LARGEST
         self._weight = self._tokens = self._tokens2 = self._seconds = self._tokens_seconds = 0.0
 
-    def learn(self, padded: int, seconds: float) -> None:
-        """Add the observation that a batch of `padded` tokens took `seconds`."""
-        padded, seconds = max(padded, 1), max(seconds, MIN_SECONDS)
+    def learn(self, tokens: float, seconds: float) -> None:
+        """Add the observation that a batch of so many tokens took `seconds`."""
+        tokens, seconds = max(tokens, 1), max(seconds, MIN_SECONDS)
         weight = 1 / seconds**2
         self._weight = FORGETTING_FACTOR * self._weight + weight
-        self._tokens = FORGETTING_FACTOR * self._tokens + weight * padded
-        self._tokens2 = FORGETTING_FACTOR * self._tokens2 + weight * padded**2
+        self._tokens = FORGETTING_FACTOR * self._tokens + weight * tokens
+        self._tokens2 = FORGETTING_FACTOR * self._tokens2 + weight * tokens**2
         self._seconds = FORGETTING_FACTOR * self._seconds + weight * seconds
-        self._tokens_seconds = FORGETTING_FACTOR * self._tokens_seconds + weight * padded * seconds
-        self.largest = max(self.largest, padded)
+        self._tokens_seconds = FORGETTING_FACTOR * self._tokens_seconds + weight * tokens * seconds
+        self.largest = max(self.largest, tokens)
         self.cost = self._solve()
 
     def _solve(self) -> BatchCost:
@@ -96,10 +99,11 @@ class BatchLimits:
         return BatchLimits(0, self.padding)
 
 
-def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> BatchLimits:
+def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float, padding_cost: float = 1.0) -> BatchLimits:
     """The limits of the next batch.
 
-    Padding may take as much time as the fixed part of another batch. A batch is full when it reaches one of these:
+    Padding, a token of which takes `padding_cost` times the time of any other token, may take as much time as the fixed
+    part of another batch. A batch is full when it reaches one of these:
 
     - `max_tokens`, what the device's memory holds;
     - `target_s`, so that an item that arrives while a batch runs does not wait long; but if the fixed part takes more
@@ -117,5 +121,5 @@ def limits_of(model: LatencyModel, *, max_tokens: int, target_s: float) -> Batch
     efficient = cost.tokens(fixed_s * (1 - FIXED_SHARE) / FIXED_SHARE)
     return BatchLimits(
         padded=min(max_tokens, in_time, efficient, GROWTH * model.largest),
-        padding=cost.tokens(fixed_s),
+        padding=cost.tokens(fixed_s) / padding_cost,
     )

@@ -11,12 +11,14 @@ from pipelines.text.token_batch import TokenBatch
 class Engine(Protocol):
     """Computes float32 arrays from ragged tokens. An item's result does not depend on the rest of its batch.
 
-    name   description for people: backend, dtype and device
-    slots  number of threads that may call `outputs` at once
+    name          description for people: backend, dtype and device
+    slots         number of threads that may call `outputs` at once
+    padding_cost  time of a token of padding, relative to that of any other token
     """
 
     name: str
     slots: int
+    padding_cost: float
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """The named outputs, which must be among those that `KIND_SPECS` has for the checkpoint's kind.

@@ -16,6 +16,7 @@ class EqualLengths:
         self._engine = engine
         self.name = f"{engine.name}, without padding"
         self.slots = engine.slots
+        self.padding_cost = engine.padding_cost
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""

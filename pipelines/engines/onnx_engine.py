@@ -2,7 +2,8 @@
 
 The number of threads is set explicitly. With one thread, a batch runs on the calling thread. With more threads, waiting
 threads sleep instead of spinning, because other replicas use the same cores. `pipelines.engines.onnx_export` writes the
-graph, and `pipelines.engines.onnx_fusion` makes it faster when it is loaded.
+graph. When it is loaded, `pipelines.engines.onnx_fusion` makes it faster, and `pipelines.engines.onnx_packing` lets its
+layers run without padding.
 """
 
 import logging
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from pipelines.engines.choice import ONNX, Choice, multiplies_int8
 from pipelines.engines.memory import return_memory
 from pipelines.engines.onnx_fusion import fuse
+from pipelines.engines.onnx_packing import PLACES, ROWS, pack
 from pipelines.format.loading import reason, refusing_damage
 from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 PAD_ID = "munjang.pad_id"
 EXACT_ON_X64 = "session.x64quantprecision"
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+PACKED_PADDING_COST = 0.3  # 12 x 384 in int8, items of 8 to 40 tokens; see benchmarks/LOG.md
 PROVIDERS = ["CPUExecutionProvider"]
 SLOWER_FUSIONS = ["SkipLayerNormFusion"]  # SkipLayerNormalization lacks the AVX2 kernel that LayerNormalization has
 
@@ -38,13 +41,14 @@ class OnnxEngine:
         self._pad_id = int(session.get_modelmeta().custom_metadata_map[PAD_ID])
         self.name = choice.name
         self.slots = choice.slots
+        self.padding_cost = PACKED_PADDING_COST if ROWS in self._inputs else 1.0
 
     @classmethod
     def load(cls, folder: Path, choice: Choice) -> Self:
         """Load the graph of the chosen dtype from `folder`. Raises CheckpointDamaged if it can't be read.
 
-        Its nodes are joined first (`fuse`). If ONNX Runtime does not run the result, which is tried with two short
-        items, the graph runs as it is stored, and the log has the reason.
+        Its nodes are joined first (`fuse`), and its layers packed (`pack`). If ONNX Runtime does not run the result,
+        which is tried with two short items, the graph runs as it is stored, and the log has the reason.
         """
         path = folder / ONNX[choice.dtype]
         with refusing_damage(path):
@@ -62,14 +66,19 @@ class OnnxEngine:
         arrays = {"input_ids": batch.padded_ids(self._pad_id), "attention_mask": batch.mask.astype(np.int64)}
         if "token_type_ids" in self._inputs:
             arrays["token_type_ids"] = batch.padded_types()
+        if ROWS in self._inputs:
+            arrays[PLACES], arrays[ROWS] = batch.places, batch.rows
         return tuple(self._session.run(names, arrays))
 
 
 def fused_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session with the graph at `path` after `fuse`. Raises whatever ONNX and ONNX Runtime raise."""
+    """A session with the graph at `path` after `fuse` and `pack`. Raises whatever ONNX and ONNX Runtime raise."""
     model = onnx.load(path, load_external_data=False)
     fused = fuse(model)
-    logger.info("%s has %d int8 products and %d attentions as one node each", path, fused.products, fused.attentions)
+    logger.info(
+        "%s has %d int8 products and %d attentions as one node each, and its layers run %s padding",
+        *(path, fused.products, fused.attentions, "without" if pack(model) else "with"),
+    )
     options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
     graph = model.SerializeToString()
     return onnxruntime.InferenceSession(graph, options, PROVIDERS, disabled_optimizers=SLOWER_FUSIONS)

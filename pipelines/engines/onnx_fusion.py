@@ -113,22 +113,24 @@ def _attention(nodes: Nodes, product: NodeProto) -> None:
     heads = [query, _untransposed(nodes, transposed), product.input[1]]
     extra, scale = [mask] if masked else [], query_scale * key_scale
     with suppress(NoMatch):
-        transpose, rows, count = _rows(nodes, product, heads)
-        nodes.replace(transpose, "Attention", rows + extra, q_num_heads=count, kv_num_heads=count, scale=scale)
+        joined, rows, count = _rows(nodes, product, heads)
+        nodes.replace(joined, "Attention", rows + extra, q_num_heads=count, kv_num_heads=count, scale=scale)
         return
     nodes.replace(product, "Attention", heads + extra, scale=scale)
 
 
 def _rows(nodes: Nodes, product: NodeProto, heads: list[str]) -> tuple[NodeProto, list[str], int]:
-    """The node that puts the tokens of the result first, the rows of query, key and value, and the number of heads."""
+    """The node that joins the heads of the result, the rows of query, key and value, and the number of heads."""
     transpose = nodes.only_user(product.output[0], "Transpose")
     if attribute(transpose, "perm", []) != HEADS_FIRST:
         raise NoMatch
-    nodes.only_user(transpose.output[0], "Reshape")
+    joined = nodes.only_user(transpose.output[0], "Reshape")
+    if _rank(nodes, joined.input[1]) != len(("items", "tokens", "width")):
+        raise NoMatch
     parts = [_joined_heads(nodes, name) for name in heads]
     if len({count for _, count in parts}) != 1:
         raise NoMatch
-    return transpose, [name for name, _ in parts], parts[0][1]
+    return joined, [name for name, _ in parts], parts[0][1]
 
 
 def _softmax(nodes: Nodes, name: str) -> NodeProto:
@@ -173,7 +175,7 @@ def _joined_heads(nodes: Nodes, name: str) -> tuple[str, int]:
     if attribute(transpose, "perm", []) != HEADS_FIRST:
         raise NoMatch
     view = nodes.maker(transpose.input[0], "Reshape")
-    *_, heads, head = _last_sizes(nodes, view.input[1])
+    heads, head = _last_sizes(nodes, view.input[1])
     width = _width(nodes, view.input[0])
     count = heads if heads > 0 else width // head
     if count < 1 or width % count or head not in {-1, width // count}:
@@ -186,6 +188,11 @@ def _last_sizes(nodes: Nodes, shape: str) -> list[int]:
     if nodes.made_by(shape, "Concat"):
         return [int(nodes.number(name)) for name in nodes.maker(shape, "Concat").input[-2:]]
     return [int(size) for size in nodes.constant(shape)[-2:]]
+
+
+def _rank(nodes: Nodes, shape: str) -> int:
+    """The number of dimensions of a shape."""
+    return len(nodes.maker(shape, "Concat").input) if nodes.made_by(shape, "Concat") else nodes.constant(shape).size
 
 
 def _width(nodes: Nodes, name: str) -> int:

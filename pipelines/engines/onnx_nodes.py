@@ -34,6 +34,27 @@ class Nodes:
             raise NoMatch
         return self._makers[name]
 
+    def maker_of(self, name: str) -> NodeProto:
+        """The node that computes `name`. Raises NoMatch for inputs and constants."""
+        if name not in self._makers:
+            raise NoMatch
+        return self._makers[name]
+
+    def uses(self, node: NodeProto) -> set[str]:
+        """The names that a node uses, also those in the branches of If and in the bodies of loops."""
+        return set(_uses(node))
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor is a constant, or computed from constants alone. An input that is left out is one, too."""
+        if name in self._makers:
+            return all(map(self.is_constant, _uses(self._makers[name])))
+        return name in self._tensors or not name
+
+    def is_vector(self, name: str) -> bool:
+        """Whether a tensor is a constant number or vector, which another file may hold, also in 16 bits."""
+        source = self._makers[name].input[0] if self.made_by(name, "Cast") else name
+        return source in self._tensors and len(self._tensors[source].dims) <= 1
+
     def only_user(self, name: str, operator: str) -> NodeProto:
         """The node that uses `name`. Raises NoMatch if others use it, too, or if it is of another operator."""
         users: list[NodeProto] = [node for node in self._graph.node if name in _uses(node)]

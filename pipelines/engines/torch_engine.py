@@ -49,6 +49,7 @@ class TorchEngine:
         traits = self._model.place(module, Stack.of(module), choice, packed=packed, compiled=compiled)
         self.name = ", ".join([choice.name, *traits])
         self.slots = choice.slots
+        self.padding_cost = 1.0
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""
@@ -81,6 +82,7 @@ class SentenceTransformerEngine:
         traits = self._model.place(model, stack, choice, packed=packed, compiled=compiled)
         self.name = ", ".join([choice.name, *traits])
         self.slots = choice.slots
+        self.padding_cost = 1.0
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         """See `Engine.outputs`."""

@@ -61,6 +61,19 @@ class TokenBatch:
         longest = int(self.lengths.max(initial=0))
         return np.arange(longest) < self.lengths[:, None]
 
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """(tokens,): the index of each token in the flattened (items, longest)."""
+        return np.flatnonzero(self.mask)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(items, longest): the index of each place's token among all tokens; of padding, that of the first token."""
+        mask = self.mask
+        rows = np.zeros(mask.shape, dtype=np.int64)
+        rows[mask] = np.arange(len(self.ids))
+        return rows
+
     def _padded(self, values: NDArray[np.generic], fill: int) -> NDArray[np.int64]:
         mask = self.mask
         padded = np.full(mask.shape, fill, dtype=np.int64)
