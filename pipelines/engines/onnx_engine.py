@@ -67,7 +67,7 @@ class OnnxEngine:
         if "token_type_ids" in self._inputs:
             arrays["token_type_ids"] = batch.padded_types()
         if ROWS in self._inputs:
-            arrays[PLACES], arrays[ROWS] = batch.places, batch.rows
+            arrays[PLACES], arrays[ROWS] = batch.packing()
         return tuple(self._session.run(names, arrays))
 
 

@@ -39,7 +39,7 @@ def pack(model: ModelProto) -> bool:
             packing.add(node)
     except NoMatch:
         return False
-    if packing.attentions < len(attentions) or packing.holds(output.name for output in model.graph.output):
+    if packing.attentions < len(attentions) or packing.renames(output.name for output in model.graph.output):
         return False
     del model.graph.node[:]
     model.graph.node.extend(packing.nodes)
@@ -76,9 +76,9 @@ class _Packing:
             query = next((name for name in maker.input if not self._graph.is_constant(name)), "")
         self._entry = query
 
-    def holds(self, names: Iterable[str]) -> bool:
-        """Whether one of the tensors has only a packed form."""
-        return any(name in self._packed and name not in self._padded for name in names)
+    def renames(self, names: Iterable[str]) -> bool:
+        """Whether one of the tensors is packed now, or has another name."""
+        return any(name in self._packed and self._padded.get(name) != name for name in names)
 
     def add(self, node: NodeProto) -> None:
         """Add a node of the padded graph, packed if its inputs are. Raises NoMatch for loops and branches."""

@@ -61,18 +61,18 @@ class TokenBatch:
         longest = int(self.lengths.max(initial=0))
         return np.arange(longest) < self.lengths[:, None]
 
-    @property
-    def places(self) -> NDArray[np.int64]:
-        """(tokens,): the index of each token in the flattened (items, longest)."""
-        return np.flatnonzero(self.mask)
+    def packing(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How a padded array (items, longest) is packed: the place of each token in it, and the token of each place.
 
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """(items, longest): the index of each place's token among all tokens; of padding, that of the first token."""
-        mask = self.mask
-        rows = np.zeros(mask.shape, dtype=np.int64)
-        rows[mask] = np.arange(len(self.ids))
-        return rows
+        places  (tokens,): indices into the flattened padded array; an item without tokens has one, which is padding
+        rows    (items, longest): indices of tokens; that of padding is 0
+        """
+        packed = self.mask
+        packed[:, :1] = True
+        places = np.flatnonzero(packed)
+        rows = np.zeros(packed.shape, dtype=np.int64)
+        rows[packed] = np.arange(len(places))
+        return places, rows
 
     def _padded(self, values: NDArray[np.generic], fill: int) -> NDArray[np.int64]:
         mask = self.mask

@@ -22,6 +22,7 @@ MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
 class Idle:
     name = "none"
     slots = 1
+    padding_cost = 1.0
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         raise NotImplementedError
@@ -29,6 +30,7 @@ class Idle:
 
 class IdleTwice(Idle):
     slots = 2
+    padding_cost = 1.0
 
 
 class Ones:

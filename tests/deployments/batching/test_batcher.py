@@ -265,6 +265,21 @@ def test_sums_count_the_batches_that_succeeded_and_the_time_of_the_one_that_runs
     asyncio.run(scenario())
 
 
+def test_a_token_of_padding_counts_as_much_as_it_costs() -> None:
+    """Batches of 4 items of the same length, and of 4 items, three of which have a quarter of the longest's."""
+
+    async def scenario() -> None:
+        batching = Batcher(Sums().run, BatchSettings(), padding_cost=0.25)
+        seen: list[float] = []
+        batching._model.learn = lambda tokens, seconds: seen.append(tokens)  # type: ignore[method-assign]
+        batching._model.cost = BatchCost(1.0, 0.001)  # a batch for each item would take long
+        for items in ([[1] * 8] * 4, [[1] * 8, *[[1] * 2] * 3]):
+            await batching.submit(tokens(items))
+        assert seen == [32, 8 + 3 * 2 + 0.25 * 3 * 6]
+
+    asyncio.run(scenario())
+
+
 def test_batches_of_files_are_small_while_single_requests_come() -> None:
     async def scenario() -> None:
         batching = Batcher(Sums().run, BatchSettings(target_batch_s=0.1, small_bulk_batch_s=0.025))

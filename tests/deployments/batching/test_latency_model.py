@@ -131,6 +131,16 @@ def limits(model: LatencyModel, max_tokens: int = 65_536, target_s: float = TARG
     return limits_of(model, max_tokens=max_tokens, target_s=target_s)
 
 
+@pytest.mark.parametrize("padding_cost", [0.3, 1.0])
+def test_padding_may_take_the_time_of_the_fixed_part_whatever_a_token_of_it_costs(padding_cost: float) -> None:
+    model = LatencyModel()
+    for tokens in (100, 1000) * 20:
+        model.learn(tokens, 1e-3 + 1e-5 * tokens)
+    found = limits_of(model, max_tokens=65_536, target_s=TARGET_S, padding_cost=padding_cost)
+    assert found.padding * padding_cost == pytest.approx(1e-3 / 1e-5, rel=1e-3)
+    assert found.padded == limits(model).padded
+
+
 def run(lengths: Lengths, engine: BatchCost, model: LatencyModel, fixed: BatchLimits | None = None) -> Run:
     """Empty a queue, with `fixed` limits or else with the limits of `model`, which learns from each batch."""
     queue = LengthQueue[str]((math.inf, math.inf))

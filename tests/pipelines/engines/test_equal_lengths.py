@@ -15,6 +15,7 @@ class PaddingCounter:
 
     name = "counter"
     slots = 2
+    padding_cost = 1.0
 
     def outputs(self, batch: TokenBatch, *names: str) -> tuple[NDArray[np.float32], ...]:
         padded = (~batch.mask).sum(axis=1, dtype=np.float32)

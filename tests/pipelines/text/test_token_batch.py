@@ -98,3 +98,14 @@ def test_batches_by_length_hold_every_item_once_within_the_budget(items: list[li
     assert sorted(order) == list(range(len(items)))
     assert [len(items[number]) for number in order] == sorted(map(len, items), reverse=True)
     assert all(len(numbers) == 1 or len(items[numbers[0]]) * len(numbers) <= budget for numbers in batches)
+
+
+@given(sequences)
+def test_packing_takes_each_token_out_of_the_padded_array_and_puts_it_back(items: list[list[int]]) -> None:
+    batch = make_batch(items)
+    padded = batch.padded_ids(-1)
+    places, rows = batch.packing()
+    packed = padded.ravel()[places]
+    assert packed[packed >= 0].tolist() == [token for item in items for token in item]
+    assert len(packed) == sum(max(len(item), padded.shape[1] > 0) for item in items)
+    np.testing.assert_array_equal(packed[rows][batch.mask], padded[batch.mask])
