@@ -248,8 +248,8 @@ def plan_of(arguments: argparse.Namespace, server: Server, number: int) -> Plan:
 def engine_alone(server: Munjang, model: str, arguments: argparse.Namespace, number: int) -> list[Record]:
     """Measure the variant's engine alone, in a process of its own."""
     checkpoint, source = server.checkpoint(model, arguments.data), models.folder_of(model, arguments.data)
-    command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), str(source), "--data", str(arguments.data)]
-    command += ["--engine", json.dumps(server.engine), "--seed", str(number)]
+    command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), "--source", str(source)]
+    command += ["--data", str(arguments.data), "--engine", json.dumps(server.engine), "--seed", str(number)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENGINE_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
