@@ -43,7 +43,7 @@ QUICK = {
     "models": ["shipped"],
     "rounds": 1,
     "callers": [1, 64],
-    "seconds": 4.0,
+    "seconds": 6.0,
     "warm_up": 3.0,
     "shares": [],
     "file": 300,
@@ -249,7 +249,16 @@ def engine_alone(server: Munjang, model: str, arguments: argparse.Namespace, num
     """Measure the variant's engine alone, in a process of its own."""
     checkpoint, source = server.checkpoint(model, arguments.data), models.folder_of(model, arguments.data)
     command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), "--source", str(source)]
-    command += ["--data", str(arguments.data), "--engine", json.dumps(server.engine), "--seed", str(number)]
+    command += [
+        "--rounds",
+        "3",
+        "--data",
+        str(arguments.data),
+        "--engine",
+        json.dumps(server.engine),
+        "--seed",
+        str(number),
+    ]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENGINE_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
