@@ -60,7 +60,8 @@ def encoder(layers: int = 1, **changes: list[str] | dict[str, object]) -> ModelP
         heads = {"q_num_heads": HEADS, "kv_num_heads": HEADS}
         nodes += [
             helper.make_node("Attention", [*(f"{part}{layer}" for part in "qkv"), "mask"], [f"a{layer}"], **heads),
-            helper.make_node("Add", [f"a{layer}", "b"], [f"o{layer}"]),
+            helper.make_node("MatMul", [f"a{layer}", "w"], [f"m{layer}"]),
+            helper.make_node("Add", [f"m{layer}", "b"], [f"o{layer}"]),
             helper.make_node("Add", [f"o{layer}", f"h{layer}"], [f"s{layer}"]),
             helper.make_node("LayerNormalization", [f"s{layer}", "b"], [f"h{layer + 1}"], axis=-1),
         ]
@@ -111,7 +112,7 @@ def test_layers_compute_tokens_only_and_results_stay() -> None:
     expected = run(model, "y")
     assert pack(model)
     np.testing.assert_allclose(run(model, "y", **PACKING), expected, rtol=1e-5, atol=1e-6)
-    for name in ("q0", "o0", "s0", "h1", "v1", "h2"):
+    for name in ("m0", "s0", "h1", "m1", "h2"):
         model.graph.output.append(onnx.ValueInfoProto(name=name))
         assert run(model, name, **PACKING).shape == (TOKENS, WIDTH)
 
@@ -120,8 +121,9 @@ def test_layers_compute_tokens_only_and_results_stay() -> None:
     "changes",
     [
         {"s0": ["o0", "x"]},
-        {"o0": ["a0", "table"]},
-        {"o0": ["table", "a0"]},
+        {"o0": ["m0", "table"]},
+        {"o0": ["table", "m0"]},
+        {"o0": ["a0", "b"]},
         {"h1": {"axis": 2}},
         {"s0": ["o0", "counted"]},
     ],
@@ -129,6 +131,7 @@ def test_layers_compute_tokens_only_and_results_stay() -> None:
         "a sum with a padded tensor",
         "one number a place",
         "the same, first",
+        "no product after attention",
         "an axis counted from the front",
         "mask",
     ],
