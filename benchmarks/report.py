@@ -146,7 +146,9 @@ def engine_lines(records: list[Record], model: str, table: dict[str, Column]) ->
     lines += [f"| {label}: {load} | {number(median(values))} |" for (label, load), values in rates.items()]
     lines += ["", "| share of the engine's best rate | |", "|---|---|"]
     for variant in dict.fromkeys(label for label, _ in rates):
-        limit = max(median(v) for (label, load), v in rates.items() if label == variant and load.startswith("engine"))
+        limit = max(
+            median(v) for (label, load), v in rates.items() if label == variant and not load.startswith("encode")
+        )
         for key, cell in table.get(variant, {}).items():
             if key.figure == "pairs_per_s" and (key.load.startswith("file") or key.load.endswith("callers")):
                 lines.append(f"| {variant}: {key.load} | {cell.value / limit:.2f} |")
