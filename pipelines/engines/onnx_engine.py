@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 PAD_ID = "munjang.pad_id"
 EXACT_ON_X64 = "session.x64quantprecision"
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
-PACKED_PADDING_COST = 0.4  # 12 x 384 in int8, items of 8 to 40 tokens; see benchmarks/LOG.md
+PACKED_PADDING_COST = 0.4  # on items of 8 to 40 tokens; see benchmarks/LOG.md, 2026-11-29
 PROVIDERS = ["CPUExecutionProvider"]
 SLOWER_FUSIONS = ["SkipLayerNormFusion"]  # SkipLayerNormalization lacks the AVX2 kernel that LayerNormalization has
 
