@@ -38,7 +38,7 @@ from benchmarks.servers import ROOT, SERVERS, Munjang, Server, chosen
 from pipelines.text.files import data_folder
 
 LOGS = ROOT / "benchmarks" / ".logs"
-ENGINE_S = 1200
+ENGINE_S, ENGINE_ROUNDS = 1200, 3
 QUICK = {
     "models": ["shipped"],
     "rounds": 1,
@@ -249,16 +249,8 @@ def engine_alone(server: Munjang, model: str, arguments: argparse.Namespace, num
     """Measure the variant's engine alone, in a process of its own."""
     checkpoint, source = server.checkpoint(model, arguments.data), models.folder_of(model, arguments.data)
     command = [sys.executable, "-m", "benchmarks.engine", str(checkpoint), "--source", str(source)]
-    command += [
-        "--rounds",
-        "3",
-        "--data",
-        str(arguments.data),
-        "--engine",
-        json.dumps(server.engine),
-        "--seed",
-        str(number),
-    ]
+    command += ["--data", str(arguments.data), "--rounds", str(ENGINE_ROUNDS), "--seed", str(number)]
+    command += ["--engine", json.dumps(server.engine)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENGINE_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:

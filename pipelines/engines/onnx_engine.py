@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 PAD_ID = "munjang.pad_id"
 EXACT_ON_X64 = "session.x64quantprecision"
 WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
-PACKED_PADDING_COST = 0.4  # on items of 8 to 40 tokens; see benchmarks/LOG.md, 2026-11-29
+PACKED_PADDING_COST = 0.4  # chosen, not fitted: see benchmarks/LOG.md, 2026-11-29
 PROVIDERS = ["CPUExecutionProvider"]
 SLOWER_FUSIONS = ["SkipLayerNormFusion"]  # SkipLayerNormalization lacks the AVX2 kernel that LayerNormalization has
 
@@ -74,10 +74,10 @@ class OnnxEngine:
 def fused_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """A session with the graph at `path` after `fuse` and `pack`. Raises whatever ONNX and ONNX Runtime raise."""
     model = onnx.load(path, load_external_data=False)
-    fused = fuse(model)
+    fused, packed = fuse(model), pack(model)
     logger.info(
         "%s has %d int8 products and %d attentions as one node each, and its layers run %s padding",
-        *(path, fused.products, fused.attentions, "without" if pack(model) else "with"),
+        *(path, fused.products, fused.attentions, "without" if packed else "with"),
     )
     options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
     graph = model.SerializeToString()

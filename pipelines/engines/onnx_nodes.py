@@ -30,9 +30,10 @@ class Nodes:
 
     def maker(self, name: str, operator: str) -> NodeProto:
         """The node that computes `name`. Raises NoMatch if it is of another operator, and for inputs and constants."""
-        if not self.made_by(name, operator):
+        maker = self.maker_of(name)
+        if maker.op_type != operator:
             raise NoMatch
-        return self._makers[name]
+        return maker
 
     def maker_of(self, name: str) -> NodeProto:
         """The node that computes `name`. Raises NoMatch for inputs and constants."""
@@ -40,24 +41,20 @@ class Nodes:
             raise NoMatch
         return self._makers[name]
 
-    def uses(self, node: NodeProto) -> set[str]:
-        """The names that a node uses, also those in the branches of If and in the bodies of loops."""
-        return set(_uses(node))
-
     def is_constant(self, name: str) -> bool:
         """Whether a tensor is a constant, or computed from constants alone. An input that is left out is one, too."""
         if name in self._makers:
-            return all(map(self.is_constant, _uses(self._makers[name])))
+            return all(map(self.is_constant, uses_of(self._makers[name])))
         return name in self._tensors or not name
 
     def is_vector(self, name: str) -> bool:
         """Whether a tensor is a constant number or vector, which another file may hold, also in 16 bits."""
-        source = self._makers[name].input[0] if self.made_by(name, "Cast") else name
+        source = self._before_cast(name)
         return source in self._tensors and len(self._tensors[source].dims) <= 1
 
     def only_user(self, name: str, operator: str) -> NodeProto:
         """The node that uses `name`. Raises NoMatch if others use it, too, or if it is of another operator."""
-        users: list[NodeProto] = [node for node in self._graph.node if name in _uses(node)]
+        users: list[NodeProto] = [node for node in self._graph.node if name in uses_of(node)]
         if len(users) != 1 or users[0].op_type != operator or name in self._outputs:
             raise NoMatch
         return users[0]
@@ -78,10 +75,14 @@ class Nodes:
 
     def vector_length(self, name: str) -> int:
         """The length of a constant vector, which another file may hold, also in 16 bits. Raises NoMatch for others."""
-        source = self._makers[name].input[0] if self.made_by(name, "Cast") else name
+        source = self._before_cast(name)
         if source not in self._tensors or len(self._tensors[source].dims) != 1:
             raise NoMatch
         return int(self._tensors[source].dims[0])
+
+    def _before_cast(self, name: str) -> str:
+        """The tensor that a Cast makes `name` from, or else `name`."""
+        return str(self._makers[name].input[0]) if self.made_by(name, "Cast") else name
 
     def replace(
         self, old: NodeProto, operator: str, inputs: Iterable[str], domain: str = "", **attributes: Any
@@ -95,7 +96,7 @@ class Nodes:
         kept = []
         for node in reversed(self._graph.node):
             if needed.intersection(node.output):
-                needed.update(_uses(node))
+                needed.update(uses_of(node))
                 kept.append(node)
         tensors = [tensor for tensor in self._graph.initializer if tensor.name in needed]
         del self._graph.node[:], self._graph.initializer[:]
@@ -103,14 +104,14 @@ class Nodes:
         self._graph.initializer.extend(tensors)
 
 
-def _uses(node: NodeProto) -> Iterator[str]:
+def uses_of(node: NodeProto) -> Iterator[str]:
     """The names that a node uses, also those in the branches of If and in the bodies of loops."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             yield from (output.name for output in graph.output)
             for inner in graph.node:
-                yield from _uses(inner)
+                yield from uses_of(inner)
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:

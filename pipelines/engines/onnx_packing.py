@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from pipelines.engines.onnx_nodes import Nodes, NoMatch, attribute
+from pipelines.engines.onnx_nodes import Nodes, NoMatch, attribute, uses_of
 
 PLACES = "munjang.places"
 """Input (tokens,) int64: the index of each token in the flattened (items, longest)."""
@@ -104,7 +104,7 @@ class _Packing:
 
     def add(self, node: NodeProto) -> None:
         """Add a node of the padded graph, packed if its inputs are. Raises NoMatch for loops and branches."""
-        if self._packed.keys() & self._graph.uses(node) - set(node.input):
+        if self._packed.keys() & set(uses_of(node)) - set(node.input):
             raise NoMatch
         copy = NodeProto()
         copy.CopyFrom(node)

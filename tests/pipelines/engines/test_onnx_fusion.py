@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines import onnx_engine
@@ -20,6 +20,7 @@ from pipelines.format.manifest import read_manifest
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.checkpoints.damage import copy
 from tests.pipelines.engines.batches import random_batch
+from tests.pipelines.engines.graphs import Inputs, change, model_of
 
 FLOAT32 = Choice("onnx", "cpu", "float32", threads=1, slots=1)
 INT8 = Choice("onnx", "cpu", "int8", threads=1, slots=1)
@@ -176,15 +177,6 @@ def product(*, zero: int = 0, bias: list[float] | None = None, to: int = TensorP
     return model_of(nodes, constants, {"x": (TensorProto.UINT8, ["rows", 3])})
 
 
-def model_of(
-    nodes: list[NodeProto], constants: dict[str, NDArray[np.generic]], inputs: dict[str, tuple[int, list[object]]]
-) -> ModelProto:
-    tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
-    taken = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()]
-    graph = helper.make_graph(nodes, "tested", taken, [onnx.ValueInfoProto(name="y")], tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-
-
 def run(model: ModelProto, **inputs: NDArray[np.generic]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     result: NDArray[np.float32] = session.run(["y"], inputs)[0]
@@ -277,15 +269,9 @@ def attention(**changes: object) -> ModelProto:
         helper.make_node("Transpose", ["weighted"], ["tokens_first"], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", ["tokens_first", "joined"], ["y"]),
     ]
-    for node in nodes:
-        change = changes.get(node.output[0])
-        if isinstance(change, list):
-            node.input[:] = change
-        elif isinstance(change, dict):
-            del node.attribute[:]
-            node.attribute.extend(helper.make_attribute(name, value) for name, value in change.items())
+    change(nodes, changes)
     float32 = TensorProto.FLOAT
-    inputs: dict[str, tuple[int, list[object]]] = {"x": (float32, [2, 5, WIDTH]), "mask": (float32, [2, 1, 5, 5])}
+    inputs: Inputs = {"x": (float32, [2, 5, WIDTH]), "mask": (float32, [2, 1, 5, 5])}
     return model_of(nodes, constants, inputs)
 
 

@@ -1,5 +1,3 @@
-from collections import Counter
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,6 +14,7 @@ from pipelines.text.token_batch import TokenBatch
 from tests.checkpoint_factory import KINDS
 from tests.conftest import MakeCheckpoint
 from tests.pipelines.engines.batches import random_batch
+from tests.pipelines.engines.graphs import Inputs, change, model_of
 
 FLOAT32 = Choice("onnx", "cpu", "float32", threads=1, slots=1)
 VOCABULARY, WIDTH, HEADS = 50, 6, 2
@@ -69,22 +68,13 @@ def encoder(layers: int = 1, **changes: list[str] | dict[str, object]) -> ModelP
         helper.make_node("Mul", [f"h{layers}", "counted"], ["kept"]),
         helper.make_node("ReduceSum", ["kept", "axes"], ["y"], keepdims=0),
     ]
-    for node in nodes:
-        change = changes.get(node.output[0])
-        if isinstance(change, list):
-            node.input[:] = change
-        elif isinstance(change, dict):
-            del node.attribute[:]
-            node.attribute.extend(helper.make_attribute(name, value) for name, value in change.items())
-    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    shapes = {
-        "x": ["items", "longest", WIDTH],
-        "mask": ["items", 1, "longest", "longest"],
-        "counted": ["items", "longest", 1],
+    change(nodes, changes)
+    inputs: Inputs = {
+        "x": (TensorProto.FLOAT, ["items", "longest", WIDTH]),
+        "mask": (TensorProto.FLOAT, ["items", 1, "longest", "longest"]),
+        "counted": (TensorProto.FLOAT, ["items", "longest", 1]),
     }
-    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    graph = helper.make_graph(nodes, "tested", inputs, [onnx.ValueInfoProto(name="y")], tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    return model_of(nodes, constants, inputs, opset=23)
 
 
 BATCH = random_batch([5, 2, 3], VOCABULARY)
@@ -101,10 +91,6 @@ def run(model: ModelProto, name: str, **more: NDArray[np.int64]) -> NDArray[np.f
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     result: NDArray[np.float32] = session.run([name], ARRAYS | more)[0]
     return result
-
-
-def operators(model: ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def test_layers_compute_tokens_only_and_results_stay() -> None:
