@@ -5,13 +5,17 @@ Libraries that run models are imported by the replicas that need them, not by th
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from ray import serve
 
 from deployments.batching.batcher import Batcher
 from deployments.batching.cache import RowCache
+from deployments.batching.lone_run import LoneRun
 from deployments.batching.queue import Priority
 from deployments.calls.without_messages import without_messages
 from deployments.metrics.model import ModelMetrics
@@ -23,6 +27,7 @@ from deployments.tracing.settings import TracingSettings
 from deployments.tracing.spans import start_tracing, working_for
 from pipelines.checkpoints import golden
 from pipelines.checkpoints.resolve import resolve
+from pipelines.engines.choice import EngineSettings, replica_engines
 from pipelines.engines.memory import return_memory
 from pipelines.engines.model_stage import Model, Outcome, Place
 from pipelines.errors import CheckpointMismatch
@@ -31,13 +36,18 @@ from pipelines.text.token_batch import TokenBatch
 
 logger = logging.getLogger("ray.serve")
 
+Load: TypeAlias = Callable[[Path, Manifest, EngineSettings], Model]
+
 MAX_FAILURES_IN_A_ROW = 32  # a broken device fails batches fast, so its replica would get more and more requests
 SHOWN = {"name", "kind", "base_model", "revision", "scores", "int8", "untraced", "max_tokens", "threshold"}
 PACKAGES = ("ray", "onnxruntime", "torch", "transformers", "sentence-transformers", "tokenizers")
 
 
 class ModelReplica:
-    """One checkpoint's model behind a batcher and a cache of `cache_bytes`. A batch takes `threads` CPU threads."""
+    """One checkpoint's model behind a batcher and a cache of `cache_bytes`. A batch takes `threads` CPU threads.
+
+    `lone` runs items that are alone; None: the model does.
+    """
 
     def __init__(
         self,
@@ -45,6 +55,7 @@ class ModelReplica:
         model: Model,
         settings: BatchSettings,
         *,
+        lone: LoneRun | None = None,
         cache_bytes: int = 0,
         threads: int = 1,
         tracing: TracingSettings | None = None,
@@ -58,6 +69,7 @@ class ModelReplica:
         self._batcher = Batcher(
             model.run,
             settings,
+            lone=lone,
             slots=model.engine.slots,
             padding_cost=model.engine.padding_cost,
             name=f"{manifest.name} ({model.engine.name})",
@@ -130,6 +142,24 @@ class ModelReplica:
         return {"busy": busy, "waiting_s": self._batcher.waiting_s} | self._room.report()
 
 
+def load_model(folder: Path, manifest: Manifest, settings: EngineSettings, load: Load) -> tuple[Model, LoneRun | None]:
+    """Load a checkpoint's model and check its golden inputs. Return it, and what runs lone items; None: the model does.
+
+    Raises CheckpointDamaged and CheckpointUnsupported.
+    """
+
+    def checked(engine: EngineSettings) -> Model:
+        model = load(folder, manifest, engine)
+        golden.check(folder, manifest, model)
+        return model
+
+    engine, lone_engine = replica_engines(folder, manifest, settings)
+    model = checked(engine)
+    if lone_engine is None:
+        return model, None
+    return model, LoneRun(lambda: checked(lone_engine).run, f"{manifest.name} ({model.engine.name})")
+
+
 @serve.deployment
 class StsEncoder(ModelReplica):
     """Rows are embeddings of unit length (dimensions,), or scores of pairs from a cross-encoder."""
@@ -139,12 +169,12 @@ class StsEncoder(ModelReplica):
 
         folder = resolve(settings.checkpoint, "sts", settings.outputs)
         manifest = verify(folder, "sts")
-        encoder = model.load(folder, manifest, settings.engine)
-        golden.check(folder, manifest, encoder)
+        encoder, lone = load_model(folder, manifest, settings.engine, model.load)
         super().__init__(
             manifest,
             encoder,
             settings.batch,
+            lone=lone,
             cache_bytes=settings.cache_bytes,
             threads=settings.engine.threads,
             tracing=tracing,
@@ -160,9 +190,10 @@ class ColaClassifier(ModelReplica):
 
         folder = resolve(settings.checkpoint, "cola", settings.outputs)
         manifest = verify(folder, "cola")
-        classifier = model.load(folder, manifest, settings.engine)
-        golden.check(folder, manifest, classifier)
-        super().__init__(manifest, classifier, settings.batch, threads=settings.engine.threads, tracing=tracing)
+        classifier, lone = load_model(folder, manifest, settings.engine, model.load)
+        super().__init__(
+            manifest, classifier, settings.batch, lone=lone, threads=settings.engine.threads, tracing=tracing
+        )
 
 
 @serve.deployment
@@ -175,9 +206,11 @@ class QaExtractor(ModelReplica):
         folder = resolve(settings.checkpoint, "qa")
         manifest = verify(folder, "qa")
         self._windows = manifest.windows_with(settings.windows)  # raises before the model is loaded
-        extractor = model.load(folder, manifest, settings.engine, spans_per_window=settings.spans_per_window)
-        golden.check(folder, manifest, extractor)
-        super().__init__(manifest, extractor, settings.batch, threads=settings.engine.threads, tracing=tracing)
+        load = partial(model.load, spans_per_window=settings.spans_per_window)
+        extractor, lone = load_model(folder, manifest, settings.engine, load)
+        super().__init__(
+            manifest, extractor, settings.batch, lone=lone, threads=settings.engine.threads, tracing=tracing
+        )
 
     def info(self) -> dict[str, Any]:
         """Add the settings of the windows that contexts are cut into."""

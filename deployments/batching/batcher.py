@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.call import Call, Ran
 from deployments.batching.latency_model import BatchLimits, LatencyModel, limits_of
+from deployments.batching.lone_run import LoneRun, Run
 from deployments.batching.queue import Items, LengthQueue, Priority, Share
 from deployments.metrics.model import ModelMetrics
 from deployments.reports import Sums
@@ -36,9 +37,11 @@ class Batcher:
     A thread that has finished a batch schedules the delivery of its rows on the event loop, which is the same for all
     calls, and takes the next batch at once. So the model does not wait for a loop that is busy with a large call. A
     further thread starts when a thread has taken a batch and items still wait. If no more items wait than threads are
-    free, each takes one, so that the two sentences of a lone pair are computed at the same time.
+    free, each takes one, so that the two sentences of a lone pair are computed at the same time. An item that is alone
+    may run on the threads of all slots (`LoneRun`).
 
     run           takes a TokenBatch, returns one row per item, in order; up to `slots` calls of it run at once
+    lone          runs items that are alone; None: `run` does
     slots         number of model threads
     padding_cost  time of a token of padding in `run`, relative to that of any other token
     name          the checkpoint and the engine, for the log
@@ -51,9 +54,10 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[TokenBatch], NDArray[Any]],
+        run: Run,
         settings: BatchSettings,
         *,
+        lone: LoneRun | None = None,
         slots: int = 1,
         padding_cost: float = 1.0,
         name: str = "the model",
@@ -68,6 +72,7 @@ class Batcher:
         self._lock = threading.Lock()  # guards all attributes below, which the event loop and the model threads share
         self._queue = LengthQueue[Call]((settings.interactive_max_age_s, settings.bulk_max_age_s))
         self._model = LatencyModel()
+        self._lone = lone
         self._working = 0
         self._started_s: dict[int, float] = {}  # start of the running batch, by thread id
         self.failures_in_a_row = 0
@@ -204,23 +209,34 @@ class Batcher:
         began_s = time.monotonic()
         with self._lock:
             self._started_s[threading.get_ident()] = began_s
+            all_threads = self._on_all_threads(shares)
         done = None
         try:
             batch = TokenBatch.concatenate([_part(call.batch, items) for call, items in shares])
-            rows = self._run(batch)
+            rows = self._lone.run(batch) if self._lone and all_threads else self._run(batch)
             if len(rows) != len(batch):
                 raise EngineError("wrong number of rows")
             if not finite(rows).all():
                 raise EngineError("a result that is not finite")
             done = batch
         finally:
-            seconds, padded = self._account(done, [call.traceparent for call, _ in shares if call.traceparent])
+            traceparents = [call.traceparent for call, _ in shares if call.traceparent]
+            seconds, padded = self._account(done, traceparents, all_threads)
         return rows, Ran(began_s, seconds, len(batch), 1 - len(batch.ids) / max(padded, 1))
 
-    def _account(self, done: TokenBatch | None, traceparents: Sequence[str]) -> tuple[float, int]:
+    def _on_all_threads(self, shares: Shares) -> bool | None:
+        """Whether the item of a batch, which is alone in this replica, runs on all threads; None for other batches."""
+        call, items = shares[0]
+        if self._lone is None or self._working > 1 or len(self._queue) or len(shares) > 1 or len(items) > 1:
+            return None
+        return self._lone.chooses(int(call.batch.lengths[items[0]]))
+
+    def _account(
+        self, done: TokenBatch | None, traceparents: Sequence[str], all_threads: bool | None
+    ) -> tuple[float, int]:
         """Record the end of this thread's batch, which worked for these spans; None means that it failed.
 
-        Returns its seconds, and its tokens with padding.
+        `all_threads` is the choice for a lone item. Returns the batch's seconds, and its tokens with padding.
         """
         padded = int(done.lengths.max()) * len(done) if done else 0
         with self._lock:
@@ -228,7 +244,10 @@ class Batcher:
             self.seconds_busy += seconds
             self.failures_in_a_row = 0 if done else self.failures_in_a_row + 1
             if done:
-                self._model.learn(len(done.ids) + self._padding_cost * (padded - len(done.ids)), seconds)
+                if self._lone and all_threads is not None:
+                    self._lone.learn(len(done.ids), seconds, all_threads=all_threads)
+                if not all_threads:
+                    self._model.learn(len(done.ids) + self._padding_cost * (padded - len(done.ids)), seconds)
                 self.batches += 1
                 self.items += len(done)
                 self.tokens += len(done.ids)

@@ -110,8 +110,8 @@ def _engine(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> E
         settings = EngineSettings.model_validate_json(arguments.engine)
     except ValidationError as error:
         parser.error(f"--engine: {'; '.join(str(fault['msg']) for fault in error.errors())}")
-    if {"threads", "slots"} & settings.model_fields_set:
-        parser.error("--engine: use --threads and --workers instead of threads and slots")
+    if {"threads", "slots", "lone_threads"} & settings.model_fields_set:
+        parser.error("--engine: use --threads and --workers instead of threads, slots and lone_threads")
     return settings if arguments.device is None else settings.model_copy(update={"device": arguments.device})
 
 

@@ -31,6 +31,12 @@ class EngineSettings(BaseModel):
     slots: int | None = Field(
         None, ge=1, description="Batches that run at once in a replica; null: 1 for PyTorch on a CPU, otherwise 2."
     )
+    lone_threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of an item that runs alone in a replica, for ONNX Runtime; null: those of all slots, "
+        "if the weights have at most 256 MiB. Unless it is `threads`, a replica loads the model again for it.",
+    )
 
 
 REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
@@ -38,6 +44,7 @@ REFERENCE = EngineSettings(device="cpu", backend="torch", dtype="float32")
 ONNX: dict[Dtype, str] = {"float32": GRAPH, "int8": INT8_GRAPH}
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 CPU_INFO = Path("/proc/cpuinfo")
+LARGEST_LOADED_TWICE = 256 * 2**20  # bytes of weights in the checkpoint
 INT8_DOT_PRODUCT = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 
 
@@ -72,6 +79,24 @@ def choose(folder: Path, manifest: Manifest, settings: EngineSettings) -> Choice
         raise CheckpointUnsupported(str(folder), reason)
     slots = settings.slots or (1 if (backend, device) == ("torch", "cpu") else 2)
     return Choice(backend, device, dtype, settings.threads, slots)
+
+
+def replica_engines(
+    folder: Path, manifest: Manifest, settings: EngineSettings
+) -> tuple[EngineSettings, EngineSettings | None]:
+    """The settings, without "auto", of a replica's engine, and of a second one for lone items if there is one.
+
+    Only ONNX Runtime needs a second one: its number of threads is fixed when the graph is loaded. Raises as `choose`.
+    """
+    choice = choose(folder, manifest, settings)
+    resolved = {"device": choice.device, "dtype": choice.dtype, "backend": choice.backend, "slots": choice.slots}
+    engine = settings.model_copy(update=resolved)
+    if choice.backend != "onnx":
+        return engine, None
+    weights_bytes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    most = choice.slots * choice.threads if weights_bytes <= LARGEST_LOADED_TWICE else choice.threads
+    threads = settings.lone_threads or most
+    return engine, None if threads == choice.threads else engine.model_copy(update={"threads": threads, "slots": 1})
 
 
 def _refusal(manifest: Manifest, device: str, backend: Backend, dtype: Dtype) -> str | None:

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,15 @@ from numpy.typing import NDArray
 
 from deployments.autoscaling import METRICS
 from deployments.batching.queue import Priority
-from deployments.models import MAX_FAILURES_IN_A_ROW, ModelReplica
+from deployments.models import MAX_FAILURES_IN_A_ROW, ModelReplica, load_model
 from deployments.settings import BatchSettings
+from pipelines.checkpoints.resolve import ROOT
+from pipelines.cola import model as classifier
+from pipelines.engines.choice import EngineSettings
 from pipelines.engines.engine import Engine
+from pipelines.engines.model_stage import Model
 from pipelines.errors import CheckpointMismatch
-from pipelines.format.manifest import Manifest
+from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
 MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
@@ -204,3 +209,37 @@ def test_a_model_with_two_slots_is_fully_busy_when_both_threads_are_busy(monkeyp
         assert (await serving.record_autoscaling_stats())["busy"] == 1
 
     asyncio.run(scenario())
+
+
+def test_a_lone_item_runs_in_a_second_engine_with_the_same_results() -> None:
+    folder = ROOT / "checkpoints" / "cola"
+    manifest = read_manifest(folder)
+    model, lone = load_model(folder, manifest, EngineSettings(), classifier.load)
+    assert lone is not None
+    lone.chooses(tokens=1)
+    assert lone._loader is not None
+    lone._loader.join(60)
+    batch = tokens(5, manifest.ref)
+    np.testing.assert_array_equal(lone.run(batch), model.run(batch))
+
+
+def test_a_second_engine_with_other_answers_than_the_golden_ones_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    folder = ROOT / "checkpoints" / "cola"
+    loads: list[EngineSettings] = []
+
+    def load(folder: Path, manifest: Manifest, settings: EngineSettings) -> Model:
+        loads.append(settings)
+        loaded = classifier.load(folder, manifest, settings)
+        return (
+            loaded if len(loads) == 1 else classifier.Classifier(loaded.engine, positive=1 - manifest.positive_output)
+        )
+
+    _, lone = load_model(folder, read_manifest(folder), EngineSettings(), load)
+    assert lone is not None
+    assert not lone.chooses(tokens=1)
+    assert lone._loader is not None
+    lone._loader.join(60)
+    assert [settings.threads for settings in loads] == [1, 2]
+    assert "golden input 0 should give" in caplog.text
+    with pytest.raises(RuntimeError, match="not loaded"):
+        lone.run(tokens(1))

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from pipelines.engines import choice
-from pipelines.engines.choice import Choice, EngineSettings, choose, multiplies_int8
+from pipelines.engines.choice import (
+    LARGEST_LOADED_TWICE,
+    Choice,
+    EngineSettings,
+    choose,
+    multiplies_int8,
+    replica_engines,
+)
 from pipelines.errors import CheckpointUnsupported
 from pipelines.format.manifest import Manifest
 
@@ -48,10 +55,19 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return pretend
 
 
-def chosen(files: tuple[str, ...], **settings: Any) -> Choice:
+def manifest_with(files: tuple[str, ...]) -> Manifest:
     hashes = dict.fromkeys((*files, "model.safetensors"), "0" * 64)
-    manifest = Manifest(name="x", task="sts", kind="bi-encoder", threshold=0.6, files=hashes)
-    return choose(FOLDER, manifest, EngineSettings(**settings))
+    return Manifest(name="x", task="sts", kind="bi-encoder", threshold=0.6, files=hashes)
+
+
+def chosen(files: tuple[str, ...], **settings: Any) -> Choice:
+    return choose(FOLDER, manifest_with(files), EngineSettings(**settings))
+
+
+def engines(
+    files: tuple[str, ...], folder: Path = FOLDER, **settings: Any
+) -> tuple[EngineSettings, EngineSettings | None]:
+    return replica_engines(folder, manifest_with(files), EngineSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +199,41 @@ def test_two_batches_run_at_once_except_with_torch_on_a_cpu(
 def test_the_number_of_threads_comes_from_the_settings(machine: Machine) -> None:
     assert chosen(INT8, threads=3).threads == 3
     assert chosen(INT8).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "lone"),
+    [
+        ({}, (2, 1)),
+        ({"slots": 3, "threads": 2}, (6, 1)),
+        ({"slots": 1}, None),
+        ({"slots": 1, "lone_threads": 4}, (4, 1)),
+        ({"lone_threads": 1}, None),
+        ({"backend": "torch", "slots": 2}, None),
+        ({"backend": "torch", "lone_threads": 2}, None),
+        ({"device": "cuda"}, None),
+    ],
+)
+def test_onnx_runtime_has_a_second_engine_with_the_threads_of_all_slots(
+    machine: Machine, settings: dict[str, Any], lone: tuple[int, int] | None
+) -> None:
+    second = engines(INT8, **settings)[1]
+    assert (second and (second.threads, second.slots)) == lone
+
+
+def test_the_engines_of_a_replica_have_the_same_arithmetic_and_leave_nothing_to_be_chosen(machine: Machine) -> None:
+    first, second = engines(INT8)
+    expected = EngineSettings(device="cpu", dtype="int8", backend="onnx", slots=2)
+    assert (first, second) == (expected, expected.model_copy(update={"threads": 2, "slots": 1}))
+
+
+def test_large_weights_are_loaded_again_only_if_the_settings_say_so(machine: Machine, tmp_path: Path) -> None:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(LARGEST_LOADED_TWICE + 1)
+    assert engines(INT8, folder=tmp_path)[1] is None
+    second = engines(INT8, folder=tmp_path, lone_threads=2)[1]
+    assert second is not None
+    assert second.threads == 2
 
 
 def test_without_pytorch_a_gpu_is_left_unused_and_the_log_says_what_to_install(

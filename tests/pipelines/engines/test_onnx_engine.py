@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
+from pipelines.checkpoints.resolve import ROOT
 from pipelines.engines import onnx_engine
-from pipelines.engines.choice import Choice
+from pipelines.engines.choice import Choice, Dtype
 from pipelines.engines.onnx_engine import EXACT_ON_X64, OnnxEngine, session_options
 from pipelines.errors import CheckpointDamaged
 from tests.conftest import MakeCheckpoint
@@ -151,3 +152,14 @@ def test_batches_that_run_at_once_give_the_same_results_as_alone(imported: MakeC
         for (start, end), (one_start, one_end) in zip(results, alone[part::slots], strict=True):
             np.testing.assert_allclose(start, one_start, rtol=0, atol=1e-6)
             np.testing.assert_allclose(end, one_end, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_results_are_the_same_to_the_bit_with_any_number_of_threads(dtype: Dtype) -> None:
+    folder = ROOT / "checkpoints" / "qa"
+    engines = [OnnxEngine.load(folder, Choice("onnx", "cpu", dtype, threads=threads, slots=1)) for threads in (1, 2, 4)]
+    for length in (3, 12, 65, 190, 384):
+        batch = random_batch([length], vocab_size=2000, seed=length)
+        first, *others = (engine.outputs(batch, "start_logits", "end_logits") for engine in engines)
+        for other in others:
+            np.testing.assert_array_equal(other, first)

@@ -1,0 +1,122 @@
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from deployments.batching.lone_run import FIRST, TRIED_EVERY, LoneRun
+from pipelines.text.token_batch import TokenBatch
+from tests.deployments.sums import Sums, tokens
+
+AFTER_FIRST = 2 * FIRST
+
+
+def zeros(batch: TokenBatch) -> NDArray[Any]:
+    return np.zeros(len(batch))
+
+
+def loaded() -> LoneRun:
+    """A LoneRun that has loaded its model."""
+    lone = LoneRun(lambda: zeros)
+    lone.chooses(1)
+    assert lone._loader is not None
+    lone._loader.join(10)
+    return lone
+
+
+def run(lone: LoneRun, size: int, *, one: float, every: float) -> bool:
+    """Let an item run that takes `one` second on one thread and `every` second on all; return whether it ran on all."""
+    chosen = lone.chooses(size)
+    lone.learn(size, every if chosen else one, all_threads=chosen)
+    return chosen
+
+
+def test_items_run_on_one_thread_until_the_model_is_loaded() -> None:
+    go_on = threading.Event()
+
+    def load() -> Any:
+        assert go_on.wait(10)
+        return Sums().run
+
+    lone = LoneRun(load)
+    assert [run(lone, 8, one=2, every=1) for _ in range(20)] == [False] * 20
+    with pytest.raises(RuntimeError, match="not loaded"):
+        lone.run(tokens([[1]]))
+    go_on.set()
+    assert lone._loader is not None
+    lone._loader.join(10)
+    assert run(lone, 8, one=2, every=1)
+    assert lone.run(tokens([[1, 2]])).tolist() == [[3, 2]]
+
+
+def test_the_model_is_loaded_once_and_only_if_an_item_was_alone() -> None:
+    loads: list[int] = []
+    lone = LoneRun(lambda: loads.append(1) or zeros)
+    assert not loads
+    for size in (8, 8, 300):
+        lone.chooses(size)
+        assert lone._loader is not None
+        lone._loader.join(10)
+    assert loads == [1]
+
+
+def test_a_model_that_is_not_loaded_leaves_all_items_on_one_thread(caplog: pytest.LogCaptureFixture) -> None:
+    def load() -> Any:
+        raise MemoryError("no room")
+
+    lone = LoneRun(load, "tiny (onnx int8 on cpu)")
+    lone.chooses(8)
+    assert lone._loader is not None
+    lone._loader.join(10)
+    assert not any(run(lone, 8, one=2, every=1) for _ in range(40))
+    assert caplog.text.count("tiny (onnx int8 on cpu) is not loaded again") == 1
+    assert "no room" in caplog.text
+
+
+@pytest.mark.parametrize(("one", "every"), [(2.0, 1.0), (1.0, 2.0)])
+def test_both_ways_are_tried_equally_often_before_the_faster_is_taken(one: float, every: float) -> None:
+    lone = loaded()
+    first = [run(lone, 100, one=one, every=every) for _ in range(AFTER_FIRST)]
+    assert sum(first) == FIRST
+    later = [run(lone, 100, one=one, every=every) for _ in range(10 * TRIED_EVERY)]
+    assert later.count(every < one) == len(later) - 10
+
+
+def test_sizes_are_measured_apart() -> None:
+    lone = loaded()
+    for _ in range(AFTER_FIRST):
+        run(lone, 12, one=1, every=2)
+        run(lone, 384, one=2, every=1)
+    assert (lone.chooses(15), lone.chooses(384)) == (False, True)
+    assert not lone.chooses(64)  # of a size that has not run: first on one thread
+
+
+def test_times_of_one_size_count_per_token() -> None:
+    """In one way the items are twice as long as in the other, and take one and a half times as long."""
+    lone = loaded()
+    for _ in range(FIRST):
+        lone.learn(64, 1.0, all_threads=False)
+        lone.learn(127, 1.5, all_threads=True)
+    assert lone.chooses(100)
+
+
+def test_the_choice_follows_neighbours_that_take_the_cores() -> None:
+    lone = loaded()
+    for _ in range(AFTER_FIRST):
+        run(lone, 384, one=2, every=1)
+    with_neighbours = [run(lone, 384, one=2, every=4) for _ in range(2 * TRIED_EVERY)]
+    assert with_neighbours[-TRIED_EVERY:].count(True) == 1
+    without = [run(lone, 384, one=2, every=1) for _ in range(4 * TRIED_EVERY)]
+    assert without[-TRIED_EVERY:].count(False) == 1
+
+
+@given(st.lists(st.integers(0, 3 * TRIED_EVERY), max_size=1), st.integers(0, 4096))
+def test_one_delayed_run_does_not_change_the_choice(delayed: list[int], size: int) -> None:
+    lone = loaded()
+    for number in range(AFTER_FIRST + 3 * TRIED_EVERY):
+        factor = 10 if number in delayed else 1
+        run(lone, size, one=2 * factor, every=factor)
+    assert [run(lone, size, one=2, every=1) for _ in range(TRIED_EVERY)].count(False) == 1
