@@ -43,7 +43,7 @@ class BatchSettings(Frozen):
         description="The same for a batch of a file or a job while single requests come, which would wait for its end.",
     )
     interactive_max_age_s: float = Field(
-        0.1, ge=0, description="Seconds of waiting after which an item is in the next batch."
+        0.0, ge=0, description="Seconds of waiting after which an item is in the next batch; 0: the oldest always is."
     )
     bulk_max_age_s: float = Field(1.0, ge=0, description="The same for items of uploaded files.")
     max_batch_s: float = Field(

@@ -106,31 +106,47 @@ def always_on_all_threads(run: Run) -> LoneRun:
     return lone
 
 
-def test_only_an_item_that_is_alone_runs_on_all_threads() -> None:
+def test_an_item_that_is_alone_runs_on_all_threads() -> None:
     one, every = Sums(), Sums()
 
     async def scenario() -> None:
         batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
         assert (await batching.submit(tokens([[1, 2]]))).rows.tolist() == [[3, 2]]
-        assert every.batches == [[2]]
-
-        one.release.clear()
-        two_items = asyncio.create_task(batching.submit(tokens([[1] * 3, [1] * 4])))
-        await asyncio.to_thread(one.all_started, 2)
-        one.release.set()
-        await two_items
-        await batching.submit(tokens([[1] * 5] * 4))  # one batch
-        assert every.batches == [[2]]
-
-        every.release.clear()
-        first = asyncio.create_task(batching.submit(tokens([[1] * 6])))
-        await asyncio.to_thread(every.all_started, 2)
-        second = await batching.submit(tokens([[1] * 7]))  # while the first runs
-        every.release.set()
-        assert [outcome.rows.tolist() for outcome in (await first, second)] == [[[6, 6]], [[7, 7]]]
-        assert every.batches == [[2], [6]]
 
     asyncio.run(scenario())
+    assert (one.batches, every.batches) == ([], [[2]])
+
+
+@pytest.mark.parametrize("items", [[[1] * 3, [1] * 4], [[1] * 5] * 4])
+def test_items_of_one_call_do_not_run_on_all_threads(items: list[list[int]]) -> None:
+    one, every = Sums(), Sums()
+
+    async def scenario() -> None:
+        one.release.clear()
+        batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
+        submitted = asyncio.create_task(batching.submit(tokens(items)))
+        await asyncio.to_thread(one.all_started, 2 if len(items) == 2 else 1)  # two batches of one item, or one of four
+        one.release.set()
+        assert len((await submitted).rows) == len(items)
+
+    asyncio.run(scenario())
+    assert every.batches == []
+
+
+def test_an_item_that_comes_while_another_runs_does_not_run_on_all_threads() -> None:
+    one, every = Sums(), Sums()
+
+    async def scenario() -> None:
+        every.release.clear()
+        batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
+        first = asyncio.create_task(batching.submit(tokens([[1] * 6])))
+        await asyncio.to_thread(every.all_started, 1)
+        assert (await batching.submit(tokens([[1] * 7]))).rows.tolist() == [[7, 7]]
+        every.release.set()
+        assert (await first).rows.tolist() == [[6, 6]]
+
+    asyncio.run(scenario())
+    assert (one.batches, every.batches) == ([[7]], [[6]])
 
 
 def test_the_times_of_items_on_all_threads_do_not_count_for_batches() -> None:
@@ -138,12 +154,12 @@ def test_the_times_of_items_on_all_threads_do_not_count_for_batches() -> None:
         lone = always_on_all_threads(Sums().run)
         batching = Batcher(Sums().run, BatchSettings(), lone=lone, slots=2)
         before = batching._model.cost
-        await batching.submit(tokens([[1] * 300]))
+        await batching.submit(tokens([[1] * 30]))
         assert batching._model.cost == before
-        assert len(lone._ways(300)[True]) == 1
-        await batching.submit(tokens([[1] * 300] * 3))
+        assert len(lone._ways(30)[True]) == 1
+        await batching.submit(tokens([[1] * 30] * 3))
         assert batching._model.cost != before
-        assert [len(times) for times in lone._ways(300)] == [0, 1]
+        assert [len(times) for times in lone._ways(30)] == [0, 1]
 
     asyncio.run(scenario())
 
@@ -231,6 +247,20 @@ def test_items_that_arrive_while_the_model_is_busy_share_the_next_batch() -> Non
         model.release.set()
         await asyncio.gather(first, *others)
         assert model.batches == [[1], [2] * 20]
+
+    asyncio.run(scenario())
+
+
+def test_longer_items_that_came_later_do_not_go_before_the_oldest_call() -> None:
+    async def scenario() -> None:
+        model = Sums()
+        batching = batcher(model, max_tokens=16)
+        first = await busy(model, batching)
+        calls = [asyncio.create_task(batching.submit(tokens([[1] * size] * 2))) for size in (2, 8, 4)]
+        await asyncio.sleep(0)
+        model.release.set()
+        await asyncio.gather(first, *calls)
+        assert model.batches == [[1], [4, 4, 2, 2], [8, 8]]
 
     asyncio.run(scenario())
 
