@@ -1,4 +1,4 @@
-"""A scripted model for the tests of the batcher."""
+"""A scripted model for the tests of the batcher, and what they wait for."""
 
 import asyncio
 import threading
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.batching.batcher import Batcher
+from deployments.batching.lone_run import LoneRun
 from deployments.settings import BatchSettings
 from pipelines.text.token_batch import CheckpointRef, TokenBatch
 
@@ -55,6 +56,13 @@ class Sums:
 def batcher(model: Sums, max_tokens: int = 64, slots: int = 1) -> Batcher:
     """A batcher whose batches do not depend on the speed of this machine."""
     return Batcher(model.run, BatchSettings(max_tokens=max_tokens, target_batch_s=1000), slots=slots)
+
+
+def finish_loading(lone: LoneRun) -> None:
+    """Wait until the model that runs lone items, which has begun to load, is loaded or has failed to."""
+    assert lone._loader is not None
+    lone._loader.join(60)
+    assert not lone._loader.is_alive()
 
 
 async def busy(model: Sums, batching: Batcher) -> "asyncio.Task[Any]":

@@ -20,6 +20,7 @@ from pipelines.engines.model_stage import Model
 from pipelines.errors import CheckpointMismatch
 from pipelines.format.manifest import Manifest, read_manifest
 from pipelines.text.token_batch import CheckpointRef, TokenBatch
+from tests.deployments.sums import finish_loading
 
 MANIFEST = Manifest(name="tiny", task="cola", kind="classifier", threshold=0.5)
 
@@ -217,8 +218,7 @@ def test_a_lone_item_runs_in_a_second_engine_with_the_same_results() -> None:
     model, lone = load_model(folder, manifest, EngineSettings(), classifier.load)
     assert lone is not None
     lone.chooses(tokens=1)
-    assert lone._loader is not None
-    lone._loader.join(60)
+    finish_loading(lone)
     batch = tokens(5, manifest.ref)
     np.testing.assert_array_equal(lone.run(batch), model.run(batch))
 
@@ -237,8 +237,7 @@ def test_a_second_engine_with_other_answers_than_the_golden_ones_is_not_used(cap
     _, lone = load_model(folder, read_manifest(folder), EngineSettings(), load)
     assert lone is not None
     assert not lone.chooses(tokens=1)
-    assert lone._loader is not None
-    lone._loader.join(60)
+    finish_loading(lone)
     assert [settings.threads for settings in loads] == [1, 2]
     assert "golden input 0 should give" in caplog.text
     with pytest.raises(RuntimeError, match="not loaded"):

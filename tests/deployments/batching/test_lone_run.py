@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deployments.batching.lone_run import FIRST, TRIED_EVERY, LoneRun
 from pipelines.text.token_batch import TokenBatch
-from tests.deployments.sums import Sums, tokens
+from tests.deployments.sums import Sums, finish_loading, tokens
 
 AFTER_FIRST = 2 * FIRST
 
@@ -22,8 +22,7 @@ def loaded() -> LoneRun:
     """A LoneRun that has loaded its model."""
     lone = LoneRun(lambda: zeros)
     lone.chooses(1)
-    assert lone._loader is not None
-    lone._loader.join(10)
+    finish_loading(lone)
     return lone
 
 
@@ -46,8 +45,7 @@ def test_items_run_on_one_thread_until_the_model_is_loaded() -> None:
     with pytest.raises(RuntimeError, match="not loaded"):
         lone.run(tokens([[1]]))
     go_on.set()
-    assert lone._loader is not None
-    lone._loader.join(10)
+    finish_loading(lone)
     assert run(lone, 8, one=2, every=1)
     assert lone.run(tokens([[1, 2]])).tolist() == [[3, 2]]
 
@@ -58,8 +56,7 @@ def test_the_model_is_loaded_once_and_only_if_an_item_was_alone() -> None:
     assert not loads
     for size in (8, 8, 300):
         lone.chooses(size)
-        assert lone._loader is not None
-        lone._loader.join(10)
+        finish_loading(lone)
     assert loads == [1]
 
 
@@ -69,8 +66,7 @@ def test_a_model_that_is_not_loaded_leaves_all_items_on_one_thread(caplog: pytes
 
     lone = LoneRun(load, "tiny (onnx int8 on cpu)")
     lone.chooses(8)
-    assert lone._loader is not None
-    lone._loader.join(10)
+    finish_loading(lone)
     assert not any(run(lone, 8, one=2, every=1) for _ in range(40))
     assert caplog.text.count("tiny (onnx int8 on cpu) is not loaded again") == 1
     assert "no room" in caplog.text
