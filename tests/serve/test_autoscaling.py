@@ -39,7 +39,8 @@ def test_the_controller_runs_the_policy_without_an_error(server: Server) -> None
         if name.startswith("controller_") and not name.startswith("controller_build_")
     ]
     assert "Using custom autoscaling policy 'deployments.autoscaling:ByWork' for application 'munjang'" in controller
-    assert "ERROR" not in controller
+    errors = [line for line in controller.splitlines() if line.startswith("ERROR") and "UNHEALTHY" not in line]
+    assert not errors  # other tests kill replicas, whose deployments are UNHEALTHY until they are replaced
     assert "Traceback" not in controller
 
 
