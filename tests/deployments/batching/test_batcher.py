@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from deployments.batching.batcher import Batcher
 from deployments.batching.call import Call
 from deployments.batching.latency_model import BatchCost
-from deployments.batching.lone_run import LoneRun, Run
 from deployments.batching.queue import Priority
 from deployments.settings import BatchSettings
 from pipelines.errors import EngineError, TooLarge
@@ -94,84 +93,6 @@ def test_a_thread_takes_all_that_waits_while_the_others_work() -> None:
         finally:
             go_on.set()
         assert (await first).rows.tolist() == [[1]]
-
-    asyncio.run(scenario())
-
-
-def always_on_all_threads(run: Run) -> LoneRun:
-    """A LoneRun that is loaded and chooses all threads for every item."""
-    lone = LoneRun(lambda: run)
-    lone._set_run()
-    lone.chooses = lambda tokens: True  # type: ignore[method-assign]
-    return lone
-
-
-def test_an_item_that_is_alone_runs_on_all_threads() -> None:
-    one, every = Sums(), Sums()
-
-    async def scenario() -> None:
-        batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
-        assert (await batching.submit(tokens([[1, 2]]))).rows.tolist() == [[3, 2]]
-
-    asyncio.run(scenario())
-    assert (one.batches, every.batches) == ([], [[2]])
-
-
-@pytest.mark.parametrize("items", [[[1] * 3, [1] * 4], [[1] * 5] * 4])
-def test_items_of_one_call_do_not_run_on_all_threads(items: list[list[int]]) -> None:
-    one, every = Sums(), Sums()
-
-    async def scenario() -> None:
-        one.release.clear()
-        batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
-        submitted = asyncio.create_task(batching.submit(tokens(items)))
-        await asyncio.to_thread(one.all_started, 2 if len(items) == 2 else 1)  # two batches of one item, or one of four
-        one.release.set()
-        assert len((await submitted).rows) == len(items)
-
-    asyncio.run(scenario())
-    assert every.batches == []
-
-
-def test_an_item_that_comes_while_another_runs_does_not_run_on_all_threads() -> None:
-    one, every = Sums(), Sums()
-
-    async def scenario() -> None:
-        every.release.clear()
-        batching = Batcher(one.run, BatchSettings(), lone=always_on_all_threads(every.run), slots=2)
-        first = asyncio.create_task(batching.submit(tokens([[1] * 6])))
-        await asyncio.to_thread(every.all_started, 1)
-        assert (await batching.submit(tokens([[1] * 7]))).rows.tolist() == [[7, 7]]
-        every.release.set()
-        assert (await first).rows.tolist() == [[6, 6]]
-
-    asyncio.run(scenario())
-    assert (one.batches, every.batches) == ([[7]], [[6]])
-
-
-def test_the_times_of_items_on_all_threads_do_not_count_for_batches() -> None:
-    async def scenario() -> None:
-        lone = always_on_all_threads(Sums().run)
-        batching = Batcher(Sums().run, BatchSettings(), lone=lone, slots=2)
-        before = batching._model.cost
-        await batching.submit(tokens([[1] * 30]))
-        assert batching._model.cost == before
-        assert len(lone._ways(30)[True]) == 1
-        await batching.submit(tokens([[1] * 30] * 3))
-        assert batching._model.cost != before
-        assert [len(times) for times in lone._ways(30)] == [0, 1]
-
-    asyncio.run(scenario())
-
-
-def test_a_lone_item_that_fails_on_all_threads_gets_an_error_and_no_time() -> None:
-    async def scenario() -> None:
-        lone = always_on_all_threads(Sums().run)
-        batching = Batcher(Sums().run, BatchSettings(), lone=lone, slots=2)
-        outcome = await batching.submit(tokens([[POISON]]))
-        assert list(outcome.errors) == [0]
-        assert [len(times) for times in lone._ways(1)] == [0, 0]
-        assert (await batching.submit(tokens([[1]]))).rows.tolist() == [[1, 1]]
 
     asyncio.run(scenario())
 
