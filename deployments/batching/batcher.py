@@ -213,7 +213,7 @@ class Batcher:
         done = None
         try:
             batch = TokenBatch.concatenate([_part(call.batch, items) for call, items in shares])
-            rows = self._lone.run(batch) if self._lone and all_threads else self._run(batch)
+            rows = self._run_alone(self._lone, batch) if self._lone and all_threads else self._run(batch)
             if len(rows) != len(batch):
                 raise EngineError("wrong number of rows")
             if not finite(rows).all():
@@ -223,6 +223,13 @@ class Batcher:
             traceparents = [call.traceparent for call, _ in shares if call.traceparent]
             seconds, padded = self._account(done, traceparents, all_threads)
         return rows, Ran(began_s, seconds, len(batch), 1 - len(batch.ids) / max(padded, 1))
+
+    def _run_alone(self, lone: LoneRun, batch: TokenBatch) -> NDArray[Any]:
+        try:
+            return lone.run(batch)
+        except Exception as error:  # the item is computed all the same, unless it fails on one thread, too
+            lone.give_up(error)
+            return self._run(batch)
 
     def _on_all_threads(self, shares: Shares) -> bool | None:
         """Whether the item of a batch, which is alone in this replica, runs on all threads; None for other batches."""

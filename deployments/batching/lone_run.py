@@ -60,6 +60,11 @@ class LoneRun:
             raise RuntimeError("the model is not loaded for all threads")
         return self._run(batch)
 
+    def give_up(self, error: Exception) -> None:
+        """Run no more items on all threads, because one has failed there. The log has the error's type."""
+        self._run = None
+        logger.error("%s failed with %s on all threads: items run on one from now on", self._name, type(error).__name__)
+
     def learn(self, tokens: int, seconds: float, *, all_threads: bool) -> None:
         """Add that a lone item of so many tokens took `seconds`, on all threads or on one."""
         self._ways(tokens)[all_threads].append(seconds / max(tokens, 1))

@@ -197,3 +197,27 @@ def test_a_lone_item_that_fails_on_all_threads_gets_an_error_and_no_time() -> No
         assert (await batching.submit(tokens([[1]]))).rows.tolist() == [[1, 1]]
 
     asyncio.run(scenario())
+
+
+def test_an_item_that_fails_on_all_threads_is_computed_on_one_like_all_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs: list[int] = []
+
+    def broken(batch: TokenBatch) -> NDArray[Any]:
+        runs.append(len(batch))
+        raise MemoryError("secret text")
+
+    async def scenario() -> None:
+        lone = LoneRun(lambda: broken, "tiny")
+        lone.chooses(2)
+        finish_loading(lone)
+        lone.learn(2, 1.0, all_threads=False)  # so that all threads are tried next
+        batching = Batcher(Sums().run, BatchSettings(), lone=lone, slots=2)
+        for _ in range(5):
+            assert (await batching.submit(tokens([[1, 2]]))).rows.tolist() == [[3, 2]]
+
+    asyncio.run(scenario())
+    assert runs == [1]
+    assert "tiny failed with MemoryError on all threads" in caplog.text
+    assert "secret" not in caplog.text
